@@ -1,0 +1,64 @@
+"""What a lab has before its servers start: keys, tokens, folders, cached data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyrage
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from home import Home, Settings, write
+
+BUCKET = "onlyvips-backup"
+
+
+def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
+    """Everything at once; what is there already stays. `databases` are files for empty folders."""
+    for store in ("s3-a", "s3-b"):
+        (home.data / store / BUCKET).mkdir(parents=True, exist_ok=True)
+        (home.data / f"{store}-versions").mkdir(exist_ok=True)
+    for folder in ("directory", "mongodb", "prefect"):
+        (home.data / folder).mkdir(exist_ok=True)
+    for folder, file in databases.items():
+        if file.exists() and not any((home.data / folder).iterdir()):
+            shutil.copyfile(file, home.data / folder / file.name)
+    write_cluster_keys(home, settings)
+
+
+def write_cluster_keys(home: Home, settings: Settings) -> None:
+    """The administrator's token and kubeconfig, and the key that signs service accounts' tokens."""
+    token = settings.secrets["admin-token"]
+    write(home.keys / "admin.token", token)
+    write(home.keys / "tokens.csv", f'{token},admin,admin,"system:masters"\n')
+    if not (home.keys / "service-accounts.pem").exists():
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        write(home.keys / "service-accounts.pem", pem.decode())
+    cluster = {
+        "server": f"https://127.0.0.1:{settings.ports['apiserver']}",
+        "certificate-authority": str(home.data / "apiserver" / "apiserver.crt"),
+    }
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin", "namespace": "production"}}],
+        "current-context": "lab",
+    }
+    write(home.kubeconfig, yaml.safe_dump(config))
+
+
+def age_recipients(home: Home) -> list[str]:
+    """The public keys of the lab's two age identities, which are made when they are missing."""
+    recipients = []
+    for number in (1, 2):
+        path = home.keys / f"age-{number}.txt"
+        if not path.exists():
+            write(path, f"{pyrage.x25519.Identity.generate()}\n")
+        recipients.append(str(pyrage.x25519.Identity.from_str(path.read_text().strip()).to_public()))
+    return recipients

@@ -1,0 +1,44 @@
+"""The ``onlyvips`` command: one module per noun, registered here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from flows.commands import console, environment, release
+from onlyvips.errors import OnlyVipsError
+
+app = App(
+    name="onlyvips",
+    help=f"OnlyVips' production procedures.\n\n{console.EXIT_CODES}",
+    version=lambda: version("onlyvips-rollout"),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+    exit_on_error=False,
+    print_error=False,
+)
+app.command(environment.app)
+app.command(release.app)
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command line and return its exit code. A bug keeps its traceback."""
+    try:
+        code = app(tokens)
+    except CycloptsError as error:
+        console.complain(str(error))
+        return console.REFUSED
+    except OnlyVipsError as error:
+        return console.report(error)
+    except KeyboardInterrupt:
+        console.complain("Interrupted.")
+        return console.INTERRUPTED
+    return code if isinstance(code, int) else console.OK
+
+
+def main() -> None:
+    """Entry point of the installed script."""
+    sys.exit(run(sys.argv[1:]))

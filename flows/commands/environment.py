@@ -1,0 +1,51 @@
+"""``onlyvips environment``: what the environments' files say. Reads files only, and needs no server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from flows.commands import console
+from onlyvips import environment as environments
+
+app = App(name="environment", help="Read and check the environments.")
+
+
+@app.command
+def check(name: str, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Validate an environment and say in plain English what a release of it will do.
+
+    Nothing is changed and no server is asked. Secrets are shown as references, never as values.
+
+    Args:
+        name: The environment, such as production or lab.
+        json: Print all of the validated environment as JSON: durations in seconds, sizes in bytes, shares of 1.
+    """
+    environment = environments.load(name)
+    if json:
+        console.print_json(_as_json(environment))
+        return console.OK
+    console.say(f"{environment.file} is valid.", "green")
+    for title, sentences in environments.describe(environment):
+        console.say()
+        console.say(title, "bold")
+        for sentence in sentences:
+            console.say(f"  {sentence}")
+    return console.OK
+
+
+@app.command(name="list")
+def list_() -> int:
+    """Print the names of the environments there are."""
+    for name in environments.names():
+        console.say(name)
+    return console.OK
+
+
+def _as_json(environment: environments.Environment) -> dict[str, object]:
+    return {
+        "schema": "onlyvips/environment-check/1",
+        "file": environment.file,
+        "environment": environment.model_dump(mode="json"),
+    }

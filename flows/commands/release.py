@@ -1,0 +1,184 @@
+"""``onlyvips release``: start one, see it, stop it, finish what nobody drives."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from functools import partial
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from flows.commands import console, following
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.core import report
+from onlyvips.core.record import Driver, Record
+from onlyvips.errors import Driven, OnlyVipsError
+
+app = App(name="release", help="Release a service: start, status, abort, reconcile.")
+
+EnvironmentName = Annotated[str, Parameter(name=["--environment", "-e"], help="Environment, for example lab.")]
+ServiceName = Annotated[str, Parameter(name=["--service", "-s"], help="Service, for example backend.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout and nothing else.")]
+
+
+def _me() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@app.command
+def start(
+    *,
+    environment: EnvironmentName,
+    service: ServiceName,
+    version: Annotated[str, Parameter(name=["--version", "-v"], help="Tag of the image, for example v0.9.0.")],
+    operator: Annotated[str, Parameter(help="Who asks for it; you, when not given.")] = "",
+    local: Annotated[
+        bool, Parameter(negative="", help="Run in this process even where a Prefect server answers.")
+    ] = False,
+    detach: Annotated[
+        bool, Parameter(negative="", help="Return once the Prefect run is made; do not follow it.")
+    ] = False,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Do every check that can be done before a change, then stop.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Release VERSION of SERVICE by canary, and follow it to its end.
+
+    Where the environment's Prefect server answers, a run of its deployment is started there; else the flow runs in
+    this process. Exits 0 when promoted, 1 when rolled back, 2 when refused before anything changed.
+    """
+    loaded = environments.load(environment)
+    if dry_run:
+        return _check(environment, service, version, json)
+    operator = operator or _me()
+    asked = following.Asked(environment, service, version, operator, quiet=json)
+    if not local and (api := following.answering_server(loaded)):
+        record = following.through_server(api, loaded, asked, detach=detach)
+    else:
+        record = following.in_this_process(asked)
+    if record is None:
+        return console.OK
+    return _told(record, json)
+
+
+def _check(environment: str, service: str, version: str, json: bool) -> int:
+    facts = wiring.check(environment, service, version)
+    sentence = (
+        f"{service} {version} can be released in {environment}: it replaces {facts.image} on {facts.capacity} pods. "
+        "Nothing was changed."
+    )
+    if json:
+        console.print_json({"ok": True, "image": facts.image, "capacity": facts.capacity})
+    else:
+        console.say(sentence)
+    return console.OK
+
+
+def _told(record: Record, json: bool) -> int:
+    if json:
+        console.print_json(report.summary(record))
+    else:
+        console.say(f"{report.headline(record)}.", "bold green" if record.result == "promoted" else "bold red")
+        console.say(report.advice(record))
+        for place in wiring.evidence_places(record)[:1]:
+            console.say(f"Evidence: {place}")
+    return console.OK if record.result == "promoted" else console.FAILED
+
+
+@app.command
+def status(
+    *,
+    environment: EnvironmentName,
+    service: ServiceName = "",
+    all: Annotated[bool, Parameter(negative="", help="Closed releases too, not only the newest.")] = False,
+    json: Json = False,
+) -> int:
+    """Show open releases and the newest closed one: phase, weight, who drives it, what to do. Needs no Prefect."""
+    found = wiring.status(environment, service)
+    shown = found if all else [one for one in found if one[0].open] or found[-1:]
+    if json:
+        console.print_json([_status_json(record, driver) for record, driver in shown])
+        return console.OK
+    if not shown:
+        console.say(f"No release was made in {environment} yet.")
+    for record, driver in shown:
+        console.say(f"{report.headline(record)}.", "bold")
+        if record.open:
+            console.say(report.driver(record, driver))
+        for line in report.lines(record, 0, 0)[-8:]:
+            console.say(f"  {line}")
+        console.say(report.advice(record))
+    return console.OK
+
+
+def _status_json(record: Record, driver: Driver) -> dict[str, object]:
+    return {**report.summary(record), "driver": driver.holder, "driver_renewed": driver.renewed}
+
+
+@app.command
+def abort(*, environment: EnvironmentName, service: ServiceName, reason: str = "", json: Json = False) -> int:
+    """Ask the open release of SERVICE to go back. A living driver does it; without one, this command does."""
+    me = _me()
+    record = wiring.abort(environment, service, by=me, reason=reason)
+    finish = partial(wiring.reconcile, environment, service, holder=f"abort by {me}", attended=True)
+    try:
+        record = finish()[0] or record
+    except Driven as alive:
+        if not json:
+            console.say(f"{alive} It goes back by itself; following it.")
+        asked = following.Asked(environment, service, record.version, me, quiet=json)
+        silence = 2 * environments.load(environment).waits.lease
+        record = following.until_closed(asked, record.id, finish=finish, silence=silence)
+    if json:
+        console.print_json(report.summary(record))
+    else:
+        console.say(f"{report.headline(record)}.", "bold")
+        console.say(report.advice(record))
+    return console.OK if record.result == "rolled-back" else console.FAILED
+
+
+@app.command
+def reconcile(*, environment: EnvironmentName, service: ServiceName = "", json: Json = False) -> int:
+    """Finish releases whose driver is dead: back to stable, or, when stable was replaced already, to the end.
+
+    Never raises a canary's weight. A release with a living driver is left alone. Needs no Prefect.
+    """
+    services = [service] if service else _canaries(environment)
+    told, code = [], console.OK
+    for name in services:
+        each = _reconciled(environment, name)
+        told.append(each)
+        code = console.FAILED if each["outcome"] in ("open", "failed") else code
+    if json:
+        console.print_json(told)
+    else:
+        for each in told:
+            tell = console.complain if each["outcome"] == "failed" else console.say
+            tell(f"{each['service']}: {each['sentence']}")
+    return code
+
+
+def _reconciled(environment: str, service: str) -> dict[str, str]:
+    """One service, whatever happens to it: the next one has its turn."""
+    try:
+        return _outcome(service, *wiring.reconcile(environment, service, holder=f"reconcile by {_me()}"))
+    except Driven as alive:
+        return {"service": service, "outcome": "left alone", "sentence": str(alive)}
+    except OnlyVipsError as error:
+        return {"service": service, "outcome": "failed", "sentence": str(error)}
+
+
+def _canaries(environment: str) -> list[str]:
+    return [name for name, one in environments.load(environment).services.items() if one.strategy == "canary"]
+
+
+def _outcome(service: str, record: Record | None, orphans: tuple[str, ...]) -> dict[str, str]:
+    if record is not None:
+        state = record.result if not record.open else "open"
+        return {"service": service, "outcome": state, "sentence": f"{report.headline(record)}. {report.advice(record)}"}
+    if orphans:
+        return {"service": service, "outcome": "cleaned", "sentence": f"removed orphans: {', '.join(orphans)}."}
+    return {"service": service, "outcome": "nothing", "sentence": "no release is open, nothing is left over."}

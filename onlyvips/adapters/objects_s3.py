@@ -1,0 +1,233 @@
+"""ObjectStore in an S3 bucket.
+
+Every part carries its SHA-256, which the store checks and confirms; the object appears at once, and only where no
+object of its name was. The client never retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import urllib3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
+from botocore.exceptions import (
+    ConnectionError as NotConnected,
+)
+
+from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Transient, UnknownOutcome
+from onlyvips.ports import Stored, Upload
+
+_MEBIBYTE = 1024 * 1024
+_MOST_PARTS = 10_000
+_PASSING = {"SlowDown", "RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "ServiceUnavailable"}
+_ADVICE = {
+    "NoSuchBucket": "make the bucket, or correct the environment",
+    "NoSuchKey": "there is no such object: look it up in another copy",
+    "AccessDenied": "give this credential the right to do it",
+    "InvalidAccessKeyId": "correct the access key",
+    "XAdminUserNotFound": "correct the access key",  # versitygw's word for it
+    "SignatureDoesNotMatch": "correct the secret key",
+    "BadDigest": "the bytes changed on their way: check the network and take the backup again",
+    "QuotaExceeded": "make room or raise the quota",
+}
+
+
+class S3Store:
+    """Objects of one bucket. ``part_size`` (at least 5 MiB) bounds memory per upload and, times 10,000, an object."""
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: str,
+        bucket: str,
+        region: str,
+        access_key: str,
+        secret_key: str,
+        *,
+        part_size: int = 16 * _MEBIBYTE,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 60.0,
+    ) -> None:
+        self.name = name
+        self.part_size = part_size
+        self._endpoint, self._bucket = endpoint, bucket
+        self._client: Any = boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint or None,
+            region_name=region or "us-east-1",
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=_config(connect_timeout, read_timeout),
+        )
+
+    def upload(self, key: str) -> Upload:
+        return _S3Upload(self, key)
+
+    def put_new(self, key: str, data: bytes) -> Stored:
+        digest = hashlib.sha256(data).digest()
+        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=_text(digest), IfNoneMatch="*")
+        self.confirm(key, answer, _text(digest))
+        return Stored(key, len(data), digest.hex(), answer.get("VersionId", ""))
+
+    def read(self, key: str) -> Iterator[bytes]:
+        body = self.call("read", "get_object", key)["Body"]
+        with contextlib.closing(body), self._explained("read", key):
+            yield from body.iter_chunks(_MEBIBYTE)
+
+    def head(self, key: str) -> Stored | None:
+        try:
+            with self._explained("look for", key):
+                found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        except _NotFound:
+            with self._explained("look into", key):  # a HEAD cannot say whether the key or the bucket is missing
+                self._client.head_bucket(Bucket=self._bucket)
+            return None
+        checksum = found.get("ChecksumSHA256", "-")
+        sha256 = "" if "-" in checksum else b64decode(checksum).hex()
+        return Stored(key, found["ContentLength"], sha256, found.get("VersionId", ""))
+
+    def list(self, prefix: str) -> list[str]:
+        with self._explained("list", prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
+
+    def call(self, verb: str, operation: str, key: str, **arguments: Any) -> Any:
+        """One request about ``key``, its failure translated."""
+        with self._explained(verb, key):
+            return getattr(self._client, operation)(Bucket=self._bucket, Key=key, **arguments)
+
+    def confirm(self, key: str, answer: dict[str, Any], checksum: str) -> None:
+        """Raise unless the store says that what it has is what we sent."""
+        found = answer.get("ChecksumSHA256")
+        if found != checksum:
+            said = f"says SHA-256 {found}, sent was {checksum}" if found else "does not confirm SHA-256"
+            raise Permanent(f"{self._where(key)}: the store {said}: use one that keeps S3's additional checksums.")
+
+    def _where(self, key: str) -> str:
+        return f"{self.name}: bucket {self._bucket}, key {key or '(all)'} at {self._endpoint}"
+
+    @contextmanager
+    def _explained(self, verb: str, key: str) -> Iterator[None]:
+        what = f"{self._where(key)}: cannot {verb} it"
+        try:
+            yield
+        except ClientError as error:
+            raise _from_answer(error, what) from error
+        except (EndpointConnectionError, ConnectTimeoutError) as error:
+            raise Transient(f"{what}, for nothing answers there: start the store or correct its address.") from error
+        except (NotConnected, HTTPClientError, urllib3.exceptions.HTTPError) as error:
+            sentence = f"{what}, for the connection broke or timed out ({type(error).__name__}): look at the store"
+            if verb == "write":
+                raise UnknownOutcome(f"{sentence}, and read {key} before writing again.") from error
+            raise Transient(f"{sentence}.") from error
+        except BotoCoreError as error:
+            raise Permanent(f"{what}: {error}; correct the environment.") from error
+
+
+class _NotFound(Permanent):
+    pass
+
+
+def _config(connect_timeout: float, read_timeout: float) -> Config:
+    return Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        max_pool_connections=64,
+        s3={"addressing_style": "path"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+
+
+def _from_answer(error: ClientError, what: str) -> OnlyVipsError:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = error.response.get("Error", {}).get("Code", "")
+    if code == "PreconditionFailed":
+        return Conflict(f"{what}, for it exists; an object is written once.")
+    if code in _PASSING or status == 429 or (status >= 500 and status not in (501, 507)):
+        return Transient(f"{what} just now ({status} {code}): try again.", delay=5.0)
+    kind = _NotFound if status == 404 else Permanent
+    return kind(f"{what} ({status} {code}): {_ADVICE.get(code, 'read what the store says, and correct it')}.")
+
+
+def _text(digest: bytes) -> str:
+    return b64encode(digest).decode()
+
+
+class _S3Upload:
+    """Collects a part at a time; what fits into one part is a single PUT."""
+
+    def __init__(self, store: S3Store, key: str) -> None:
+        self._store, self._key = store, key
+        self._part = bytearray()
+        self._id = ""
+        self._parts: list[dict[str, Any]] = []
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self._size += len(chunk)
+        self._part += chunk
+        while len(self._part) > self._store.part_size:
+            part = bytes(memoryview(self._part)[: self._store.part_size])
+            del self._part[: self._store.part_size]
+            self._send(part)
+
+    def finish(self) -> Stored:
+        if not self._id:
+            return self._store.put_new(self._key, bytes(self._part))
+        self._send(bytes(self._part))
+        self._part.clear()
+        whole = hashlib.sha256(b"".join(b64decode(part["ChecksumSHA256"]) for part in self._parts)).digest()
+        checksum = f"{_text(whole)}-{len(self._parts)}"
+        answer = self._store.call(
+            "write",
+            "complete_multipart_upload",
+            self._key,
+            UploadId=self._id,
+            MultipartUpload={"Parts": self._parts},
+            ChecksumSHA256=checksum,
+            IfNoneMatch="*",
+        )
+        self._id = ""
+        self._store.confirm(self._key, answer, checksum)
+        return Stored(self._key, self._size, self._hash.hexdigest(), answer.get("VersionId", ""))
+
+    def abort(self) -> None:
+        self._part.clear()
+        if self._id:
+            with contextlib.suppress(_NotFound):
+                self._store.call("abort", "abort_multipart_upload", self._key, UploadId=self._id)
+            self._id = ""
+
+    def _send(self, part: bytes) -> None:
+        if not self._id:
+            self._id = self._store.call(
+                "write", "create_multipart_upload", self._key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
+            )["UploadId"]
+        number = len(self._parts) + 1
+        if number > _MOST_PARTS:
+            raise Permanent(
+                f"{self._key} is larger than {_MOST_PARTS} parts of {self._store.part_size}: raise part_size."
+            )
+        checksum = _text(hashlib.sha256(part).digest())
+        answer = self._store.call(
+            "write", "upload_part", self._key, UploadId=self._id, PartNumber=number, Body=part, ChecksumSHA256=checksum
+        )
+        self._store.confirm(self._key, answer, checksum)
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})

@@ -1,0 +1,364 @@
+"""``next_action``: the one function that decides what a release does next, from its record and what was seen.
+
+The flow, the command line and the reconciler all ask it. It is pure and it never assumes: what the record says was
+meant is compared with what the world shows. Rules (design, "Rollout"): weight never exceeds ready capacity; a weight
+and what it points to never change in the same step; going back goes to the copy that is healthy; unattended, the
+canary's weight is never raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import Look, Phase, Record
+from onlyvips.core.world import Split, Workload, World, pods_for, weight_for
+
+Kind = Literal[
+    "snapshot",
+    "back-up",
+    "create-secrets",
+    "migrate",
+    "create-canary",
+    "scale-canary",
+    "set-weight",
+    "look",
+    "next-stage",
+    "replace-stable",
+    "restore-stable",
+    "remove-canary",
+    "remove-leftovers",
+    "write-evidence",
+    "enter",
+    "close",
+    "wait",
+]
+
+
+@dataclass(frozen=True)
+class Action:
+    """What to do next and why. ``number`` is a weight or a count of pods; ``what`` names a wait: it is timed."""
+
+    kind: Kind
+    reason: str
+    number: int = 0
+    phase: Phase = "closed"
+    what: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a person reads in a list of steps."""
+        words = self.kind.replace("-", " ")
+        if self.kind == "set-weight":
+            return f"{words} {self.number} %"
+        if self.kind in ("create-canary", "scale-canary"):
+            return f"{words} to {self.number} pod{'' if self.number == 1 else 's'}"
+        return f"{words} {self.phase}" if self.kind == "enter" else f"{words} {self.what}".strip()
+
+
+def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bool) -> Action:
+    """The next act of the release. ``attended``: its own driver asks; otherwise the reconciler, who only goes back or,
+    past "stable replaced", completes."""
+    before = _before_traffic(record, attended)
+    if before is not None:
+        return before
+    if record.phase == "canary":
+        return _leave_canary(record, world, attended) or _canary(record, world, plan)
+    if record.phase == "promote":
+        return _promote(record, world, plan, attended)
+    if record.phase == "rollback":
+        return _roll_back(record, world, plan, attended)
+    if record.phase == "evidence":
+        return _finish(record)
+    return Action("wait", "the release is closed", what="closed")
+
+
+def enter(phase: Phase, reason: str) -> Action:
+    """Leave this phase for ``phase``."""
+    return Action("enter", reason, phase=phase)
+
+
+def wait(what: str, reason: str) -> Action:
+    """Nothing to do but look again."""
+    return Action("wait", reason, what=what)
+
+
+def _before_traffic(record: Record, attended: bool) -> Action | None:
+    if record.phase not in ("prepare", "backup", "secrets", "migrate"):
+        return None
+    if record.aborted:
+        return enter("rollback", _abort_reason(record))
+    if not attended:
+        return enter("rollback", "its driver is gone and the canary has no traffic yet")
+    if record.phase == "prepare":
+        return enter("backup", "the snapshot is kept") if record.snapshot else Action("snapshot", _snapshot_reason)
+    if record.phase == "backup":
+        return enter("secrets", "the backup is complete") if record.backup else Action("back-up", _backup_reason)
+    if record.phase == "secrets":
+        return Action("create-secrets", "new values come under new names that only the canary refers to")
+    return Action("migrate", "what the new version needs of the database comes before it")
+
+
+_snapshot_reason = "what a rollback has to bring back is kept before anything changes"
+_backup_reason = "a release needs a complete backup"
+
+
+def _abort_reason(record: Record) -> str:
+    command = record.aborted
+    return f"{command.by} asked for an abort: {command.reason or 'no reason given'}" if command else ""
+
+
+def _leave_canary(record: Record, world: World, attended: bool) -> Action | None:
+    if record.aborted:
+        return enter("rollback", _abort_reason(record))
+    if not attended:
+        return enter("rollback", "its driver is gone: unattended, a canary goes back")
+    if world.stable is None or world.split is None:
+        what = "Deployment of stable" if world.stable is None else "rule of the HTTPRoute"
+        return enter("rollback", f"the {what} is gone: somebody removed it in the middle of the release")
+    return None
+
+
+def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
+    stage, (stable, canary, split) = plan.stages[record.stage], _present(world)
+    capacity = max(record.capacity, stable.replicas)
+    needed = pods_for(stage.weight, capacity)
+    if canary is None:
+        if record.canary_scaled:
+            return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
+        return Action("create-canary", f"{stage.weight} % needs {needed} of {capacity} pods", number=needed)
+    if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
+        return first
+    if split.weight != record.weight:
+        return Action("set-weight", "meant by a driver that died before it wrote it down", number=split.weight)
+    wanted = _pods_wanted(record, plan, split.weight >= stage.weight, capacity)
+    if canary.replicas < wanted:
+        return Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
+    if split.weight < stage.weight:
+        if (not_yet := _cannot_carry("canary", canary, needed, plan, world)) is not None:
+            return not_yet
+        return Action("set-weight", f"stage {record.stage + 1} of {len(plan.stages)}", number=stage.weight)
+    return _judge_stage(record, plan)
+
+
+def _first_of_all(
+    record: Record, world: World, plan: ReleasePlan, stable: Workload, canary: Workload, split: Split
+) -> Action | None:
+    """What is looked at before any step forward: a failed look, another's hand, pods that are gone."""
+    looks = stage_looks(record)
+    if looks and looks[-1].verdict == "fail":
+        return enter("rollback", f"look {len(looks)} of stage {record.stage + 1} failed: {looks[-1].reason}")
+    lowest = weight_for(canary.ready, max(record.capacity, stable.replicas))
+    if (drift := _drift(record, stable, split)) is not None:
+        if split.weight > lowest:
+            return enter("rollback", f"{drift}, and {_few(canary)}")
+        return _held(drift, world, plan)
+    if split.weight > lowest:
+        return Action("set-weight", _few(canary), number=lowest)
+    return None
+
+
+def _few(workload: Workload) -> str:
+    return f"only {workload.ready} pods of the canary are ready ({workload.trouble or 'no pod says why'})"
+
+
+def _present(world: World) -> tuple[Workload, Workload | None, Split]:
+    assert world.stable is not None and world.split is not None  # the caller saw to it
+    return world.stable, world.canary, world.split
+
+
+def _pods_wanted(record: Record, plan: ReleasePlan, at_weight: bool, capacity: int) -> int:
+    """While a stage is held, the pods of the next one come up: nobody waits for them later."""
+    if not at_weight:
+        return pods_for(plan.stages[record.stage].weight, capacity)
+    following = record.stage + 1
+    return pods_for(plan.stages[following].weight, capacity) if following < len(plan.stages) else capacity
+
+
+def _drift(record: Record, stable: Workload, split: Split) -> str | None:
+    if split.weight not in (record.weight, record.intended_weight):
+        return f"the route shows {split.weight} % for the canary and this release had set {record.weight} %"
+    if stable.release not in (record.from_release, record.id) or stable.image not in (
+        record.from_image,
+        record.to_image,
+    ):
+        return f"stable was changed by somebody else to {stable.image}"
+    if stable.release != record.id and record.from_template not in ("", stable.template):
+        return "the pod template of stable was changed by somebody else"
+    return None
+
+
+def _held(drift: str, world: World, plan: ReleasePlan) -> Action:
+    if world.waiting == "drift" and world.waited >= plan.waits.maximum_hold:
+        return enter("rollback", f"{drift}; nobody put it right within {plan.waits.maximum_hold:.0f} s")
+    return wait("drift", f"{drift}: held, nothing is overwritten; put it back or abort")
+
+
+def _cannot_carry(who: str, workload: Workload, needed: int, plan: ReleasePlan, world: World) -> Action | None:
+    """The wait before a switch: ready pods that the router can see, and none that just left.
+
+    One wait with one limit for all of it, so that pods that come and go do not hold a release for ever.
+    """
+    limit = plan.waits.ready + plan.waits.propagation
+    if workload.ready < needed or not workload.complete:
+        trouble = workload.trouble or "no pod says why"
+        reason = f"{workload.ready} of {needed} pods of {who} are ready ({trouble})"
+    elif workload.visible < needed or workload.quiet < plan.waits.propagation:
+        reason = f"the router is given {plan.waits.propagation:g} s to see the pods of {who}"
+    else:
+        return None
+    if world.waiting == f"{who}-ready" and world.waited >= limit:
+        return enter("rollback", f"{reason}: not so for {limit:.0f} s")
+    return wait(f"{who}-ready", reason)
+
+
+def stage_looks(record: Record) -> tuple[Look, ...]:
+    """The looks of the current stage."""
+    return tuple(look for look in record.looks if look.stage == record.stage)
+
+
+def _judge_stage(record: Record, plan: ReleasePlan) -> Action:
+    looks, stage = stage_looks(record), plan.stages[record.stage]
+    last = looks[-1] if looks else None
+    unresolved = _unresolved(looks)
+    if last is not None and last.verdict != "pass" and unresolved >= max(plan.waits.maximum_hold, stage.hold):
+        why = "no data" if last.verdict in ("no-data", "error") else "too few requests"
+        return enter("rollback", f"inconclusive, {why} for {unresolved:.0f} s: {last.reason}")
+    if last is not None and last.verdict == "pass" and _watched(looks) >= stage.hold:
+        reason = f"stage {record.stage + 1} passed: {last.reason}"
+        return enter("promote", reason) if record.stage + 1 == len(plan.stages) else Action("next-stage", reason)
+    so_far = f"{_watched(looks):.0f} of {stage.hold:g} s"
+    return Action("look", f"look {len(looks) + 1} of stage {record.stage + 1}, {so_far}")
+
+
+def _watched(looks: tuple[Look, ...]) -> float:
+    return sum(look.elapsed for look in looks if look.verdict in ("pass", "too-few"))
+
+
+def _unresolved(looks: tuple[Look, ...]) -> float:
+    total = 0.0
+    for look in reversed(looks):
+        if look.verdict == "pass":
+            break
+        total += look.elapsed
+    return total
+
+
+def _promote(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+    replaced = world.stable is not None and world.stable.release == record.id
+    if record.aborted:
+        return enter("rollback", _abort_reason(record))
+    if not attended and not replaced:
+        return enter("rollback", "its driver is gone before stable got the new version")
+    if record.replaced and world.stable is not None and not replaced:
+        return enter("rollback", "somebody took stable back from the new version")
+    if world.stable is None or world.split is None:
+        return wait("gone", "the Deployment of stable or its rule in the HTTPRoute is gone: put it back")
+    if not replaced:
+        return _before_replacing(record, world, plan)
+    return _after_replacing(record, world, plan)
+
+
+def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
+    stable, canary, split = _present(world)
+    if canary is None:
+        return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
+    if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
+        return first
+    capacity = max(record.capacity, stable.replicas)
+    if canary.replicas < capacity:
+        return Action("scale-canary", "promotion needs the canary at full capacity", number=capacity)
+    if (not_yet := _cannot_carry("canary", canary, capacity, plan, world)) is not None:
+        return not_yet
+    if split.weight < 100:
+        return Action("set-weight", "the canary carries all while stable is replaced", number=100)
+    if split.settled < plan.waits.propagation:
+        return wait("route", f"the router is given {plan.waits.propagation:g} s to obey")
+    return Action("replace-stable", "no traffic reaches stable now: it gets the new version")
+
+
+def _after_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
+    stable, canary, split = _present(world)
+    if split.weight > 0:
+        if stable.ready > 0 and (canary is None or canary.ready == 0):
+            return Action("set-weight", "no pod of the canary is ready, stable has some", number=0)
+        if (not_yet := _cannot_carry("stable", stable, record.capacity, plan, world)) is not None:
+            return not_yet
+        return Action("set-weight", "stable runs the new version and is ready", number=0)
+    return _clear_away(canary, split, plan, world) or enter("evidence", "promoted")
+
+
+def _clear_away(canary: Workload | None, split: Split, plan: ReleasePlan, world: World) -> Action | None:
+    """Remove the canary and what else is left, once no router can still be sending to it."""
+    if canary is not None or split.listed:
+        if split.settled < plan.waits.propagation:
+            return wait("route", f"the router is given {plan.waits.propagation:g} s before the canary goes")
+        return Action("remove-canary", "no traffic reaches it any more")
+    if world.leftovers:
+        left = ",".join(world.leftovers)
+        return Action("remove-leftovers", f"made by this release: {left}", what=left)
+    return None
+
+
+def _roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+    stable, canary, split = world.stable, world.canary, world.split
+    if stable is None:
+        return wait("gone", "the Deployment of stable is gone: put it back, the canary keeps its traffic until then")
+    if split is None:
+        return wait("gone", "the service's rule in the HTTPRoute is gone: put it back")
+    if stable.release == record.id:
+        return _take_stable_back(record, world, plan, attended)
+    if split.weight > 0:
+        return _weight_back(record, world, stable, split, plan)
+    if record.stable_replaced and (stable.ready < record.capacity or not stable.complete):
+        return wait("stable-ready", f"{stable.ready} of {record.capacity} pods of the old version are back")
+    return _clear_away(canary, split, plan, world) or enter("evidence", record.reason)
+
+
+def _take_stable_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+    """Stable has the new version already: it is replaced unseen, behind a canary that carries all.
+
+    In place only where there can be no such canary: when none gets ready, or unattended, when no weight is raised. A
+    person who asked for an abort attends to it: the canary runs what stable runs, so nobody sees more of the version.
+    """
+    stable, canary, split = _present(world)
+    restore = Action("restore-stable", "stable goes back to the version it had")
+    if split.weight == 100 and split.settled < plan.waits.propagation:
+        return wait("route", f"the router is given {plan.waits.propagation:g} s to obey")
+    if split.weight == 100 or stable.ready == 0 or not (attended or record.aborted):
+        return restore
+    if canary is None:
+        return Action("create-canary", "it carries all while stable goes back", number=record.capacity)
+    if canary.replicas < record.capacity:
+        return Action("scale-canary", "it carries all while stable goes back", number=record.capacity)
+    not_yet = _cannot_carry("canary", canary, record.capacity, plan, world)
+    if not_yet is not None:
+        return not_yet if not_yet.kind == "wait" else restore
+    return Action("set-weight", "the canary carries all while stable goes back", number=100)
+
+
+def _weight_back(record: Record, world: World, stable: Workload, split: Split, plan: ReleasePlan) -> Action:
+    """To what is healthy, found by looking: at once to what is ready, the rest as it becomes ready."""
+    carried = world.canary is not None and world.canary.ready > 0
+    if record.stable_replaced and carried:
+        # These pods are new: the router must see all of them before they get traffic.
+        not_yet = _cannot_carry("stable", stable, record.capacity, plan, world)
+        if not_yet is not None:
+            return wait("stable-ready", not_yet.reason)
+        return Action("set-weight", "stable runs the old version again and is ready", number=0)
+    if stable.ready == 0:
+        return wait("stable-ready", f"no pod of stable is ready ({stable.trouble or 'no pod says why'})")
+    lowest = 100 - weight_for(stable.ready, record.capacity) if carried else 0
+    if world.waiting == "stable-ready" and world.waited >= plan.waits.ready + plan.waits.propagation:
+        few = f"{stable.ready} of {record.capacity} pods of stable are ready and no more come"
+        return Action("set-weight", f"{few}: they are better than a canary that has to go", number=0)
+    if lowest < split.weight:
+        return Action("set-weight", f"back to stable, {stable.ready} of {record.capacity} pods ready", number=lowest)
+    return wait("stable-ready", f"{stable.ready} of {record.capacity} pods of stable are ready; the rest follows")
+
+
+def _finish(record: Record) -> Action:
+    if not record.evidence:
+        return Action("write-evidence", "the record of what happened goes to the stores of the backups")
+    return Action("close", record.reason)

@@ -1,0 +1,100 @@
+"""The service's rule in a shared HTTPRoute: read its split, and say as JSON Patch what to change and nothing else.
+
+Every patch tests the name of the rule and of each entry it touches, so that a list that somebody reordered meanwhile
+is refused by the apiserver instead of written to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onlyvips.errors import Permanent, Refused
+
+Manifest = dict[str, Any]
+Operations = list[Manifest]
+
+
+def rule_index(route: Manifest, rule: str, service: str) -> int | None:
+    """Where the rule is: by its name, or, where rules have no names, the one rule that leads to ``service``.
+
+    Raises Refused when more than one rule could be meant.
+    """
+    rules = route.get("spec", {}).get("rules") or []
+    found = [index for index, each in enumerate(rules) if each.get("name") == rule]
+    if not found:
+        found = [index for index, each in enumerate(rules) if not each.get("name") and service in _names(each)]
+    if len(found) > 1:
+        raise Refused(
+            f"HTTPRoute {route['metadata']['name']} has {len(found)} rules for {service} and no one rule named {rule}: "
+            "nothing was changed; give the rule a name."
+        )
+    return found[0] if found else None
+
+
+def _names(rule: Manifest) -> list[str]:
+    return [reference["name"] for reference in rule.get("backendRefs") or []]
+
+
+def others(route: Manifest, index: int, stable: str, canary: str) -> list[str]:
+    """Backends of the rule that are neither stable nor the canary."""
+    return [name for name in _names(route["spec"]["rules"][index]) if name not in (stable, canary)]
+
+
+def lists(route: Manifest, index: int, canary: str) -> bool:
+    """Whether the rule has an entry for the canary, of whatever weight."""
+    return canary in _names(route["spec"]["rules"][index])
+
+
+def canary_weight(route: Manifest, index: int, canary: str) -> int:
+    """The canary's share of the rule in whole percent, 0 when it has no entry."""
+    references = route["spec"]["rules"][index].get("backendRefs") or []
+    weights = {reference["name"]: int(reference.get("weight", 1)) for reference in references}
+    total = sum(weights.values())
+    return round(100 * weights.get(canary, 0) / total) if total else 0
+
+
+def _tests(route: Manifest, index: int) -> Operations:
+    rule = route["spec"]["rules"][index]
+    base = f"/spec/rules/{index}"
+    named = [{"op": "test", "path": f"{base}/name", "value": rule["name"]}] if rule.get("name") else []
+    entries = [
+        {"op": "test", "path": f"{base}/backendRefs/{at}/name", "value": name} for at, name in enumerate(_names(rule))
+    ]
+    return named + entries
+
+
+def weigh(route: Manifest, index: int, stable: str, canary: str, weight: int) -> Operations:
+    """Give the canary ``weight`` percent and stable the rest; the canary's entry is added after the others."""
+    base = f"/spec/rules/{index}/backendRefs"
+    references = route["spec"]["rules"][index].get("backendRefs") or []
+    operations = _tests(route, index)
+    for at, reference in enumerate(references):
+        if reference["name"] in (stable, canary):
+            value = weight if reference["name"] == canary else 100 - weight
+            operations.append({"op": "add", "path": f"{base}/{at}/weight", "value": value})
+    for name, value in ((stable, 100 - weight), (canary, weight)):
+        if name not in _names(route["spec"]["rules"][index]):
+            entry = {key: kept for key, kept in _model(route, index, stable, canary).items() if key != "weight"}
+            operations.append({"op": "add", "path": f"{base}/-", "value": {**entry, "name": name, "weight": value}})
+    return operations
+
+
+def _model(route: Manifest, index: int, stable: str, canary: str) -> Manifest:
+    """An entry to make the other one from. Raises Permanent when somebody removed both."""
+    references = route["spec"]["rules"][index].get("backendRefs") or []
+    found = [reference for reference in references if reference["name"] in (stable, canary)]
+    if not found:
+        raise Permanent(
+            f"The rule of HTTPRoute {route['metadata']['name']} leads neither to {stable} nor to {canary} any more: "
+            f"nothing was written to it; put {stable} back."
+        )
+    return dict(found[0])
+
+
+def forget(route: Manifest, index: int, stable: str, canary: str) -> Operations:
+    """Take the canary's entry out and give stable all; no operations when it has none."""
+    names = _names(route["spec"]["rules"][index])
+    if canary not in names:
+        return []
+    base = f"/spec/rules/{index}/backendRefs"
+    return [*weigh(route, index, stable, canary, 0), {"op": "remove", "path": f"{base}/{names.index(canary)}"}]

@@ -1,0 +1,154 @@
+"""Kubernetes objects of a release, made from the live ones: JSON in, JSON out, nothing shared with the input.
+
+The canary is a copy of stable that differs in ``track``, image, version label and the names of its Secrets; all other
+labels stay, so that NetworkPolicies and disruption budgets apply to it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Manifest = dict[str, Any]
+
+PREFIX = "onlyvips.com"
+RELEASE = f"{PREFIX}/release"
+EPOCH = f"{PREFIX}/epoch"
+MANAGED = {"app.kubernetes.io/managed-by": "onlyvips-rollout"}
+
+
+def fingerprint(value: object) -> str:
+    """Ten hex digits that stand for a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def annotations_of(manifest: Manifest) -> dict[str, str]:
+    """The object's annotations, empty when it has none."""
+    return dict(manifest.get("metadata", {}).get("annotations") or {})
+
+
+def epoch_key(service: str) -> str:
+    """The annotation that says which epoch of the service's lease may write the object."""
+    return f"{EPOCH}-{service}"
+
+
+def epoch_of(manifest: Manifest, service: str) -> int:
+    """The epoch stamped on an object, 0 when none is."""
+    return int(annotations_of(manifest).get(epoch_key(service), "0"))
+
+
+def template_release(deployment: Manifest) -> str:
+    """The release whose pod template a Deployment has, empty when it is not one of ours."""
+    metadata = deployment["spec"]["template"].get("metadata") or {}
+    return str((metadata.get("annotations") or {}).get(RELEASE, ""))
+
+
+def image_of(deployment: Manifest, repository: str) -> str:
+    """The image of the container that runs ``repository``, empty when there is none."""
+    images = (container["image"] for container in deployment["spec"]["template"]["spec"]["containers"])
+    return next((image for image in images if _repository(image) == repository), "")
+
+
+def _repository(image: str) -> str:
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    return name if name and "/" not in tag else image.partition("@")[0]
+
+
+def secret_names(template: Manifest) -> set[str]:
+    """Every Secret that a pod template refers to."""
+    return {holder[key] for holder, key in _secret_references(template)}
+
+
+def _secret_references(template: Manifest) -> Iterator[tuple[dict[str, Any], str]]:
+    spec = template["spec"]
+    for container in [*spec.get("containers", []), *spec.get("initContainers", [])]:
+        for source in container.get("envFrom") or []:
+            yield from _named(source.get("secretRef"), "name")
+        for variable in container.get("env") or []:
+            yield from _named((variable.get("valueFrom") or {}).get("secretKeyRef"), "name")
+    for volume in spec.get("volumes") or []:
+        yield from _named(volume.get("secret"), "secretName")
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            yield from _named(source.get("secret"), "name")
+
+
+def _named(holder: dict[str, Any] | None, key: str) -> Iterator[tuple[dict[str, Any], str]]:
+    if holder and key in holder:
+        yield holder, key
+
+
+def new_template(stable: Manifest, repository: str, version: str, release: str, secrets: Mapping[str, str]) -> Manifest:
+    """Stable's pod template with the new image, the new names of Secrets and the release's id."""
+    template: Manifest = copy.deepcopy(stable["spec"]["template"])
+    for container in [*template["spec"]["containers"], *template["spec"].get("initContainers", [])]:
+        if _repository(container["image"]) == repository:
+            container["image"] = f"{repository}:{version}"
+    for holder, key in _secret_references(template):
+        holder[key] = secrets.get(holder[key], holder[key])
+    metadata = template.setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), RELEASE: release}
+    if "version" not in stable["spec"]["selector"]["matchLabels"] and "version" in (metadata.get("labels") or {}):
+        metadata["labels"]["version"] = version
+    return template
+
+
+def canary_deployment(stable: Manifest, template: Manifest, name: str, replicas: int, own: Manifest) -> Manifest:
+    """Deployment ``name``: stable's spec with ``track: canary``, ``template``, its own count, ``own`` as metadata."""
+    spec = copy.deepcopy(stable["spec"])
+    spec["replicas"] = replicas
+    spec["selector"]["matchLabels"]["track"] = "canary"
+    spec["template"] = copy.deepcopy(template)
+    spec["template"]["metadata"]["labels"]["track"] = "canary"
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(stable, name, own), "spec": spec}
+
+
+_ASSIGNED = ("clusterIP", "clusterIPs", "healthCheckNodePort", "externalIPs", "loadBalancerIP")
+
+
+def canary_service(stable: Manifest, name: str, own: Manifest) -> Manifest:
+    """Service ``name``: stable's ports with a selector that says ``track: canary``; the assigned is left."""
+    spec = {key: copy.deepcopy(value) for key, value in stable["spec"].items() if key not in _ASSIGNED}
+    spec["type"] = "ClusterIP"
+    spec["selector"]["track"] = "canary"
+    for port in spec.get("ports", []):
+        port.pop("nodePort", None)
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(stable, name, own), "spec": spec}
+
+
+def _metadata(stable: Manifest, name: str, own: Manifest) -> Manifest:
+    labels = {**(stable["metadata"].get("labels") or {}), "track": "canary", **MANAGED, **own["labels"]}
+    return {"name": name, "labels": labels, "annotations": dict(own["annotations"])}
+
+
+def own_metadata(release: str, service: str, epoch: int) -> Manifest:
+    """Labels and annotations that say whose an object is."""
+    return {"labels": {RELEASE: release}, "annotations": {epoch_key(service): str(epoch)}}
+
+
+def object_of(kind: str, name: str, own: Manifest, **content: object) -> Manifest:
+    """A small object of ours (ConfigMap, Secret)."""
+    metadata = {"name": name, "labels": {**MANAGED, **own["labels"]}, "annotations": own["annotations"]}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **content}
+
+
+def migration_job(name: str, image: str, command: list[str], env: list[Manifest], plan: str, own: Manifest) -> Manifest:
+    """The Job that migrates once; ``plan`` is the fingerprint of what it does. A failed pod is not tried for ever."""
+    pod = {
+        "restartPolicy": "Never",
+        "containers": [{"name": "migrate", "image": image, "command": command, "env": env}],
+    }
+    own = {**own, "annotations": {**own["annotations"], f"{PREFIX}/plan": plan}}
+    template = {"metadata": {"labels": {"app": name, **MANAGED}}, "spec": pod}
+    manifest = object_of("Job", name, own, spec={"backoffLimit": 2, "template": template})
+    return {**manifest, "apiVersion": "batch/v1"}
+
+
+def metadata_patch(manifest: Manifest, change: Callable[[dict[str, str]], None]) -> list[Manifest]:
+    """JSON Patch that changes the annotations of ``manifest`` as ``change`` does."""
+    wanted = annotations_of(manifest)
+    change(wanted)
+    return [{"op": "add", "path": "/metadata/annotations", "value": wanted}]

@@ -1,0 +1,171 @@
+"""What an environment asks for, as plain frozen values: the rest of core reads these and nothing else.
+
+``onlyvips.environment`` fills them from ``deployments/environments/<name>.yaml``. Durations are seconds, sizes bytes,
+weights whole percent, shares between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Strategy = Literal["canary", "blue-green", "rolling", "recreate"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a canary: ``weight`` percent of requests for at least ``hold`` seconds."""
+
+    weight: int
+    hold: float
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """An absolute limit on a share of requests: an alert threshold of the plan, with the sample it needs.
+
+    ``errors``: share of requests that are errors may not pass ``threshold``.
+    ``latency``: at most ``threshold`` of requests may take longer than ``bound`` seconds (p95 <= 500 ms is
+    ``threshold`` 0.05, ``bound`` 0.5); ``bound`` must be a bucket of the histogram.
+    """
+
+    name: str
+    kind: Literal["errors", "latency"]
+    threshold: float
+    bound: float = 0.0
+    minimum_requests: int = 100
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long things may take. ``propagation`` is the longest a router needs to obey a change."""
+
+    propagation: float
+    poll: float
+    look: float
+    ready: float
+    job: float
+    maximum_hold: float
+
+
+@dataclass(frozen=True)
+class RouteRef:
+    """The rule of the HTTPRoute that carries the service's requests."""
+
+    name: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """One service of the platform: its names in the cluster and its image's repository, without a tag."""
+
+    name: str
+    image: str
+    strategy: Strategy
+    deployment: str
+    service: str
+    route: RouteRef | None
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index of the plan: ``keys`` in order, 1 ascending, -1 descending."""
+
+    collection: str
+    keys: tuple[tuple[str, int], ...]
+    unique: bool = False
+
+
+@dataclass(frozen=True)
+class MigrationPlan:
+    """The index migration: a Kubernetes Job that runs ``image`` with ``command`` (PLAN goes in as JSON in env)."""
+
+    job: str
+    image: str
+    command: tuple[str, ...]
+    database: str
+    uri_secret: str
+    uri_key: str
+    indexes: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class SecretPlan:
+    """A Secret of the release: ``values`` maps each key to a *reference* (``env:``, ``file:`` …), never to a value.
+
+    ``replaces`` is the name that the Deployment's pod template uses today, or the stem of it before the hash.
+    """
+
+    name: str
+    replaces: str
+    values: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """All that one rollout of one service needs to know of its environment.
+
+    ``automatic_managers`` are field managers that write by themselves (a GitOps controller): where one owns a field
+    that a release would write, the release is refused.
+    """
+
+    environment: str
+    namespace: str
+    service: ServicePlan
+    stages: tuple[Stage, ...]
+    waits: Waits
+    guardrails: tuple[Guardrail, ...]
+    alpha: float
+    lease_duration: float
+    migration: MigrationPlan | None
+    secrets: tuple[SecretPlan, ...]
+    automatic_managers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DestinationPlan:
+    """A place that backups are copied to. What a kind of place does not have is empty.
+
+    ``url``, ``access_key``, ``secret_key`` and ``path`` may be references (``env:`` …); keys always are. ``medium``,
+    ``offsite`` and ``immutable`` are what the environment declares.
+    """
+
+    name: str
+    kind: Literal["s3", "directory"]
+    medium: str
+    offsite: bool
+    immutable: bool
+    url: str
+    bucket: str
+    region: str
+    access_key: str
+    secret_key: str
+    path: str
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """How one base of the database is made.
+
+    ``uri`` is a reference; ``recipients`` are age public keys or references to them. ``zstd_threads`` 0 means none
+    beside the worker's own. ``workers`` collections are read at a time; a destination that takes nothing for
+    ``stall_timeout`` seconds is dropped. ``part_size`` (a part of an upload), ``object_size`` (an object before
+    compression) and ``split_above`` (collections that are split by ``_id``) are bytes. ``lock`` is the object lock's
+    mode at destinations that are ``immutable``.
+    """
+
+    environment: str
+    kind: Literal["mongodb"]
+    database: str
+    uri: str
+    destinations: tuple[DestinationPlan, ...]
+    recipients: tuple[str, ...]
+    zstd_level: int
+    zstd_threads: int
+    workers: int
+    stall_timeout: float
+    part_size: int
+    object_size: int
+    split_above: int
+    lock: Literal["compliance", "governance", "none"]

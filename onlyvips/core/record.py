@@ -1,0 +1,191 @@
+"""The record of a release: the one versioned document that lives in the cluster and says what was meant and done.
+
+Everything that decides (the flow, the command line, the reconciler) reads it; it is written before and after each act.
+Frozen values; ``to_json`` / ``from_json`` are exact inverses.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from onlyvips.errors import Permanent
+
+SCHEMA = 1
+
+Phase = Literal["prepare", "backup", "secrets", "migrate", "canary", "promote", "rollback", "evidence", "closed"]
+PHASES: tuple[Phase, ...] = (
+    "prepare",
+    "backup",
+    "secrets",
+    "migrate",
+    "canary",
+    "promote",
+    "rollback",
+    "evidence",
+    "closed",
+)
+Result = Literal["", "promoted", "rolled-back"]
+Verdict = Literal["pass", "fail", "too-few", "no-data", "error"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One guardrail at one look: ``bad`` of ``total`` requests, the share, its lower bound and the threshold."""
+
+    name: str
+    bad: int
+    total: int
+    share: float
+    lower_bound: float
+    threshold: float
+    alpha: float
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """One observation of the judge. ``elapsed`` is seconds of the stage it covers."""
+
+    at: float
+    stage: int
+    weight: int
+    elapsed: float
+    verdict: Verdict
+    reason: str
+    values: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One act: the intent is written before it, ``done`` and ``observed`` after it was read back."""
+
+    action: str
+    reason: str
+    intended: float
+    done: float | None = None
+    observed: str = ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a person asked of a running release."""
+
+    name: Literal["abort"]
+    by: str
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One release of one service. Times are unix seconds, for people; ``weight`` is the canary's, in percent.
+
+    ``weight`` was last read back; ``intended_weight`` was written before the route was asked for it. ``stage_since``
+    and ``canary_since`` are moments on the metrics system's own clock. ``evidence`` is a key, ``evidence_at`` names the
+    stores that have it.
+    """
+
+    id: str
+    environment: str
+    service: str
+    version: str
+    from_image: str
+    to_image: str
+    from_release: str
+    operator: str
+    plan_hash: str
+    capacity: int
+    created: float
+    schema: int = SCHEMA
+    phase: Phase = "prepare"
+    stage: int = 0
+    weight: int = 0
+    intended_weight: int = 0
+    stage_since: float = 0.0
+    canary_since: float = 0.0
+    stable_replaced: bool = False
+    canary_scaled: int = 0
+    snapshot: str = ""
+    backup: str = ""
+    secrets: tuple[tuple[str, str], ...] = ()
+    migration: str = ""
+    looks: tuple[Look, ...] = ()
+    steps: tuple[Step, ...] = ()
+    commands: tuple[Command, ...] = ()
+    result: Result = ""
+    reason: str = ""
+    evidence: str = ""
+    evidence_at: tuple[str, ...] = ()
+    from_template: str = ""
+    holders: tuple[str, ...] = field(default=())
+
+    @property
+    def open(self) -> bool:
+        """True while somebody has to finish it."""
+        return self.phase != "closed"
+
+    @property
+    def replaced(self) -> bool:
+        """True once stable was seen with the new template; ``stable_replaced`` is true from the intent on."""
+        return any(step.action == "replace stable" and step.done is not None for step in self.steps)
+
+    @property
+    def aborted(self) -> Command | None:
+        """The first abort that was asked for."""
+        return next((command for command in self.commands if command.name == "abort"), None)
+
+    def intend(self, action: str, reason: str, at: float) -> Record:
+        """With the intent of ``action`` written down."""
+        return replace(self, steps=(*self.steps, Step(action, reason, at)))
+
+    def finish(self, observed: str, at: float) -> Record:
+        """With the last intent marked as done and what was read back."""
+        *before, last = self.steps
+        return replace(self, steps=(*before, replace(last, done=at, observed=observed)))
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Who drives a release as its Lease says, and when it was renewed last (RFC 3339, by the driver's clock)."""
+
+    holder: str
+    renewed: str
+
+
+def to_json(record: Record) -> str:
+    """The record as compact JSON."""
+    return json.dumps(vars(record), default=vars, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str) -> Record:
+    """Parse what ``to_json`` wrote. Raises Permanent for another schema or a document that is not a record."""
+    try:
+        data = json.loads(text)
+        if (found := data.get("schema")) != SCHEMA:
+            raise Permanent(f"This release record has schema {found}, this program reads {SCHEMA}: use its version.")
+        return _record(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Permanent(f"The release record cannot be read ({error}): look at it, do not delete it.") from error
+
+
+def _record(data: dict[str, Any]) -> Record:
+    known = {each.name for each in fields(Record)}
+    if unknown := set(data) - known:
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    looks = tuple(
+        Look(**{**look, "values": tuple(Value(**value) for value in look["values"])}) for look in data["looks"]
+    )
+    return Record(
+        **{
+            **data,
+            "looks": looks,
+            "steps": tuple(Step(**step) for step in data["steps"]),
+            "commands": tuple(Command(**command) for command in data["commands"]),
+            "secrets": tuple((old, new) for old, new in data["secrets"]),
+            "holders": tuple(data["holders"]),
+            "evidence_at": tuple(data.get("evidence_at", ())),
+        }
+    )

@@ -1,0 +1,126 @@
+"""A release told to people: lines for a terminal, Markdown for the Prefect UI, a summary for machines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import PHASES, Driver, Look, Record, Step
+
+
+def clock_time(at: float) -> str:
+    """Hours, minutes and seconds of a moment, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+
+
+def headline(record: Record) -> str:
+    """One sentence: which release, where it stands, why."""
+    name = f"Release {record.id}: {record.service} {record.version} in {record.environment}"
+    if record.result:
+        why = f": {record.reason}" if record.result == "rolled-back" else ""
+        return f"{name} {'was promoted' if record.result == 'promoted' else 'was rolled back'}{why}"
+    return f"{name} is in phase {record.phase}, canary at {record.weight} %" + (
+        f", going back: {record.reason}" if record.phase == "rollback" else ""
+    )
+
+
+def advice(record: Record) -> str:
+    """What a person does next."""
+    if record.result == "promoted":
+        return "Nothing to do."
+    if record.result == "rolled-back":
+        return f"{_serves(record)} Put the cause right, then release again."
+    return (
+        "Wait, or `onlyvips release abort`; if its driver is dead, `onlyvips release reconcile` finishes it (a living "
+        "one is left alone)."
+    )
+
+
+def _serves(record: Record) -> str:
+    if "stable" in record.reason and "somebody" in record.reason:
+        return f"What {record.service} serves on was changed by somebody: look at its Deployment."
+    return f"{record.service} serves on {record.from_image}."
+
+
+def driver(record: Record, found: Driver) -> str:
+    """Who drives an open release, as far as its Lease can say: one that was killed stands there too."""
+    if not found.holder:
+        return "Driver: none: nobody drives it."
+    moment = found.renewed.replace("T", " ").partition(".")[0].removesuffix("Z")
+    return (
+        f"Driver: {found.holder}, its Lease last renewed {moment.rpartition(' ')[2] or 'never'} UTC. If that is long "
+        f"ago, `onlyvips release reconcile -e {record.environment}` watches the Lease to be sure that it is dead, and "
+        "leaves a living driver alone."
+    )
+
+
+def progress(record: Record, plan: ReleasePlan) -> float:
+    """How far the release is, in percent, by phases and stages; for a progress bar."""
+    if not record.open:
+        return 100.0
+    if record.phase in ("rollback", "evidence"):
+        return 95.0
+    if record.phase == "canary":
+        return 25.0 + 50.0 * record.stage / len(plan.stages)
+    return {"prepare": 2.0, "backup": 5.0, "secrets": 15.0, "migrate": 20.0, "promote": 80.0}[record.phase]
+
+
+def step_line(step: Step) -> str:
+    """One act for a terminal."""
+    return f"{clock_time(step.intended)}  {step.action:<28} {step.observed or 'begun'}  ({step.reason})"
+
+
+def look_line(look: Look) -> str:
+    """One look for a terminal."""
+    return f"{clock_time(look.at)}  look at {look.weight} %: {look.verdict:<14} {look.reason}"
+
+
+def lines(record: Record, steps_told: int, looks_told: int) -> list[str]:
+    """What is new in the record since that many finished steps and looks were told, in order of time."""
+    finished = [step for step in record.steps if step.done is not None]
+    fresh = [(step.done or 0.0, step_line(step)) for step in finished[steps_told:]]
+    fresh += [(look.at, look_line(look)) for look in record.looks[looks_told:]]
+    return [line for _, line in sorted(fresh)]
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """The record for machines, with its sentences."""
+    return {**asdict(record), "open": record.open, "headline": headline(record), "advice": advice(record)}
+
+
+def markdown(record: Record, plan: ReleasePlan) -> str:
+    """The living report of a release."""
+    phases = " → ".join(f"**{phase}**" if phase == record.phase else phase for phase in PHASES)
+    stages = ", ".join(f"{stage.weight} % for {stage.hold:g} s" for stage in plan.stages)
+    parts = [
+        f"# {record.service} {record.version} on {record.environment}\n\n{headline(record)}.\n\n{advice(record)}",
+        f"{phases}\n\nStages: {stages}. Canary now at **{record.weight} %** of requests.",
+        _table(("time", "weight", "verdict", "what was seen"), [_look_row(look) for look in record.looks]),
+        _table(("time", "step", "why", "read back"), [_step_row(step) for step in record.steps]),
+        f"From `{record.from_image}` to `{record.to_image}`, by {record.operator}. "
+        f"Backup: `{record.backup or 'none yet'}`. Evidence: `{record.evidence or 'at the end'}`"
+        + (f" in {', '.join(record.evidence_at)}." if record.evidence_at else "."),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _look_row(look: Look) -> tuple[str, ...]:
+    return clock_time(look.at), f"{look.weight} %", look.verdict, look.reason
+
+
+def _step_row(step: Step) -> tuple[str, ...]:
+    return clock_time(step.intended), step.action, step.reason, step.observed or "…"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    cells = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(text) for text in row)} |" for row in cells)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

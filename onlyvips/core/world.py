@@ -1,0 +1,61 @@
+"""What was seen of the world when a decision is made: plain facts, no client objects.
+
+Durations are seconds *as seen by this process* with its own monotonic clock. A driver that has just started has seen
+nothing yet, so it waits a whole propagation before it relies on a router: no clock of another machine is believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One Deployment and its pods.
+
+    ``release`` is the id in its pod template (empty: not by us). ``ready`` counts pods of the current template that
+    are Ready and not terminating; ``visible`` those that were so for a whole propagation, so that the router can see
+    them. ``quiet``: seconds since a pod left. ``complete``: no pod of another template is left. ``template``:
+    fingerprint of the pod template.
+    """
+
+    image: str
+    release: str
+    replicas: int
+    ready: int
+    visible: int
+    quiet: float
+    complete: bool
+    trouble: str = ""
+    template: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The route's rule: the canary's ``weight`` in percent, since when it is seen so, and whether it has an entry."""
+
+    weight: int
+    settled: float
+    listed: bool
+
+
+@dataclass(frozen=True)
+class World:
+    """One observation. None means that there is no such object. ``waited``: seconds spent on the same wait so far."""
+
+    stable: Workload | None
+    canary: Workload | None
+    split: Split | None
+    leftovers: tuple[str, ...] = ()
+    waited: float = 0.0
+    waiting: str = ""
+
+
+def pods_for(weight: int, capacity: int) -> int:
+    """Pods that ``weight`` percent of the traffic needs, when all of it needs ``capacity``: rounded up, at least 1."""
+    return max(1, -(-weight * capacity // 100))
+
+
+def weight_for(pods: int, capacity: int) -> int:
+    """The greatest weight in percent that ``pods`` ready pods may carry."""
+    return min(100, 100 * pods // max(1, capacity))

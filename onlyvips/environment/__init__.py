@@ -1,0 +1,33 @@
+"""Environments: what ``deployments/environments/<name>.yaml`` may say, and core's plans made from it.
+
+Reads the process environment and files, never a client. Values of secrets stay behind references until ``resolve``.
+"""
+
+from __future__ import annotations
+
+from onlyvips.environment.describe import describe
+from onlyvips.environment.load import environments_directory, from_text, load, names
+from onlyvips.environment.model import Environment
+from onlyvips.environment.plans import backup_plan, guardrails, release_plan
+from onlyvips.environment.problems import EnvironmentInvalid, Problem
+from onlyvips.environment.values import all_references, endpoint, endpoints_path, recipients, resolve, unresolved
+
+__all__ = [
+    "Environment",
+    "EnvironmentInvalid",
+    "Problem",
+    "all_references",
+    "backup_plan",
+    "describe",
+    "endpoint",
+    "endpoints_path",
+    "environments_directory",
+    "from_text",
+    "guardrails",
+    "load",
+    "names",
+    "recipients",
+    "release_plan",
+    "resolve",
+    "unresolved",
+]

@@ -1,0 +1,237 @@
+"""Sections on the platform and how a release reaches it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from onlyvips.core.plan import Strategy
+from onlyvips.environment.base import Flag, Identifier, Image, Name, Section, TaggedImage, Text, Version, Whole
+from onlyvips.environment.quantities import Duration, Share, Weight
+from onlyvips.environment.references import Endpoint, Kubeconfig, SecretReference
+
+_REFUSED_ROUTERS = {
+    "ingress-nginx": "ingress-nginx is retired and gets no fixes: move to the Gateway API (router: gateway-api)",
+    "istio": "Istio is refused for now, for no test has moved requests through it: use router: gateway-api",
+    "replica-ratio": "replica-ratio is not supported yet, no test has moved requests by it: use router: gateway-api",
+}
+
+
+def _router(name: str) -> str:
+    if name != "gateway-api":
+        raise ValueError(_REFUSED_ROUTERS.get(name, f"`{name}` is not a router that we can drive: use gateway-api"))
+    return name
+
+
+def _affinity(name: str) -> str:
+    if name != "none":
+        raise ValueError(
+            "user affinity is not supported yet: leave the key out, or publish the assets of both versions"
+        )
+    return name
+
+
+class EndpointsFile(Section):
+    """A file of NAME=value lines that wins over the process environment for ``env:`` names with ``prefix``."""
+
+    home: Identifier
+    default_home: Text
+    name: Text
+    prefix: Identifier
+    start: Text
+
+
+class Endpoints(Section):
+    """Where the platform's parts answer. Those with a password are secrets, so references."""
+
+    kubeconfig: Kubeconfig
+    api: Endpoint
+    prometheus: Endpoint
+    mongodb: SecretReference
+    redis: SecretReference | None = None
+    alertmanager: Endpoint | None = None
+    grafana: Endpoint | None = None
+    loki: Endpoint | None = None
+    sentry: SecretReference | None = None
+    vault: Endpoint | None = None
+    prefect_api: Endpoint | None = None
+    prefect_ui: Endpoint | None = None
+    gateway_admin: Endpoint | None = None
+    load: Endpoint | None = None
+
+
+class Manifests(Section):
+    """Where the platform's repository keeps what a release applies."""
+
+    green_deployment: Text
+    migration_job: Text
+    secrets: Text
+    configs: Text
+
+
+class MongoDB(Section):
+    """The database; the first two are what may answer at ``endpoints.mongodb``."""
+
+    hosting: Literal["atlas", "self-hosted", "lab"]
+    database: Identifier
+    collections: Annotated[tuple[Identifier, ...], Field(min_length=1)]
+
+
+class Redis(Section):
+    """The cache; a persistent one is backed up too."""
+
+    role: Literal["cache"]
+    persistent: Flag
+
+
+class Platform(Section):
+    """The cluster and what stands around it."""
+
+    namespace: Name
+    router: Annotated[str, AfterValidator(_router)]
+    main_service: Name
+    helm_release: Name | None = None
+    automatic_managers: tuple[Identifier, ...] = ()
+    domains: tuple[Text, ...] = ()
+    mongodb: MongoDB
+    redis: Redis
+    media: Literal["s3", "none"]
+    cdn: Literal["cloudflare", "cloudfront", "none"]
+    secret_manager: Literal["vault", "ssm", "none"]
+    manifests: Manifests | None = None
+    replaced_scripts: dict[Text, Text] = {}
+
+
+class Route(Section):
+    """The HTTPRoute's name and the name of the rule in it."""
+
+    name: Name
+    rule: Name
+
+
+class Service(Section):
+    """One service. ``assets`` says whether a front-end's files carry the version in their names."""
+
+    kind: Literal["api", "front-end", "bot"]
+    image: Image
+    strategy: Strategy
+    deployment: Name
+    service: Name | None = None
+    route: Route | None = None
+    assets: Literal["versioned", "published-first", "none"] = "versioned"
+    affinity: Annotated[str, AfterValidator(_affinity)] = "none"
+
+
+class StageOfCanary(Section):
+    """``weight`` percent of requests for at least ``hold``."""
+
+    weight: Weight
+    hold: Duration
+
+
+class Canary(Section):
+    """Stages, each watched, then promotion at 100 %."""
+
+    stages: Annotated[tuple[StageOfCanary, ...], Field(min_length=1)]
+    promotion: Weight
+    on_failure: Literal["roll-back"]
+
+
+class BlueGreen(Section):
+    """Two colours and the Service that selects one by ``label``."""
+
+    service: Name
+    label: Identifier
+    colours: tuple[Name, Name]
+    smoke_test: Text
+
+
+class Rolling(Section):
+    """The Deployment's own rolling update; what undoes it."""
+
+    on_failure: Literal["undo"]
+
+
+class Recreate(Section):
+    """Stop, then start: for what may never run twice."""
+
+    on_failure: Literal["undo"]
+
+
+class Strategies(Section):
+    """The ways of delivery; services choose by name."""
+
+    recommended: Strategy
+    canary: Canary
+    blue_green: BlueGreen
+    rolling: Rolling
+    recreate: Recreate
+
+
+class WaitTimes(Section):
+    """How long things may take, seconds when read. ``propagation``: the longest a router needs to obey."""
+
+    propagation: Duration
+    poll: Duration
+    look: Duration
+    ready: Duration
+    job: Duration
+    maximum_hold: Duration
+    lease: Duration
+
+
+class Analysis(Section):
+    """The judge: ``guardrails`` name alerts; margins are what the canary may be worse by."""
+
+    alpha: Share
+    minimum_requests: Whole
+    guardrails: Annotated[tuple[Name, ...], Field(min_length=1)]
+    errors_margin: Share
+    latency_margin: Share
+
+
+class SecretOfRelease(Section):
+    """A new Secret: the pods' templates refer to ``replaces`` (or its stem before the hash) today."""
+
+    name: Name
+    replaces: Name
+    values: Annotated[dict[Identifier, SecretReference], Field(min_length=1)]
+
+
+class UriSecret(Section):
+    """The Secret of the cluster, and its key, that holds the database's URI."""
+
+    name: Name
+    key: Identifier
+
+
+class Migration(Section):
+    """The Kubernetes Job that makes ``performance.indexes``."""
+
+    job: Name
+    image: TaggedImage
+    command: Annotated[tuple[Text, ...], Field(min_length=1)]
+    uri_secret: UriSecret
+
+
+class Release(Section):
+    """One version: what it brings, in which order it happens, and how it comes back."""
+
+    version: Version
+    brings: tuple[Text, ...]
+    order: tuple[Literal["backup", "secrets", "migration", "deploy"], ...]
+    services: Annotated[tuple[Name, ...], Field(min_length=1)]
+    secrets: dict[Name, tuple[SecretOfRelease, ...]] = {}
+    migration: Migration | None = None
+    rollback: Literal["automatic"]
+    rollback_by_hand: tuple[Text, ...]
+
+
+class Decision(Section):
+    """Go needs all of ``go``; any one of ``no_go`` stops the release."""
+
+    go: tuple[Text, ...]
+    no_go: tuple[Text, ...]
+    slowdown_limit: Share
+    coverage_minimum: Share

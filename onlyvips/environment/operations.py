@@ -1,0 +1,99 @@
+"""Sections on watching, security and people."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from onlyvips.environment.base import Email, Identifier, Name, Section, Text
+from onlyvips.environment.quantities import Duration, Share, Threshold
+from onlyvips.environment.references import SecretReference
+
+Signal = Literal["latency", "errors", "database-pool", "disk", "payments", "cpu", "memory", "cache", "queue"]
+
+
+class Alert(Section):
+    """An alert; it fires when ``signal`` was ``above`` (or ``below``) for ``during``, at once without."""
+
+    signal: Signal
+    severity: Literal["critical", "warning"]
+    quantile: Share | None = None
+    above: Threshold | None = None
+    below: Threshold | None = None
+    during: Duration | None = None
+
+
+class Metrics(Section):
+    """The metrics by their names in Prometheus. ``latency`` is a histogram."""
+
+    latency: Identifier
+    requests: Identifier
+    errors: Identifier
+    database_connections: Identifier
+    cache_hit_rate: Identifier
+    task_completion_rate: Identifier
+    payment_success_rate: Identifier
+
+
+class Dashboard(Section):
+    """A dashboard and what it shows."""
+
+    title: Text
+    shows: tuple[Text, ...]
+
+
+class Monitoring(Section):
+    """Metrics, alerts, dashboards."""
+
+    metrics: Metrics
+    alerts: Annotated[dict[Name, Alert], Field(min_length=1)]
+    dashboards: dict[Name, Dashboard]
+
+
+class Probe(Section):
+    """An item of the readiness checklist; ``limit`` is the least time left or the greatest age."""
+
+    title: Text
+    limit: Duration | None = None
+
+
+class Readiness(Section):
+    """The checklist; each item is probed, by its key, and gives evidence."""
+
+    infrastructure: dict[Name, Probe]
+    security: dict[Name, Probe]
+    monitoring: dict[Name, Probe]
+    backup_and_recovery: dict[Name, Probe]
+
+
+class Scan(Section):
+    """A scan before a deployment, and the tools that do it."""
+
+    title: Text
+    tools: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class Security(Section):
+    """Before a deployment, and at run time."""
+
+    scans: dict[Name, Scan]
+    run_time: dict[Name, Text]
+
+
+class Notifications(Section):
+    """What each says, and where to. ``slack_webhook`` is a secret."""
+
+    says: tuple[Text, ...]
+    slack_channel: Text
+    slack_webhook: SecretReference | None = None
+
+
+class People(Section):
+    """Who is called."""
+
+    leads: dict[Name, Email]
+    escalation: Email
+    on_call: SecretReference | None = None
+    war_room: Text
+    notifications: Notifications

@@ -1,0 +1,141 @@
+"""From the environment to core's plans: plain frozen values, with references in the place of secrets."""
+
+from __future__ import annotations
+
+import re
+
+from onlyvips.core import plan
+from onlyvips.environment.delivery import Release, Service
+from onlyvips.environment.model import Environment
+from onlyvips.environment.problems import nearest
+from onlyvips.errors import Refused
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+def release_plan(environment: Environment, service: str, version: str) -> plan.ReleasePlan:
+    """All that a rollout of ``service`` to ``version`` needs to know.
+
+    The migration and the secrets are those of ``release.version``; a variant of it (``v0.9.0-rc1``) has them too, any
+    other version is a change of image alone.
+    """
+    if service not in environment.services:
+        known = nearest(service, environment.services)
+        raise Refused(f"{environment.name} has no service `{service}`{known}")
+    ours = _is_the_release(environment.release, version)
+    return plan.ReleasePlan(
+        environment=environment.name,
+        namespace=environment.platform.namespace,
+        service=_service(service, environment.services[service]),
+        stages=_stages(environment) if environment.services[service].strategy == "canary" else (),
+        waits=_waits(environment),
+        guardrails=guardrails(environment),
+        alpha=environment.analysis.alpha,
+        lease_duration=environment.waits.lease,
+        migration=_migration(environment) if ours else None,
+        secrets=_secrets(environment.release, service) if ours else (),
+        automatic_managers=environment.platform.automatic_managers,
+    )
+
+
+def backup_plan(environment: Environment) -> plan.BackupPlan:
+    """How a base of the database is made: from where, to where, for whom, and with which limits."""
+    backup, database = environment.backup, environment.platform.mongodb.database
+    return plan.BackupPlan(
+        environment=environment.name,
+        kind="mongodb",
+        database=database,
+        uri=environment.endpoints.mongodb,
+        destinations=tuple(_destination(name, environment) for name in backup.destinations),
+        recipients=tuple(one.recipient for one in backup.recipients.values()),
+        zstd_level=backup.zstd_level,
+        zstd_threads=backup.zstd_threads,
+        workers=backup.workers,
+        stall_timeout=backup.stall_timeout,
+        part_size=backup.part_size,
+        object_size=backup.object_size,
+        split_above=backup.split_above,
+        lock=backup.lock,
+    )
+
+
+def guardrails(environment: Environment) -> tuple[plan.Guardrail, ...]:
+    """The alerts that the judge's guardrails name, as limits on shares of requests."""
+    return tuple(_guardrail(name, environment) for name in environment.analysis.guardrails)
+
+
+def _guardrail(name: str, environment: Environment) -> plan.Guardrail:
+    alert, minimum = environment.monitoring.alerts[name], environment.analysis.minimum_requests
+    threshold = alert.above.value if alert.above else 0.0
+    if alert.signal == "errors":
+        return plan.Guardrail(name, "errors", threshold, minimum_requests=minimum)
+    slower = round(1 - (alert.quantile or 0.0), 10)
+    return plan.Guardrail(name, "latency", slower, bound=threshold, minimum_requests=minimum)
+
+
+def _is_the_release(release: Release, version: str) -> bool:
+    if not _TAG.fullmatch(version):
+        raise Refused(f"`{version}` is not an image's tag: give a version such as {release.version}.")
+    if _names(release, f"v{version}"):
+        raise Refused(f"`{version}` is not a version here: did you mean `v{version}`?")
+    return _names(release, version)
+
+
+def _names(release: Release, version: str) -> bool:
+    """Whether ``version`` is the release's, or a variant of it."""
+    return version == release.version or version.startswith(f"{release.version}-")
+
+
+def _service(name: str, service: Service) -> plan.ServicePlan:
+    route = plan.RouteRef(service.route.name, service.route.rule) if service.route else None
+    return plan.ServicePlan(name, service.image, service.strategy, service.deployment, service.service or "", route)
+
+
+def _stages(environment: Environment) -> tuple[plan.Stage, ...]:
+    return tuple(plan.Stage(stage.weight, stage.hold) for stage in environment.strategies.canary.stages)
+
+
+def _waits(environment: Environment) -> plan.Waits:
+    waits = environment.waits
+    return plan.Waits(waits.propagation, waits.poll, waits.look, waits.ready, waits.job, waits.maximum_hold)
+
+
+def _secrets(release: Release, service: str) -> tuple[plan.SecretPlan, ...]:
+    return tuple(
+        plan.SecretPlan(one.name, one.replaces, tuple(one.values.items())) for one in release.secrets.get(service, ())
+    )
+
+
+def _migration(environment: Environment) -> plan.MigrationPlan | None:
+    migration = environment.release.migration
+    if migration is None:
+        return None
+    return plan.MigrationPlan(
+        job=migration.job,
+        image=migration.image,
+        command=migration.command,
+        database=environment.platform.mongodb.database,
+        uri_secret=migration.uri_secret.name,
+        uri_key=migration.uri_secret.key,
+        indexes=tuple(
+            plan.Index(index.collection, tuple(index.keys.items()), index.unique)
+            for index in environment.performance.indexes
+        ),
+    )
+
+
+def _destination(name: str, environment: Environment) -> plan.DestinationPlan:
+    place = environment.backup.destinations[name]
+    return plan.DestinationPlan(
+        name=name,
+        kind=place.kind,
+        medium=place.medium,
+        offsite=place.offsite,
+        immutable=place.immutable,
+        url=place.url or "",
+        bucket=place.bucket or "",
+        region=place.region or "",
+        access_key=place.access_key or "",
+        secret_key=place.secret_key or "",
+        path=place.path or "",
+    )

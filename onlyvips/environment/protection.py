@@ -1,0 +1,121 @@
+"""Sections on data: backups, disaster recovery, and the database's and caches' set-up."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from onlyvips.environment.base import Bucket, Flag, Identifier, Name, Section, Text
+from onlyvips.environment.quantities import Duration, Size
+from onlyvips.environment.references import Endpoint, PathReference, Recipient, SecretReference
+
+
+class Destination(Section):
+    """A place of copies. ``medium`` and ``offsite`` are what we declare: a report says that nobody measured them."""
+
+    kind: Literal["s3", "directory"]
+    medium: Name
+    offsite: Flag
+    immutable: Flag
+    bucket: Bucket | None = None
+    url: Endpoint | None = None
+    region: Name | None = None
+    access_key: SecretReference | None = None
+    secret_key: SecretReference | None = None
+    path: PathReference | None = None
+
+
+class AgeRecipient(Section):
+    """A key that backups are encrypted to, and where its identity (the private half) is kept."""
+
+    recipient: Recipient
+    identity_kept_in: Literal["vault", "cluster", "ssm", "offline", "file"]
+    identity: SecretReference | None = None
+
+
+class Copies(Section):
+    """What 3-2-1 asks for; ``immutable`` is ours (3-2-1-1-0)."""
+
+    at_least: Annotated[int, Strict(), Field(ge=3)]
+    media: Annotated[int, Strict(), Field(ge=2)]
+    offsite: Annotated[int, Strict(), Field(ge=1)]
+    immutable: Annotated[int, Strict(), Field(ge=0)]
+
+
+class Backup(Section):
+    """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts."""
+
+    copies: Copies
+    destinations: dict[Name, Destination]
+    recipients: dict[Name, AgeRecipient]
+    zstd_level: Annotated[int, Strict(), Field(ge=1, le=19)]
+    zstd_threads: Annotated[int, Strict(), Field(ge=0, le=64)]
+    workers: Annotated[int, Strict(), Field(ge=1, le=64)]
+    stall_timeout: Duration
+    part_size: Size
+    object_size: Size
+    split_above: Size
+    oplog_every: Duration
+    oplog_limit: Duration
+    verified_within: Duration
+    lock: Literal["compliance", "governance", "none"]
+
+
+class Protected(Section):
+    """One kind of backup: how often, and what brings it back."""
+
+    kind: Literal["mongodb", "oplog", "redis", "media", "configuration", "secrets"]
+    every: Duration | None = None
+    with_kind: Literal["mongodb"] | None = None
+    on_change: Flag = False
+    how: Text
+    recovered_by: Text
+
+
+class Targets(Section):
+    """RTO: back within; RPO: at most that much lost; ``degraded``: read-only mode is up within."""
+
+    rto: Duration
+    rpo: Duration
+    degraded: Duration
+
+
+class Drill(Section):
+    """A rehearsed restore: how often, and how old the last one may be."""
+
+    every: Duration
+    limit: Duration
+
+
+class Recovery(Section):
+    """Disaster recovery: what is protected, the targets, the drills."""
+
+    protected: Annotated[tuple[Protected, ...], Field(min_length=1)]
+    targets: Targets
+    drill: Drill
+
+
+class IndexOfCollection(Section):
+    """An index; ``keys`` in order, 1 ascending, -1 descending."""
+
+    collection: Identifier
+    keys: Annotated[dict[Identifier, Literal[1, -1]], Field(min_length=1)]
+    unique: Flag = False
+
+
+class CdnRule(Section):
+    """What the CDN does with some paths: by file ending or by prefix."""
+
+    endings: tuple[Name, ...] = ()
+    prefix: Text | None = None
+    expires: Duration | None = None
+    cache_control: Text
+
+
+class Performance(Section):
+    """Indexes, time to live of what the cache holds, and the CDN's rules."""
+
+    indexes: Annotated[tuple[IndexOfCollection, ...], Field(min_length=1)]
+    cache_ttl: dict[Identifier, Duration]
+    cdn: tuple[CdnRule, ...]

@@ -1,0 +1,213 @@
+"""Rules on services, strategies, waits, the judge and the release."""
+
+from __future__ import annotations
+
+from onlyvips.environment.delivery import Service
+from onlyvips.environment.model import Environment
+from onlyvips.environment.operations import Alert
+from onlyvips.environment.problems import Path, nearest
+from onlyvips.environment.quantities import show_duration
+from onlyvips.environment.rule import Broken, Flaws, repeated, rule
+
+_UNITS = {"latency": "seconds", "queue": "count"}
+_EXAMPLES = {"seconds": "a duration such as 500ms", "share": "a percentage such as 5%", "count": "a whole number"}
+
+
+def stages(environment: Environment) -> Broken:
+    """Weights rise strictly within 1..99; 100 is promotion."""
+    canary = environment.strategies.canary
+    here: Path = ("strategies", "canary")
+    before = 0
+    for number, stage in enumerate(canary.stages):
+        path: Path = (*here, "stages", number, "weight")
+        if not 1 <= stage.weight <= 99:
+            yield path, f"{stage.weight}% is not a stage: stages are 1% to 99%, and 100% is the promotion that follows"
+        elif stage.weight <= before:
+            yield path, f"weights must rise from stage to stage: {stage.weight}% comes after {before}%"
+        before = stage.weight
+    if canary.promotion != 100:
+        yield (*here, "promotion"), "promotion is 100%: anything less is a stage"
+
+
+def holds(environment: Environment) -> Broken:
+    """A hold has room for a look, and outlasts the router's delay."""
+    waits = environment.waits
+    for number, stage in enumerate(environment.strategies.canary.stages):
+        path: Path = ("strategies", "canary", "stages", number, "hold")
+        if stage.hold < waits.look:
+            yield (
+                path,
+                f"{_d(stage.hold)} is shorter than one look (waits.look is {_d(waits.look)}): nobody would judge",
+            )
+        if stage.hold <= waits.propagation:
+            told = f"waits.propagation is {_d(waits.propagation)}"
+            yield path, f"{_d(stage.hold)} is over before the router surely obeys ({told}): hold for longer"
+
+
+def waits(environment: Environment) -> Broken:
+    """Waits that make sense together."""
+    waits = environment.waits
+    if waits.lease <= 3 * waits.poll:
+        need = f"more than three times waits.poll ({_d(waits.poll)})"
+        yield ("waits", "lease"), f"{_d(waits.lease)} is too short: it must be {need}, or a slow poll loses it"
+    if waits.poll > waits.look:
+        yield (
+            ("waits", "poll"),
+            f"{_d(waits.poll)} is longer than waits.look ({_d(waits.look)}): poll at least as often",
+        )
+    if waits.maximum_hold < waits.look:
+        told = f"shorter than one look (waits.look is {_d(waits.look)})"
+        yield ("waits", "maximum_hold"), f"{_d(waits.maximum_hold)} is {told}: every hold would roll back at once"
+    if waits.ready <= waits.propagation:
+        told = f"not longer than waits.propagation ({_d(waits.propagation)})"
+        yield ("waits", "ready"), f"{_d(waits.ready)} is {told}: no pod would be ready in time"
+
+
+def each_service(environment: Environment) -> Broken:
+    """What a kind of service can be released by."""
+    for name, service in environment.services.items():
+        for key, sentence in _of_service(service):
+            yield ("services", name, key), sentence
+
+
+def _of_service(service: Service) -> Flaws:
+    if service.kind == "bot":
+        yield from _of_bot(service)
+        return
+    if service.strategy == "recreate":
+        yield "strategy", "recreate stops a service before the new one runs, so requests are lost: only a bot may"
+    if service.service is None:
+        yield "service", "this key is missing: a service with requests has a Kubernetes Service"
+    if service.strategy == "canary" and service.route is None:
+        yield "route", "this key is missing: a canary needs the HTTPRoute and the rule that split its requests"
+    if service.strategy == "canary" and service.kind == "front-end" and service.assets == "versioned":
+        yield (
+            "strategy",
+            "a weighted canary of a front-end with versioned assets would serve half a page of each version: use "
+            "blue-green, or publish the assets of both versions first and say `assets: published-first`",
+        )
+
+
+def _of_bot(service: Service) -> Flaws:
+    if service.strategy != "recreate":
+        yield "strategy", f"a polling bot never runs twice, which {service.strategy} would do: use recreate"
+    if service.route is not None or service.service is not None:
+        yield ("route" if service.route else "service"), "a polling bot takes no requests: leave this key out"
+
+
+def services_together(environment: Environment) -> Broken:
+    """Nothing of the cluster belongs to two services that go different ways."""
+    services = environment.services
+    for deployment in repeated(service.deployment for service in services.values()):
+        last = [name for name, service in services.items() if service.deployment == deployment][-1]
+        yield ("services", last, "deployment"), f"`{deployment}` is another service's Deployment already"
+    for route in repeated(service.route for service in services.values() if service.route):
+        last = [name for name, service in services.items() if service.route == route][-1]
+        yield ("services", last, "route"), f"rule `{route.rule}` of `{route.name}` is another service's already"
+    for shared in repeated(service.service for service in services.values() if service.service):
+        users = {name: service for name, service in services.items() if service.service == shared}
+        if {service.strategy for service in users.values()} != {"blue-green"}:
+            told = f"`{shared}` stands before {', '.join(users)}, which can only be switched together"
+            yield ("services", list(users)[-1], "service"), f"{told}: make all of them blue-green"
+
+
+def colours(environment: Environment) -> Broken:
+    """Two colours can be told apart."""
+    first, second = environment.strategies.blue_green.colours
+    if first == second:
+        yield ("strategies", "blue_green", "colours"), "the two colours must differ"
+
+
+def blue_green(environment: Environment) -> Broken:
+    """Blue-green switches the main Service between two colours."""
+    strategy, main = environment.strategies.blue_green, environment.platform.main_service
+    here: Path = ("strategies", "blue_green")
+    if strategy.service != main:
+        yield (*here, "service"), f"it switches `{strategy.service}`, but platform.main_service is `{main}`"
+    for name, service in environment.services.items():
+        if service.strategy == "blue-green" and service.service not in (None, strategy.service):
+            told = f"blue-green switches `{strategy.service}`, and this one is behind `{service.service}`"
+            yield ("services", name, "service"), f"{told}: write `service: {strategy.service}`"
+
+
+def alerts(environment: Environment) -> Broken:
+    """Every alert has one limit in its signal's unit."""
+    for name, alert in environment.monitoring.alerts.items():
+        for key, sentence in _of_alert(alert):
+            path: Path = ("monitoring", "alerts", name)
+            yield (*path, key) if key else path, sentence
+
+
+def _of_alert(alert: Alert) -> Flaws:
+    if (alert.above is None) == (alert.below is None):
+        yield "", "an alert has exactly one limit: `above` or `below`"
+    unit = _UNITS.get(alert.signal, "share")
+    for key, limit in (("above", alert.above), ("below", alert.below)):
+        if limit is not None and limit.unit != unit:
+            yield key, f"{limit} does not measure {alert.signal}: write {_EXAMPLES[unit]}"
+    if alert.signal == "latency" and not 0.5 <= (alert.quantile or 0) < 1:
+        yield "quantile", "latency needs a quantile from 50% to below 100%, such as 95%"
+    if alert.signal != "latency" and alert.quantile is not None:
+        yield "quantile", "only latency has quantiles: leave this key out"
+
+
+def guardrails(environment: Environment) -> Broken:
+    """Guardrails name alerts on errors or latency."""
+    alerts = environment.monitoring.alerts
+    for number, name in enumerate(environment.analysis.guardrails):
+        path: Path = ("analysis", "guardrails", number)
+        if name not in alerts:
+            yield path, f"there is no alert `{name}`{nearest(name, alerts)}"
+        elif alerts[name].signal not in ("errors", "latency") or alerts[name].above is None:
+            yield path, f"`{name}` cannot judge a canary: a guardrail is an alert on errors or latency above a limit"
+    for name in repeated(environment.analysis.guardrails):
+        yield ("analysis", "guardrails"), f"`{name}` is listed twice"
+
+
+def alpha(environment: Environment) -> Broken:
+    """The false-alarm share is one that a judge can work with."""
+    if not 0 < environment.analysis.alpha <= 0.2:
+        yield (
+            ("analysis", "alpha"),
+            "must be more than 0% and at most 20%: it is the share of good releases rolled back",
+        )
+
+
+def release(environment: Environment) -> Broken:
+    """The order is complete and safe; what it names exists."""
+    order, planned = environment.release.order, environment.release
+    here: Path = ("release", "order")
+    if sorted(order) != sorted(("backup", "secrets", "migration", "deploy")):
+        yield here, "must name backup, secrets, migration and deploy, each once"
+    elif order[0] != "backup" or order[-1] != "deploy":
+        yield here, "backup comes first, for the way back, and deploy last, for it needs the others"
+    for name in repeated(planned.services):
+        yield ("release", "services"), f"`{name}` is listed twice"
+    for number, name in enumerate(planned.services):
+        if name not in environment.services:
+            yield ("release", "services", number), f"there is no service `{name}`{nearest(name, environment.services)}"
+    for name in planned.secrets:
+        if name not in planned.services:
+            told = f"`{name}` is not among release.services"
+            yield ("release", "secrets", name), f"{told}{nearest(name, planned.services)}"
+    for name in repeated(one.name for some in planned.secrets.values() for one in some):
+        yield ("release", "secrets"), f"`{name}` is listed twice"
+
+
+def _d(seconds: float) -> str:
+    return show_duration(seconds)
+
+
+RULES = (
+    rule(stages, "strategies"),
+    rule(holds, "strategies", "waits"),
+    rule(waits, "waits"),
+    rule(each_service, "services"),
+    rule(services_together, "services"),
+    rule(colours, "strategies"),
+    rule(blue_green, "strategies", "platform", "services"),
+    rule(alerts, "monitoring"),
+    rule(guardrails, "analysis", "monitoring"),
+    rule(alpha, "analysis"),
+    rule(release, "release", "services"),
+)

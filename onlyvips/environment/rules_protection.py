@@ -1,0 +1,167 @@
+"""Rules on backups, disaster recovery and the database's set-up."""
+
+from __future__ import annotations
+
+from onlyvips.environment.model import Environment
+from onlyvips.environment.problems import Path, nearest
+from onlyvips.environment.protection import Destination
+from onlyvips.environment.quantities import show_duration, show_size
+from onlyvips.environment.rule import Broken, Flaws, repeated, rule
+
+_S3_PART_MINIMUM, _S3_PART_MAXIMUM, _S3_PARTS = 5 << 20, 5 << 30, 10_000
+_LOST_TOGETHER = ("vault", "cluster")
+_S3_KEYS = ("url", "bucket", "access_key", "secret_key")
+
+
+def copies(environment: Environment) -> Broken:
+    """The destinations are the copies, media and sites that ``backup.copies`` asks for (3-2-1)."""
+    asked, places = environment.backup.copies, list(environment.backup.destinations.values())
+    here: Path = ("backup", "destinations")
+    if len(places) < asked.at_least:
+        yield here, f"{len(places)} destinations are {len(places)} copies: 3-2-1 needs at least {asked.at_least}"
+    media = sorted({place.medium for place in places})
+    if len(media) < asked.media:
+        yield here, f"all copies are on {', '.join(media) or 'no medium'}: 3-2-1 needs at least {asked.media} media"
+    if sum(place.offsite for place in places) < asked.offsite:
+        yield here, f"too few copies are off site: 3-2-1 needs at least {asked.offsite} with `offsite: true`"
+    if sum(place.immutable for place in places) < asked.immutable:
+        yield here, f"too few copies are immutable: backup.copies.immutable asks for {asked.immutable}"
+
+
+def destinations(environment: Environment) -> Broken:
+    """Each destination has the keys of its kind, and no two are one place."""
+    backup = environment.backup
+    for name, place in backup.destinations.items():
+        path: Path = ("backup", "destinations", name)
+        for key, sentence in _of_destination(place):
+            yield (*path, key), sentence
+        if place.immutable and backup.lock == "none":
+            yield (*path, "immutable"), "nothing is immutable with `backup.lock: none`: use compliance or governance"
+    for where in repeated(_where(place) for place in backup.destinations.values()):
+        same = [name for name, place in backup.destinations.items() if _where(place) == where]
+        yield ("backup", "destinations", same[-1]), f"{' and '.join(same)} are the same place, which is one copy"
+
+
+def _of_destination(place: Destination) -> Flaws:
+    needed, foreign = (_S3_KEYS, ("path",)) if place.kind == "s3" else (("path",), (*_S3_KEYS, "region"))
+    for key in needed:
+        if getattr(place, key) is None:
+            yield key, f"this key is missing: kind {place.kind} needs it"
+    for key in foreign:
+        if getattr(place, key) is not None:
+            yield key, f"kind {place.kind} has no such key: leave it out"
+    if place.kind == "directory" and place.immutable:
+        yield "immutable", "a directory cannot promise that nobody deletes from it: write `immutable: false`"
+
+
+def _where(place: Destination) -> tuple[str | None, ...]:
+    return (place.url, place.bucket, place.path)
+
+
+def recipients(environment: Environment) -> Broken:
+    """Two different keys at least, one of which survives the loss of Vault and cluster."""
+    keys = environment.backup.recipients
+    here: Path = ("backup", "recipients")
+    if len(keys) < 2:
+        yield here, f"{len(keys)} recipient: at least two are needed, for losing the only identity loses every backup"
+    for _ in repeated(key.recipient for key in keys.values()):
+        yield here, "two recipients are the same key: losing one identity would lose both"
+    for _ in repeated(key.identity for key in keys.values() if key.identity):
+        yield here, "two recipients name the same identity: losing it would lose both"
+    if all(key.identity_kept_in in _LOST_TOGETHER for key in keys.values()):
+        told = "every identity is kept in Vault or the cluster"
+        yield (
+            here,
+            f"{told}: losing them would lose the backups of them; keep one elsewhere (`identity_kept_in: offline`)",
+        )
+
+
+def sizes(environment: Environment) -> Broken:
+    """What S3 accepts: parts of 5 MiB to 5 GiB, at most 10,000 of them."""
+    part, whole = environment.backup.part_size, environment.backup.object_size
+    if not _S3_PART_MINIMUM <= part <= _S3_PART_MAXIMUM:
+        yield ("backup", "part_size"), f"{show_size(part)} is not a part's size in S3: from 5MiB to 5GiB"
+    if not part <= whole <= part * _S3_PARTS:
+        told = f"one to 10,000 parts of {show_size(part)} (backup.part_size)"
+        yield ("backup", "object_size"), f"{show_size(whole)} does not fit: an object is {told}"
+
+
+def recovery_point(environment: Environment) -> Broken:
+    """What may be lost (RPO) is never less than the time between two slices of the oplog."""
+    backup, rpo = environment.backup, environment.recovery.targets.rpo
+    loss = f"the RPO is {show_duration(rpo)}, and more than that could be lost"
+    if backup.oplog_every > backup.oplog_limit:
+        told = f"{show_duration(backup.oplog_every)} is more than backup.oplog_limit"
+        yield ("backup", "oplog_every"), f"{told} ({show_duration(backup.oplog_limit)}): every audit would fail"
+    if backup.oplog_every > rpo:
+        yield ("backup", "oplog_every"), f"{show_duration(backup.oplog_every)} is too seldom: {loss}"
+    if backup.oplog_limit > rpo:
+        yield ("backup", "oplog_limit"), f"{show_duration(backup.oplog_limit)} is too long: {loss}"
+    for number, one in enumerate(environment.recovery.protected):
+        if one.kind == "oplog" and one.every is not None and one.every > rpo:
+            yield ("recovery", "protected", number, "every"), f"{show_duration(one.every)} is too seldom: {loss}"
+
+
+def protected(environment: Environment) -> Broken:
+    """Each kind once, with one cadence; the database and its oplog at least."""
+    kinds = [one.kind for one in environment.recovery.protected]
+    here: Path = ("recovery", "protected")
+    for kind in repeated(kinds):
+        yield here, f"`{kind}` is listed twice"
+    for kind in ("mongodb", "oplog"):
+        if kind not in kinds:
+            yield here, f"`{kind}` is missing: without it there is no way back to a point in time"
+    for number, one in enumerate(environment.recovery.protected):
+        if (one.every is not None) + (one.with_kind is not None) + one.on_change != 1:
+            yield (*here, number), "how often? exactly one of `every`, `with_kind` and `on_change: true`"
+
+
+def redis(environment: Environment) -> Broken:
+    """A persistent Redis is backed up."""
+    kinds = {one.kind for one in environment.recovery.protected}
+    if environment.platform.redis.persistent and "redis" not in kinds:
+        yield ("recovery", "protected"), "`redis` is missing: platform.redis is persistent"
+
+
+def targets(environment: Environment) -> Broken:
+    """Degraded mode comes before recovery; a drill is not due before the next one."""
+    goals, drill = environment.recovery.targets, environment.recovery.drill
+    if goals.degraded > goals.rto:
+        told = f"{show_duration(goals.degraded)} is later than the RTO ({show_duration(goals.rto)})"
+        yield ("recovery", "targets", "degraded"), f"{told}: read-only mode is what stands in until then"
+    if drill.every > drill.limit:
+        told = f"{show_duration(drill.every)} is more than recovery.drill.limit ({show_duration(drill.limit)})"
+        yield ("recovery", "drill", "every"), f"{told}: the last drill would be too old before the next"
+
+
+def indexes(environment: Environment) -> Broken:
+    """Indexes are of collections that the platform has, each once."""
+    known = environment.platform.mongodb.collections
+    here: Path = ("performance", "indexes")
+    for number, index in enumerate(environment.performance.indexes):
+        if index.collection not in known:
+            told = f"platform.mongodb has no collection `{index.collection}`"
+            yield (*here, number, "collection"), f"{told}{nearest(index.collection, known)}"
+    for collection, _ in repeated((i.collection, tuple(i.keys.items())) for i in environment.performance.indexes):
+        yield here, f"an index of `{collection}` is listed twice"
+
+
+def cdn(environment: Environment) -> Broken:
+    """A CDN rule is about endings or about a prefix."""
+    for number, one in enumerate(environment.performance.cdn):
+        if bool(one.endings) == (one.prefix is not None):
+            yield ("performance", "cdn", number), "exactly one of `endings` and `prefix` says what the rule is about"
+
+
+RULES = (
+    rule(copies, "backup"),
+    rule(destinations, "backup"),
+    rule(recipients, "backup"),
+    rule(sizes, "backup"),
+    rule(recovery_point, "backup", "recovery"),
+    rule(protected, "recovery"),
+    rule(redis, "recovery", "platform"),
+    rule(targets, "recovery"),
+    rule(indexes, "performance", "platform"),
+    rule(cdn, "performance"),
+)

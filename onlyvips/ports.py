@@ -1,0 +1,174 @@
+"""The ports: everything the library needs of the world, at most five methods each. The docstrings are the contract.
+
+Every port has one contract suite in ``tests/contracts``, which the real adapter and the simulator both pass. Adapters
+raise only the words of ``onlyvips.errors``: ``Transient`` when asking again may help, ``UnknownOutcome`` when a write
+was sent and no answer came, ``Permanent`` otherwise. No adapter retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as JSON says it."""
+
+
+class Clock(Protocol):
+    """Time, so that a test can move it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC: for records and people, never compared between machines."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start that never go back: for measuring."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after ``seconds``."""
+
+
+class Cluster(Protocol):
+    """Kubernetes objects of one namespace. Kinds are ``Deployment``, ``ConfigMap``, ``HTTPRoute`` … by plain name."""
+
+    def get(self, kind: str, name: str) -> Manifest | None:
+        """The live object, or None when there is none. An error while asking is raised, never None."""
+
+    def list(self, kind: str, labels: Mapping[str, str]) -> list[Manifest]:
+        """Live objects that carry all of ``labels``, by name."""
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """POST it and return what is stored. Raises Conflict when the name is taken."""
+
+    def patch(self, kind: str, name: str, version: str, operations: Sequence[Manifest]) -> Manifest:
+        """Apply JSON Patch ``operations`` if the object's resourceVersion is still ``version``; return what is stored.
+
+        Raises Conflict when it is not, or when a ``test`` among the operations fails; Permanent when it is gone.
+        """
+
+    def delete(self, kind: str, name: str, version: str) -> None:
+        """Delete it (dependents in the background) if its resourceVersion is still ``version``.
+
+        Raises Conflict when it is not. Deleting what is not there is done.
+        """
+
+
+class Lease(Protocol):
+    """The right to drive one service's release, with an epoch that only grows.
+
+    A held lease renews itself until released, lost, or until ``progress`` was not called for ``patience`` seconds.
+    """
+
+    def acquire(self, holder: str) -> int:
+        """Take the lease and return the new epoch, one above any before.
+
+        The lease is free when it has no holder, or when it was seen not to change for its whole duration (clocks are
+        not compared). Raises Refused, naming the holder, while another one renews it. Taking it again with the same
+        ``holder`` in the same process returns the same epoch.
+        """
+
+    def holder(self) -> str:
+        """Who the cluster says holds it; empty when nobody does. Needs no acquire."""
+
+    def progress(self) -> None:
+        """Say that the driver lives; raises Fenced when the lease was lost, Transient while it cannot be renewed."""
+
+    def release(self) -> None:
+        """Give it up at once; a lease that is not ours any more is left alone."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Raw samples of one counter: ``points`` are (unix seconds, value), oldest first."""
+
+    labels: tuple[tuple[str, str], ...]
+    points: tuple[tuple[float, float], ...]
+
+
+class Metrics(Protocol):
+    """Raw counter samples (never rates: extrapolation misses a series' first increment)."""
+
+    def samples(self, metric: str, labels: Mapping[str, str], start: float, end: float) -> list[Sample]:
+        """Every series of ``metric`` with ``labels``, its samples in (start, end].
+
+        Empty when there is none: that is "no data". Raises Transient when the system did not answer: that is "error".
+        """
+
+    def now(self) -> float:
+        """The metrics system's own clock, unix seconds; raises Transient when it is away."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a store says it holds. ``version`` is its VersionId, empty where it has none."""
+
+    key: str
+    size: int
+    sha256: str
+    version: str
+
+
+class Upload(Protocol):
+    """One object on its way into one store: invisible until ``finish``."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes; blocks while the store is slower than the source."""
+
+    def finish(self) -> Stored:
+        """Make it visible and return what the store confirmed, size and SHA-256 of the whole object.
+
+        Raises Permanent when what the store has is not what was written.
+        """
+
+    def abort(self) -> None:
+        """Leave nothing behind. Safe to call at any time, twice too."""
+
+
+class ObjectStore(Protocol):
+    """One destination of backups and evidence. Keys are ``a/b/c``; objects are written once and never changed."""
+
+    name: str
+
+    def upload(self, key: str) -> Upload:
+        """Begin writing ``key``, of unknown size."""
+
+    def put_new(self, key: str, data: bytes) -> Stored:
+        """Write a small object only if ``key`` does not exist (If-None-Match). Raises Conflict when it does."""
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The object's bytes in chunks. Raises Permanent when there is no such key."""
+
+    def head(self, key: str) -> Stored | None:
+        """Size and version of ``key`` (``sha256`` is empty where the store does not keep it), or None."""
+
+    def list(self, prefix: str) -> list[str]:
+        """All keys that begin with ``prefix``, sorted."""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A collection to dump. ``metadata`` is mongodump's canonical Extended JSON v2 of options and indexes."""
+
+    database: str
+    collection: str
+    type: str
+    metadata: str
+
+
+class SourceDatabase(Protocol):
+    """A MongoDB-compatible server, read for a backup as raw BSON."""
+
+    def server(self) -> Mapping[str, str]:
+        """``version``, ``dialect`` (what answers) and ``oplog`` (``none`` without one)."""
+
+    def namespaces(self, database: str) -> list[Namespace]:
+        """Every collection and view of ``database`` with its options and indexes, by name.
+
+        Raises Permanent for a kind that cannot be kept (by name), or when the database does not exist.
+        """
+
+    def documents(self, namespace: Namespace) -> Iterator[bytes]:
+        """Raw batches: concatenated BSON documents, in the server's order. Nothing is decoded."""
+
+    def duplicates(self, database: str, collection: str, keys: Sequence[str], limit: int) -> list[str]:
+        """Up to ``limit`` values of ``keys`` that more than one document has (they would break a unique index)."""

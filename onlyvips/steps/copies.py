@@ -1,0 +1,276 @@
+"""One stream to several destinations at once: memory is bounded, and who fails or stalls is left behind.
+
+A destination that was dropped once gets nothing more of this backup. A thread that hangs in a store cannot be stopped;
+it is a daemon, and gives its upload up as soon as it comes back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from onlyvips.core.manifest import CopiedObject
+from onlyvips.errors import Conflict, Misuse, OnlyVipsError, Permanent, Refused, UnknownOutcome
+from onlyvips.ports import ObjectStore, Stored
+
+T = TypeVar("T")
+_DEPTH = 8
+"""Blocks that may wait for one destination; the blocks themselves are shared by all."""
+_SLOWEST = 5_000_000
+"""Bytes a second: who needs longer than this to confirm an object stalls."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a destination fared; ``why`` is empty when its copy is complete."""
+
+    name: str
+    complete: bool
+    why: str = ""
+
+
+class NoDestination(Permanent):
+    """Every destination was dropped."""
+
+
+class Destinations:
+    """The stores of one backup. ``stall`` is how many seconds a store may take nothing before it is dropped."""
+
+    def __init__(self, stores: Sequence[ObjectStore], stall: float) -> None:
+        names = [store.name for store in stores]
+        if not names or len(set(names)) != len(names):
+            raise Refused(f"Destinations must be there and have different names, not {names}: correct the environment.")
+        self.stall = stall
+        self._stores = {store.name: store for store in stores}
+        self._why: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def alive(self) -> list[ObjectStore]:
+        """Those that lack nothing yet."""
+        return [store for name, store in self._stores.items() if name not in self._why]
+
+    def is_alive(self, name: str) -> bool:
+        return name not in self._why
+
+    def drop(self, name: str, why: str) -> None:
+        """Leave a destination behind; the first reason stays."""
+        with self._lock:
+            self._why.setdefault(name, why)
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        return tuple(Outcome(name, name not in self._why, self._why.get(name, "")) for name in self._stores)
+
+    def require_one(self) -> None:
+        """Raise when nobody is left."""
+        if not self.alive():
+            raise NoDestination("; ".join(f"{name}: {why}" for name, why in self._why.items()))
+
+    def each(self, action: Callable[[ObjectStore], T]) -> dict[str, T]:
+        """Do it at all that are alive, at once; who fails or stalls is dropped, who succeeds is in the answer."""
+        running = {store.name: _in_thread(partial(action, store)) for store in self.alive()}
+        settled = {name: self.settle(name, future, self.stall) for name, future in running.items()}
+        return {name: result[0] for name, result in settled.items() if result}
+
+    def settle(self, name: str, future: Future[T], patience: float) -> tuple[T, ...]:
+        """The future's result, or nothing and the destination is dropped. What is no error of a store is raised."""
+        try:
+            return (future.result(timeout=patience),)
+        except Misuse:
+            raise
+        except OnlyVipsError as error:
+            self.drop(name, str(error))
+        except TimeoutError:
+            self.drop(name, f"it stalled: no answer for {patience:.0f} s.")
+        return ()
+
+
+class FanOut:
+    """One object on its way to every destination that is alive."""
+
+    def __init__(self, destinations: Destinations, prefix: str, key: str) -> None:
+        self._destinations = destinations
+        self._branches = [_Branch(store, prefix, key) for store in destinations.alive()]
+
+    def write(self, block: bytes) -> None:
+        """Hand ``block`` to all; blocks while one of them is slower, up to the stall. Raises NoDestination."""
+        for branch in list(self._branches):
+            try:
+                taken = self._destinations.is_alive(branch.name) and branch.put(block, self._destinations.stall)
+            except TimeoutError:
+                self._destinations.drop(branch.name, f"it stalled: took nothing for {self._destinations.stall:.0f} s.")
+                taken = False
+            if not taken:
+                self._leave(branch)
+        self._destinations.require_one()
+
+    def finish(self, size: int, sha256: str) -> dict[str, CopiedObject]:
+        """What each destination holds now, confirmed, looked up and read back; who does not is dropped."""
+        patience = self._destinations.stall + size / _SLOWEST
+        for branch in self._branches:
+            branch.end(size, sha256)
+        settled = {branch.name: self._settle(branch, patience) for branch in self._branches}
+        return {name: copies[0] for name, copies in settled.items() if copies}
+
+    def abort(self) -> None:
+        """Give up everywhere; waits, but no longer than the stall, until the uploads are gone."""
+        for branch in self._branches:
+            branch.close()
+        for branch in self._branches:
+            branch.wait(self._destinations.stall)
+
+    def _settle(self, branch: _Branch, patience: float) -> tuple[CopiedObject, ...]:
+        copies = self._destinations.settle(branch.name, branch.future, patience)
+        branch.close()
+        return copies
+
+    def _leave(self, branch: _Branch) -> None:
+        self._branches.remove(branch)
+        branch.close()
+        if branch.future.done():
+            self._destinations.settle(branch.name, branch.future, 0)
+
+
+class _GivenUp(OnlyVipsError):
+    """The upload was given up by its sender."""
+
+
+class _Branch:
+    """One object on its way to one store, in a thread of its own."""
+
+    def __init__(self, store: ObjectStore, prefix: str, key: str) -> None:
+        self.name = store.name
+        self._store, self._prefix, self._key = store, prefix, key
+        self._blocks: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._expected: tuple[int, str] | None = None
+        self.future = _in_thread(self._run)
+        self.future.add_done_callback(lambda _: self.close())
+
+    def put(self, block: bytes, patience: float) -> bool:
+        """Whether the store will get it (False: it failed). Raises TimeoutError when it took nothing for too long."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._closed or len(self._blocks) < _DEPTH, patience):
+                raise TimeoutError
+            if not self._closed:
+                self._blocks.append(block)
+                self._changed.notify_all()
+            return not self._closed
+
+    def end(self, size: int, sha256: str) -> None:
+        """There are no more blocks, and all of them should be this."""
+        with self._changed:
+            self._expected = (size, sha256)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Give up, wherever it is; nothing when it is done."""
+        with self._changed:
+            self._closed = True
+            self._blocks.clear()
+            self._changed.notify_all()
+
+    def wait(self, patience: float) -> None:
+        """Until the thread is done, or not that long."""
+        done = threading.Event()
+        self.future.add_done_callback(lambda _: done.set())
+        done.wait(patience)
+
+    def _run(self) -> CopiedObject:
+        upload = self._store.upload(self._prefix + self._key)
+        try:
+            while (block := self._next()) is not None:
+                upload.write(block)
+            stored = upload.finish()
+        except BaseException:
+            upload.abort()
+            raise
+        assert self._expected is not None
+        return self._confirm(stored, *self._expected)
+
+    def _next(self) -> bytes | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._blocks or self._expected)
+            if self._closed:
+                raise _GivenUp(f"{self.name}: the upload of {self._key} was given up.")
+            block = self._blocks.popleft() if self._blocks else None
+            self._changed.notify_all()
+            return block
+
+    def _confirm(self, stored: Stored, size: int, sha256: str) -> CopiedObject:
+        if (stored.size, stored.sha256) != (size, sha256):
+            raise Permanent(f"{self.name} confirmed {stored.size} bytes, {stored.sha256}, sent were {size}, {sha256}.")
+        head = self._store.head(stored.key)
+        if head is None or head.size != size:
+            found = "nothing" if head is None else f"{head.size} bytes"
+            raise Permanent(f"{self.name} says it has {found} under {stored.key}, sent were {size} bytes.")
+        back = hash_of(self._store.read(stored.key))
+        if back != (size, sha256):
+            raise Permanent(
+                f"{self.name}: {stored.key} reads back as {back[0]} bytes with SHA-256 {back[1]}, written were {size}"
+                f" with {sha256}: do not trust this store until you know why."
+            )
+        return CopiedObject(self._key, size, sha256, head.version or stored.version)
+
+
+def put_once(store: ObjectStore, key: str, data: bytes) -> None:
+    """Write a small object that must not change, and read it back. The same bytes already there are fine."""
+    doubt: OnlyVipsError | None = None
+    try:
+        store.put_new(key, data)
+    except (Conflict, UnknownOutcome) as error:
+        doubt = error
+    if b"".join(store.read(key)) != data:
+        raise Permanent(f"{store.name}: {key} does not read back as it was written: look at what is there.") from doubt
+
+
+def probe_stores(stores: Sequence[ObjectStore], *, nonce: str, stall: float = 60.0) -> None:
+    """Write a little to every store and read it back, and see that no two are the same place.
+
+    Raises Refused with everything that is wrong. What it writes is ``probes/NONCE/NAME``, a few bytes, left there.
+    """
+    destinations = Destinations(stores, stall)
+    names = [store.name for store in stores]
+    keys = {name: f"probes/{nonce}/{name}" for name in names}
+    destinations.each(lambda store: put_once(store, keys[store.name], f"{nonce} {store.name}\n".encode()))
+    seen = destinations.each(lambda store: [name for name in names if store.head(keys[name]) is not None])
+    wrong = [outcome.why for outcome in destinations.outcomes() if not outcome.complete]
+    wrong += [
+        f"{name} and {other} are the same place, so they are one copy: correct the environment."
+        for name, others in seen.items()
+        for other in others
+        if name < other
+    ]
+    if wrong:
+        raise Refused(f"Backups cannot be written as the environment asks, and nothing was changed: {' '.join(wrong)}")
+
+
+def hash_of(chunks: Iterator[bytes]) -> tuple[int, str]:
+    """Size and SHA-256."""
+    size, digest = 0, hashlib.sha256()
+    for chunk in chunks:
+        size += len(chunk)
+        digest.update(chunk)
+    return size, digest.hexdigest()
+
+
+def _in_thread(action: Callable[[], T]) -> Future[T]:
+    """Start it in a daemon thread (an executor's would keep a hung process from ending)."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = action()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

@@ -1,0 +1,157 @@
+"""Look at the world: the Deployments, their pods, and the route's rule, as ``core.world`` wants to know them.
+
+What changed is timed with this process's own monotonic clock, so that a driver which has just started has seen nothing
+for long enough and waits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from onlyvips.core import httproute
+from onlyvips.core.manifests import (
+    PREFIX,
+    RELEASE,
+    annotations_of,
+    fingerprint,
+    image_of,
+    secret_names,
+    template_release,
+)
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import Record
+from onlyvips.core.world import Split, Workload, World
+from onlyvips.ports import Clock, Cluster, Manifest
+
+SCALER = "HorizontalPodAutoscaler"
+HELD_MINIMUM = f"{PREFIX}/held-minimum"
+
+_Key = tuple[str, str]
+"""A pod's uid, and since when it says that it is ready."""
+
+
+def canary_name(name: str) -> str:
+    """The canary's Deployment or Service of ``name``."""
+    return f"{name}-canary"
+
+
+def scaler_of(cluster: Cluster, deployment: str) -> Manifest | None:
+    """The HorizontalPodAutoscaler of a Deployment, by what it scales and not by its name."""
+    targets = ((found, found["spec"].get("scaleTargetRef") or {}) for found in cluster.list(SCALER, {}))
+    return next((found for found, target in targets if target.get("name") == deployment), None)
+
+
+class Observer:
+    """What one process has seen so far of one service."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, plan: ReleasePlan) -> None:
+        self._cluster, self._clock, self._plan = cluster, clock, plan
+        self._ready_since: dict[str, dict[_Key, float]] = {}
+        self._left: dict[str, float] = {}
+        self._weight: tuple[int, float] | None = None
+
+    def world(self, record: Record, waiting: str = "", waited: float = 0.0) -> World:
+        """One observation, now."""
+        name = self._plan.service.deployment
+        stable, split = self._cluster.get("Deployment", name), self.split()
+        return World(
+            stable=self._workload(stable),
+            canary=self._workload(self._cluster.get("Deployment", canary_name(name))),
+            split=split,
+            leftovers=self._leftovers(record, stable),
+            waiting=waiting,
+            waited=waited,
+        )
+
+    def split(self) -> Split | None:
+        """The service's rule in the route; None when there is no such rule."""
+        service = self._plan.service
+        if service.route is None or (route := self._cluster.get("HTTPRoute", service.route.name)) is None:
+            return None
+        index = httproute.rule_index(route, service.route.rule, service.service)
+        if index is None:
+            return None
+        canary = canary_name(service.service)
+        weight = httproute.canary_weight(route, index, canary)
+        if self._weight is None or self._weight[0] != weight:
+            self._weight = (weight, self._clock.monotonic())
+        return Split(weight, self._clock.monotonic() - self._weight[1], httproute.lists(route, index, canary))
+
+    def _workload(self, deployment: Manifest | None) -> Workload | None:
+        if deployment is None or deployment["metadata"].get("deletionTimestamp"):
+            return None
+        spec, status = deployment["spec"], deployment.get("status") or {}
+        release = template_release(deployment)
+        pods = [pod for pod in self._cluster.list("Pod", spec["selector"]["matchLabels"]) if not _leaving(pod)]
+        current = [pod for pod in pods if annotations_of(pod).get(RELEASE, "") == release]
+        ready = {key for pod in current if (key := _ready_key(pod)) is not None}
+        others = {key for pod in pods if pod not in current and (key := _ready_key(pod)) is not None}
+        visible, quiet = self._seen(deployment["metadata"]["uid"], ready, others)
+        observed = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
+        complete = observed and len(current) == len(pods) and int(status.get("updatedReplicas", 0)) >= spec["replicas"]
+        image = image_of(deployment, self._plan.service.image)
+        trouble, template = _trouble(current), fingerprint(spec["template"])
+        return Workload(image, release, spec["replicas"], len(ready), visible, quiet, complete, trouble, template)
+
+    def _seen(self, uid: str, ready: set[_Key], others: set[_Key]) -> tuple[int, float]:
+        """How many of the ``ready`` pods the router can see, and for how long no pod, of ``others`` too, has left."""
+        now, before = self._clock.monotonic(), self._ready_since.get(uid)
+        if before is None or before.keys() - ready - others:
+            self._left[uid] = now
+        since = {key: (before or {}).get(key, now) for key in ready | others}
+        self._ready_since[uid] = since
+        visible = sum(1 for key in ready if now - since[key] >= self._plan.waits.propagation)
+        return visible, now - self._left[uid]
+
+    def _leftovers(self, record: Record, stable: Manifest | None) -> tuple[str, ...]:
+        """Objects of this release that have to go on the way it ends."""
+        made = self._cluster.list("Service", {RELEASE: record.id})
+        services = [f"Service/{each['metadata']['name']}" for each in made]
+        held = scaler_of(self._cluster, self._plan.service.deployment)
+        scalers = [f"{SCALER}/{held['metadata']['name']}"] if held and _held(held) else []
+        return (*services, *scalers, *self._unused_secrets(record, stable))
+
+    def _unused_secrets(self, record: Record, stable: Manifest | None) -> list[str]:
+        if record.phase != "rollback" or stable is None or template_release(stable) == record.id:
+            return []
+        used = secret_names(stable["spec"]["template"])
+        names = [secret["metadata"]["name"] for secret in self._cluster.list("Secret", {RELEASE: record.id})]
+        return [f"Secret/{name}" for name in names if name not in used]
+
+
+def _held(scaler: Manifest) -> bool:
+    return HELD_MINIMUM in annotations_of(scaler)
+
+
+def _leaving(pod: Manifest) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp")) or (pod.get("status") or {}).get("phase") in (
+        "Succeeded",
+        "Failed",
+    )
+
+
+def _ready_key(pod: Manifest) -> _Key | None:
+    """Which pod, and since when it says it is ready: a pod that flapped unseen counts anew."""
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return pod["metadata"]["uid"], str(condition.get("lastTransitionTime", ""))
+    return None
+
+
+def _trouble(pods: list[Manifest]) -> str:
+    """What most of the pods that are not ready complain of."""
+    complaints = Counter(text for pod in pods if _ready_key(pod) is None and (text := _complaint(pod)))
+    return complaints.most_common(1)[0][0] if complaints else ""
+
+
+def _complaint(pod: Manifest) -> str:
+    statuses: list[dict[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or []
+    for status in statuses:
+        waiting = (status.get("state") or {}).get("waiting")
+        if waiting:
+            return f"{waiting.get('reason', 'waiting')}: {waiting.get('message', status.get('image', ''))}"
+        if not status.get("ready"):
+            again = f", restarted {status['restartCount']} times" if status.get("restartCount") else ""
+            return f"running but not ready{again}"
+    return f"{(pod.get('status') or {}).get('phase', 'Pending')}"

@@ -1,0 +1,178 @@
+"""Begin a release, go on with one, or finish one that nobody drives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from onlyvips.core.manifests import MANAGED, RELEASE, fingerprint
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import Record
+from onlyvips.errors import Refused
+from onlyvips.ports import Clock, Cluster, Lease, Manifest
+from onlyvips.steps import records
+from onlyvips.steps.fence import Fence
+from onlyvips.steps.observe import Observer, canary_name
+from onlyvips.steps.preflight import Facts
+from onlyvips.steps.rollout import Rollout
+from onlyvips.steps.tools import Tools
+
+
+@dataclass(frozen=True)
+class Start:
+    """Who asks for what. ``run`` names the run across its attempts, ``holder`` this attempt of it."""
+
+    version: str
+    operator: str
+    run: str
+    holder: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a release happens: enough to find it, own it and drive it."""
+
+    cluster: Cluster
+    clock: Clock
+    lease: Lease
+    plan: ReleasePlan
+    tools: Callable[[Fence], Tools]
+    preflight: Callable[[], Facts]
+    suffix: Callable[[], str]
+
+
+def of_run(cluster: Cluster, run: str) -> Record | None:
+    """The release that this run began or went on with, the newest; None while there is none."""
+    if not run:
+        return None
+    begun = {record.id for record in records.every(cluster, run=run)}
+    found = [each for each in records.every(cluster) if each.id in begun or any(run in name for name in each.holders)]
+    return found[-1] if found else None
+
+
+def drives(record: Record, cluster: Cluster, run: str) -> bool:
+    """True when ``run`` was the last to drive the open ``record``: nobody else went on with it since."""
+    if not run or not record.open:
+        return False
+    if record.holders:
+        return run in record.holders[-1]
+    return any(each.id == record.id for each in records.every(cluster, run=run))
+
+
+def already_closed(cluster: Cluster, run: str) -> Record | None:
+    """The release of this run when it is closed by now: a retry must not begin another one."""
+    found = of_run(cluster, run)
+    return found if found is not None and not found.open else None
+
+
+def open_release(site: Site, start: Start) -> Rollout:
+    """Drive the service's release: a new one, or the open one of the same version whose driver is gone.
+
+    Raises Refused, having changed nothing, when another version is on its way, when its driver lives (Driven), or when
+    the preflight finds something.
+    """
+    service = site.plan.service.name
+    _check_version(records.find_open(site.cluster, service), start)
+    facts = site.preflight() if records.find_open(site.cluster, service) is None else None
+    epoch = site.lease.acquire(start.holder)
+    try:
+        fence = Fence(site.cluster, service, epoch, site.lease.progress)
+        found = records.find_open(site.cluster, service)
+        _check_version(found, start)
+        if found is None:
+            found = _new_record(site, start, facts or site.preflight())
+            records.create(site.cluster, fence, found, start.run)
+        rollout = Rollout(site.tools(fence), found.id, attended=True)
+        rollout.take_over(start.holder)
+    except BaseException:
+        site.lease.release()
+        raise
+    return rollout
+
+
+def _check_version(found: Record | None, start: Start) -> None:
+    if found is not None and found.version != start.version:
+        raise Refused(
+            f"Release {found.id} of {found.service} {found.version} is still open (phase {found.phase}, canary at "
+            f"{found.weight} %), so {start.version} was refused and nothing was changed; wait for it, or "
+            "`onlyvips release abort`, or, if its driver is dead, `onlyvips release reconcile`."
+        )
+
+
+def _new_record(site: Site, start: Start, facts: Facts) -> Record:
+    service = site.plan.service
+    return Record(
+        id=f"{service.name}-{start.version.lower().replace('.', '-')}-{site.suffix()}",
+        environment=site.plan.environment,
+        service=service.name,
+        version=start.version,
+        from_image=facts.image,
+        to_image=f"{service.image}:{start.version}",
+        from_release=facts.release,
+        from_template=facts.template,
+        operator=start.operator,
+        plan_hash=fingerprint(repr(site.plan)),
+        capacity=facts.capacity,
+        created=site.clock.now(),
+    )
+
+
+def finish(site: Site, release: str, holder: str, *, attended: bool, limit: float) -> Record:
+    """Drive an open release to its end, or for ``limit`` seconds of one wait. Raises Driven while its driver lives."""
+    epoch = site.lease.acquire(holder)
+    try:
+        fence = Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress)
+        rollout = Rollout(site.tools(fence), release, attended=attended)
+        rollout.take_over(holder)
+        _drive(site, rollout, limit)
+        return rollout.record()
+    finally:
+        site.lease.release()
+
+
+def _drive(site: Site, rollout: Rollout, limit: float) -> None:
+    waiting_since = site.clock.monotonic()
+    while rollout.record().open:
+        action = rollout.next()
+        if action.kind != "wait":
+            waiting_since = site.clock.monotonic()
+        elif site.clock.monotonic() - waiting_since > limit:
+            return
+        rollout.perform(action)
+
+
+def remove_orphans(site: Site, holder: str) -> Sequence[str]:
+    """Canary objects without an open release (a driver that was taken over may have made one): removed and named."""
+    if not _orphans(site):
+        return ()
+    epoch = site.lease.acquire(holder)
+    try:
+        found = _orphans(site)  # a release may have begun before the lease was ours
+        fence = Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress)
+        for each in found:
+            fence.delete(each["kind"], each["metadata"]["name"])
+    finally:
+        site.lease.release()
+    return tuple(f"{each['kind']} {each['metadata']['name']}" for each in found)
+
+
+def _orphans(site: Site) -> list[Manifest]:
+    """Raises Refused while the route sends requests to them."""
+    service = site.plan.service
+    labels = {**MANAGED, "track": "canary"}
+    names = {canary_name(service.deployment), canary_name(service.service)}
+    found = [
+        each
+        for kind in ("Deployment", "Service")
+        for each in site.cluster.list(kind, labels)
+        if each["metadata"]["name"] in names and RELEASE in each["metadata"]["labels"]
+    ]
+    if not found or records.find_open(site.cluster, service.name) is not None:
+        return []
+    split = Observer(site.cluster, site.clock, site.plan).split()
+    if split is not None and split.weight:
+        raise Refused(
+            f"The route gives {split.weight} % to {canary_name(service.service)} and there is no open release: nothing "
+            "was changed; look who set it, set it to 0, and reconcile again."
+        )
+    return found

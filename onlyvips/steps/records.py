@@ -1,0 +1,97 @@
+"""Where a release's record lives: one ConfigMap a release, found by labels.
+
+``record.json`` is the driver's and is written through its fence; ``commands.json`` is what people asked, written by
+anybody, so that an abort never waits for a lease.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from onlyvips.core.manifests import MANAGED, PREFIX, object_of, own_metadata
+from onlyvips.core.record import Command, Record, from_json, to_json
+from onlyvips.errors import Conflict, Permanent, UnknownOutcome
+from onlyvips.ports import Cluster, Manifest
+from onlyvips.steps.fence import Fence
+
+SERVICE, STATE, RUN = f"{PREFIX}/service", f"{PREFIX}/state", f"{PREFIX}/run"
+_KIND = {f"{PREFIX}/kind": "release"}
+
+
+def config_map(release: str) -> str:
+    """The name of a release's ConfigMap."""
+    return f"onlyvips-release-{release}"
+
+
+def every(cluster: Cluster, service: str = "", **labels: str) -> list[Record]:
+    """All records in the namespace, oldest first; of one service, and by state or run, when asked."""
+    wanted = {**MANAGED, **_KIND, **({SERVICE: service} if service else {})}
+    wanted |= {f"{PREFIX}/{key}": value for key, value in labels.items()}
+    return sorted((_parse(found) for found in cluster.list("ConfigMap", wanted)), key=lambda record: record.created)
+
+
+def find_open(cluster: Cluster, service: str) -> Record | None:
+    """The service's open release, None when there is none."""
+    found = every(cluster, service, state="open")
+    return found[0] if found else None
+
+
+def load(cluster: Cluster, release: str) -> Record:
+    """The record of ``release`` with the commands that people gave meanwhile. Raises Permanent when there is none."""
+    found = cluster.get("ConfigMap", config_map(release))
+    if found is None:
+        raise Permanent(f"There is no release {release} in this environment: see `onlyvips release status`.")
+    return _parse(found)
+
+
+def _parse(manifest: Manifest) -> Record:
+    data = manifest["data"]
+    commands = tuple(Command(**command) for command in json.loads(data.get("commands.json", "[]")))
+    return replace(from_json(data["record.json"]), commands=commands)
+
+
+def create(cluster: Cluster, fence: Fence, record: Record, run: str) -> None:
+    """Write a new record, labelled with the run that began it."""
+    own = own_metadata(record.id, record.service, fence.epoch)
+    own["labels"] |= {**_KIND, SERVICE: record.service, STATE: "open", RUN: run}
+    fence.create(object_of("ConfigMap", config_map(record.id), own, data={"record.json": to_json(record)}))
+
+
+def save(fence: Fence, record: Record) -> None:
+    """Write the record under our epoch; its label follows ``open``. Commands are left as they are."""
+    state = "open" if record.open else "closed"
+
+    def change(live: Manifest) -> Sequence[Manifest]:
+        if live["data"]["record.json"] == to_json(record) and live["metadata"]["labels"][STATE] == state:
+            return ()
+        return (
+            {"op": "add", "path": "/data/record.json", "value": to_json(record)},
+            {"op": "add", "path": f"/metadata/labels/{STATE.replace('/', '~1')}", "value": state},
+        )
+
+    fence.patch("ConfigMap", config_map(record.id), change)
+
+
+def command(cluster: Cluster, release: str, asked: Command) -> None:
+    """Add a command to a release that another process drives. Needs no lease."""
+    for _ in range(6):
+        found = cluster.get("ConfigMap", config_map(release))
+        if found is None:
+            raise Permanent(f"There is no release {release} in this environment: see `onlyvips release status`.")
+        given = json.loads(found["data"].get("commands.json", "[]"))
+        if any(one["name"] == asked.name and one["by"] == asked.by and one["at"] == asked.at for one in given):
+            return
+        value = json.dumps([*given, asdict(asked)])
+        try:
+            cluster.patch(
+                "ConfigMap",
+                found["metadata"]["name"],
+                found["metadata"]["resourceVersion"],
+                [{"op": "add", "path": "/data/commands.json", "value": value}],
+            )
+            return
+        except (Conflict, UnknownOutcome):
+            continue
+    raise Permanent(f"The {asked.name} of release {release} could not be written: its record changes all the time.")

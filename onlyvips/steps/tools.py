@@ -1,0 +1,39 @@
+"""What the acts of a release work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import Record
+from onlyvips.errors import Permanent
+from onlyvips.ports import Clock, Cluster, Manifest, Metrics
+from onlyvips.steps.evidence import Kept
+from onlyvips.steps.fence import Fence
+
+Done = tuple[Record, str]
+"""The record as it is after an act, and one sentence of what was read back."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """``back_up`` takes one complete base and returns its key; ``resolve`` reads a reference; ``keep_evidence`` stores
+    the record under the release's id and says which stores took it."""
+
+    cluster: Cluster
+    metrics: Metrics
+    clock: Clock
+    fence: Fence
+    plan: ReleasePlan
+    back_up: Callable[[Record, Callable[[], None]], str]
+    resolve: Callable[[str], str]
+    keep_evidence: Callable[[Record], Kept]
+
+
+def live(tools: Tools, kind: str, name: str) -> Manifest:
+    """The live object. Raises Permanent when it is gone."""
+    found = tools.cluster.get(kind, name)
+    if found is None:
+        raise Permanent(f"{kind} {name} is gone: somebody removed it in the middle of the release.")
+    return found

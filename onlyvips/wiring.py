@@ -1,0 +1,315 @@
+"""The one composition root: from an environment's name to adapters, and the releases that this process drives."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from onlyvips import environment as environments
+from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
+from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.adapters.lease_kubernetes import KubernetesLease
+from onlyvips.adapters.metrics_prometheus import PrometheusMetrics
+from onlyvips.adapters.objects_directory import DirectoryStore
+from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.core.plan import DestinationPlan, ReleasePlan
+from onlyvips.core.record import Command, Driver, Record
+from onlyvips.environment import Environment
+from onlyvips.errors import Misuse, OnlyVipsError, Permanent, Refused
+from onlyvips.ports import Cluster, Lease, ObjectStore
+from onlyvips.steps import opening, preflight, records
+from onlyvips.steps.backup import probe_stores, take_base
+from onlyvips.steps.evidence import keep_evidence
+from onlyvips.steps.fence import Fence, highest_epoch
+from onlyvips.steps.opening import Site, Start
+from onlyvips.steps.preflight import Facts
+from onlyvips.steps.rollout import Rollout
+from onlyvips.steps.tools import Tools
+
+_PATIENCE_LOOKS = 3
+_SIGN_OF_LIFE = 5.0
+
+
+@dataclass
+class _Driven:
+    environment: Environment
+    run: str
+    lease: Lease
+    rollout: Rollout | None
+
+
+_driven: dict[str, _Driven] = {}
+_runs: list[str] = []
+
+
+def begin(environment: str, service: str, start: Start) -> str:
+    """Open a release, or go on with it, and keep it as driven by this process. Returns its id; see ``opening``.
+
+    Asked again by the same run, it is the same release.
+    """
+    _runs.append(start.run)
+    if (mine := next((name for name, one in _driven.items() if start.run and one.run == start.run), None)) is not None:
+        return mine
+    loaded = environments.load(environment)
+    site = site_of(loaded, service, start.version)
+    if start.run and (closed := opening.already_closed(site.cluster, start.run)) is not None:
+        _driven[closed.id] = _Driven(loaded, start.run, site.lease, None)
+        return closed.id
+    rollout = opening.open_release(site, start)
+    _driven[rollout.release] = _Driven(loaded, start.run, site.lease, rollout)
+    return rollout.release
+
+
+def driven(release: str) -> Rollout:
+    """The release as this process drives it. Raises Misuse when it does not."""
+    found = _driven.get(release)
+    if found is None or found.rollout is None:
+        raise Misuse(f"Release {release} is not driven by this process.")
+    return found.rollout
+
+
+def record(release: str) -> Record:
+    """The record of a release that this process opened."""
+    found = _driven[release]
+    return records.load(cluster_of(found.environment), release)
+
+
+def let_go(run: str) -> None:
+    """Give up the lease of the release that ``run`` drives here, when it drives one; the release stays as it is."""
+    for release in [name for name, one in _driven.items() if one.run == run]:
+        _driven.pop(release).lease.release()
+
+
+def run_here() -> str:
+    """The run that asked last for a release in this process, whatever became of it; "" when none did."""
+    return _runs[-1] if _runs else ""
+
+
+def site_of(loaded: Environment, service: str, version: str) -> Site:
+    """Where a release of ``service`` happens, with everything that it needs."""
+    plan = environments.release_plan(loaded, service, version)
+    cluster, clock = cluster_of(loaded), SystemClock()
+    patience = max(_PATIENCE_LOOKS * plan.waits.look, 4 * plan.lease_duration)
+    stamped = (
+        [("Deployment", plan.service.deployment), ("HTTPRoute", plan.service.route.name)] if plan.service.route else []
+    )
+    floor = partial(highest_epoch, cluster, service, stamped)
+    lease = KubernetesLease(cluster, clock, _lease_name(service), plan.lease_duration, patience, floor=floor)
+    return Site(
+        cluster=cluster,
+        clock=clock,
+        lease=lease,
+        plan=plan,
+        tools=lambda fence: _tools(loaded, plan, cluster, fence),
+        preflight=lambda: _preflight(loaded, plan, cluster, version),
+        suffix=lambda: secrets.token_hex(3),
+    )
+
+
+def cluster_of(loaded: Environment) -> KubernetesCluster:
+    """The environment's cluster."""
+    return KubernetesCluster(_kubeconfig(loaded), loaded.platform.namespace)
+
+
+def _kubeconfig(loaded: Environment) -> Path | None:
+    """Where it is; None for the pod's own account. ``automatic`` looks as kubectl does: KUBECONFIG, then the pod."""
+    told = loaded.endpoints.kubeconfig
+    if told != "automatic":
+        return Path(environments.endpoint(loaded, told)).expanduser()
+    if path := os.environ.get("KUBECONFIG"):
+        return Path(path).expanduser()
+    return None if os.environ.get("KUBERNETES_SERVICE_HOST") else Path("~/.kube/config").expanduser()
+
+
+def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, fence: Fence) -> Tools:
+    return Tools(
+        cluster=cluster,
+        metrics=_metrics(loaded),
+        clock=SystemClock(),
+        fence=fence,
+        plan=plan,
+        back_up=partial(_back_up, loaded, fence.epoch),
+        resolve=lambda reference: environments.resolve(loaded, reference).get_secret_value(),
+        keep_evidence=lambda record: keep_evidence(_openers(loaded), SystemClock(), plan, record),
+    )
+
+
+def _metrics(loaded: Environment) -> PrometheusMetrics:
+    return PrometheusMetrics(environments.endpoint(loaded, loaded.endpoints.prometheus))
+
+
+def database_of(loaded: Environment) -> MongoDatabase:
+    """The environment's MongoDB."""
+    return MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))
+
+
+def stores_of(loaded: Environment) -> list[ObjectStore]:
+    """Every destination of backups and evidence, in the environment's order."""
+    plan = environments.backup_plan(loaded)
+    return [_store(loaded, destination, plan.part_size) for destination in plan.destinations]
+
+
+def _openers(loaded: Environment) -> dict[str, Callable[[], ObjectStore]]:
+    """Every destination by name, each opened, with its credentials, only when it is written to."""
+    plan = environments.backup_plan(loaded)
+    return {one.name: partial(_store, loaded, one, plan.part_size) for one in plan.destinations}
+
+
+def _store(loaded: Environment, destination: DestinationPlan, part_size: int) -> ObjectStore:
+    look_up = partial(environments.endpoint, loaded)
+    if destination.kind == "directory":
+        return DirectoryStore(destination.name, Path(look_up(destination.path)))
+    return S3Store(
+        name=destination.name,
+        endpoint=look_up(destination.url),
+        bucket=destination.bucket,
+        region=destination.region,
+        access_key=look_up(destination.access_key),
+        secret_key=look_up(destination.secret_key),
+        part_size=part_size,
+    )
+
+
+def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, version: str) -> Facts:
+    """All that can be refused before anything changes, the cheapest first."""
+    facts = preflight.check_platform(cluster, plan, version)
+    preflight.check_metrics(_metrics(loaded))
+    probe_stores(stores_of(loaded))
+    preflight.check_duplicates(database_of(loaded), plan)
+    return facts
+
+
+def _back_up(loaded: Environment, epoch: int, record: Record, progress: Callable[[], None]) -> str:
+    """One complete base. Raises Permanent when a destination lacks it: a release needs every copy."""
+    plan = replace(environments.backup_plan(loaded), recipients=environments.recipients(loaded))
+    with _lively(progress):
+        base = take_base(
+            database_of(loaded),
+            stores_of(loaded),
+            plan,
+            epoch=epoch,
+            clock=SystemClock(),
+            entropy=secrets.token_bytes,
+            on_progress=lambda size, documents: progress(),
+        )
+    if base.degraded:
+        lacking = "; ".join(f"{one.name}: {one.why}" for one in base.destinations if not one.complete)
+        raise Permanent(
+            f"The backup before release {record.id} is degraded ({lacking}): it is kept as {base.key}, the release "
+            "stopped before anything changed; correct the destination, then start the release again."
+        )
+    return base.key
+
+
+@contextmanager
+def _lively(progress: Callable[[], None]) -> Iterator[None]:
+    """Keep the lease while a big object is confirmed and read back: that may be silent for long, and cannot hang, for
+    a destination that stalls is dropped. A lost lease is raised by the next batch."""
+    done = threading.Event()
+
+    def live() -> None:
+        while not done.wait(_SIGN_OF_LIFE):
+            with suppress(OnlyVipsError):
+                progress()
+
+    thread = threading.Thread(target=live, name="backup-lives", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def status(environment: str, service: str = "") -> list[tuple[Record, Driver]]:
+    """Every release in the environment with who drives it ("" when it is closed or nobody does), oldest first."""
+    cluster = cluster_of(environments.load(environment))
+    found = records.every(cluster, service)
+    return [(record, _driver(cluster, record) if record.open else Driver("", "")) for record in found]
+
+
+def _driver(cluster: Cluster, record: Record) -> Driver:
+    """As the Lease says. A driver that was killed stands there too, so the moment of its last renewal is told."""
+    lease = cluster.get("Lease", _lease_name(record.service))
+    spec = lease["spec"] if lease else {}
+    return Driver(str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or ""))
+
+
+def _lease_name(service: str) -> str:
+    return f"onlyvips-release-{service}"
+
+
+def release_of_run(environment: str, run: str) -> Record | None:
+    """The release that a run began or went on with, None while there is none."""
+    return opening.of_run(cluster_of(environments.load(environment)), run)
+
+
+def driven_by(environment: str, service: str, run: str) -> Record | None:
+    """The open release of ``service`` when ``run`` was the last to drive it, else None."""
+    cluster = cluster_of(environments.load(environment))
+    found = records.find_open(cluster, service)
+    return found if found is not None and opening.drives(found, cluster, run) else None
+
+
+def load_record(environment: str, release: str) -> Record:
+    """One release's record."""
+    return records.load(cluster_of(environments.load(environment)), release)
+
+
+def abort(environment: str, service: str, *, by: str, reason: str) -> Record:
+    """Ask the open release of ``service`` to go back. Raises Refused when none is open."""
+    cluster = cluster_of(environments.load(environment))
+    found = records.find_open(cluster, service)
+    if found is None:
+        raise Refused(f"No release of {service} is open in {environment}: there is nothing to abort.")
+    records.command(cluster, found.id, Command("abort", by, SystemClock().now(), reason))
+    return records.load(cluster, found.id)
+
+
+def reconcile(
+    environment: str, service: str, *, holder: str, attended: bool = False
+) -> tuple[Record | None, tuple[str, ...]]:
+    """Finish the open release of ``service`` when its driver is dead, and remove orphans.
+
+    Returns the release as it is now (None when none was open) and the orphans that were removed. Raises Driven while
+    its driver lives.
+    """
+    loaded = environments.load(environment)
+    cluster = cluster_of(loaded)
+    found = records.find_open(cluster, service)
+    site = site_of(loaded, service, found.version if found else loaded.release.version)
+    if found is not None:
+        limit = site.plan.waits.ready + site.plan.waits.propagation
+        finished = opening.finish(site, found.id, holder, attended=attended, limit=limit)
+        return finished, ()
+    return None, tuple(opening.remove_orphans(site, holder))
+
+
+def evidence_places(record: Record) -> list[str]:
+    """Where the release's evidence can be read, for people."""
+    if not record.evidence:
+        return []
+    plan = environments.backup_plan(loaded := environments.load(record.environment))
+    names = record.evidence_at or [one.name for one in plan.destinations]
+    return [_place(loaded, one, record.evidence) for one in plan.destinations if one.name in names]
+
+
+def _place(loaded: Environment, destination: DestinationPlan, key: str) -> str:
+    try:
+        if destination.kind == "s3":
+            return f"{environments.endpoint(loaded, destination.url)}/{destination.bucket}/{key}"
+        return f"file://{environments.endpoint(loaded, destination.path)}/{key}"
+    except Refused:
+        return f"{destination.name}: {key}"  # its address is a setting that this process has not got
+
+
+def check(environment: str, service: str, version: str) -> Facts:
+    """The preflight of a release alone: everything that can be refused, and nothing changed."""
+    return site_of(environments.load(environment), service, version).preflight()

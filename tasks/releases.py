@@ -1,0 +1,130 @@
+"""The verbs of a release for Prefect: thin tasks over ``onlyvips.steps``, and the artifacts that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from prefect import Flow, get_run_logger
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run
+
+from onlyvips import wiring
+from onlyvips.core import report
+from onlyvips.core.decide import Action
+from onlyvips.core.record import Phase, Record
+from onlyvips.errors import Driven, OnlyVipsError, Permanent
+from onlyvips.steps.opening import Start
+from tasks.policies import rollout_task
+
+_bars: dict[str, Any] = {}
+
+
+@contextmanager
+def driving(environment: str, service: str, version: str, operator: str) -> Iterator[str]:
+    """Hold the service's lease while the block runs; give it up whatever happens, so that the reconciler may come."""
+    try:
+        release = begin(environment, service, version, operator)
+        with suppress(OnlyVipsError):
+            get_run_logger().info("%s", report.headline(wiring.record(release)))
+        yield release
+    finally:
+        wiring.let_go(str(flow_run.id or ""))
+
+
+@rollout_task(name="begin", task_run_name="begin {service} {version} on {environment}")
+def begin(environment: str, service: str, version: str, operator: str) -> str:
+    """Take the lease, run the preflight, write the record; or go on with the release that this run began before."""
+    run = str(flow_run.id or "")
+    start = Start(version, operator or "prefect", run, f"run {flow_run.name} ({run}), attempt {flow_run.run_count}")
+    return wiring.begin(environment, service, start)
+
+
+@rollout_task(name="decide", task_run_name="decide in {phase}")
+def upcoming(release: str, phase: Phase) -> Action | None:
+    """What comes next in ``phase``; None when the record has left it."""
+    if wiring.record(release).phase != phase:
+        return None
+    action = wiring.driven(release).next()
+    return None if wiring.record(release).phase != phase else action
+
+
+@rollout_task(name="act", task_run_name="{action.title}: {action.reason}")
+def act(release: str, action: Action) -> str:
+    """Do it, or, when a retry finds that something else is due by now, leave that to the next decision."""
+    rollout = wiring.driven(release)
+    now = rollout.next()
+    if (now.kind, now.number, now.what) != (action.kind, action.number, action.what):
+        return f"decided anew: {now.reason}"
+    observed = rollout.perform(now)
+    get_run_logger().info("%s: %s", now.title, observed)
+    if now.kind != "wait":
+        show(release)
+    return observed
+
+
+def through(release: str, phase: Phase) -> None:
+    """Observe, decide and act until the record leaves ``phase``."""
+    while (action := upcoming(release, phase)) is not None:
+        act(release, action)
+
+
+def show(release: str) -> None:
+    """Bring the release's artifacts up to date; a Prefect API that is away must not stop a release."""
+    record, plan = wiring.record(release), wiring.driven(release).plan
+    with suppress(Exception):
+        text, done = report.markdown(record, plan), report.progress(record, plan)
+        create_markdown_artifact(text, key=_key(record), description=report.headline(record))
+        if release in _bars:
+            update_progress_artifact(_bars[release], done, description=report.headline(record))
+        else:
+            _bars[release] = create_progress_artifact(
+                done, key=f"{_key(record)}-progress", description=report.headline(record)
+            )
+
+
+def _key(record: Record) -> str:
+    return f"release-{record.environment}-{record.service}"
+
+
+def conclude(release: str) -> dict[str, Any]:
+    """The outcome of a closed release. Raises Permanent with its sentence when it was not promoted."""
+    record = wiring.record(release)
+    with suppress(Exception):
+        for place in wiring.evidence_places(record):
+            create_link_artifact(
+                place,
+                link_text=f"Evidence of {record.id}",
+                key=f"{_key(record)}-evidence",
+                description=report.headline(record),
+            )
+    if record.result != "promoted":
+        raise Permanent(f"{report.headline(record)}. {report.advice(record)}")
+    get_run_logger().info("%s", report.headline(record))
+    return report.summary(record)
+
+
+def go_back(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A cancelled run aborts the release that it drives: written in the record, and finished once its lease is dead."""
+    environment, service = flow_run.parameters["environment"], flow_run.parameters["service"]
+    log = flow_run_logger(flow_run, flow)
+    try:
+        if wiring.driven_by(environment, service, str(flow_run.id)) is None:
+            log.info("This run drives no open release of %s: nothing was aborted.", service)
+            return
+        wiring.abort(environment, service, by="a cancelled run", reason=f"run {flow_run.name} was cancelled")
+        finished, _ = wiring.reconcile(environment, service, holder=f"cancellation of {flow_run.name}")
+        if finished is not None:
+            log.info("%s. %s", report.headline(finished), report.advice(finished))
+    except Driven as alive:
+        log.info("%s It hears the abort itself.", alive)
+    except OnlyVipsError as error:
+        log.error("The abort is not finished: %s See `onlyvips release status`, then reconcile.", error)

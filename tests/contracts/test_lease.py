@@ -1,0 +1,201 @@
+"""Lease's contract: the same lease on simulated time and cluster, and on the real apiserver in real seconds."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
+from onlyvips.adapters.lease_kubernetes import KubernetesLease
+from onlyvips.errors import Fenced, Refused, Transient
+from onlyvips.ports import Clock, Cluster
+from tests.simulators.clock import SimClock
+from tests.simulators.cluster import SimCluster
+
+DURATION = 2.0
+
+
+@dataclass
+class Office:
+    """Where leases of one name are given out; ``ours`` makes one as another process would."""
+
+    cluster: Cluster
+    clock: Clock
+    name: str = field(default_factory=lambda: f"contract-{os.urandom(4).hex()}")
+    made: list[KubernetesLease] = field(default_factory=list)
+
+    def ours(self, patience: float = 60.0) -> KubernetesLease:
+        if isinstance(self.clock, SimClock):
+            lease = KubernetesLease(self.cluster, self.clock, self.name, DURATION, patience, self._heart)
+        else:
+            lease = KubernetesLease(self.cluster, self.clock, self.name, DURATION, patience)
+        self.made.append(lease)
+        return lease
+
+    def _heart(self, interval: float, stop: threading.Event, beat: Callable[[], bool]) -> None:
+        assert isinstance(self.clock, SimClock)
+        self.clock.every(interval, lambda: stop.is_set() or not beat())
+
+    def live_for(self, lease: KubernetesLease, seconds: float) -> None:
+        """Let time go by while the holder makes progress."""
+        until = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < until:
+            lease.progress()
+            self.clock.sleep(0.2)
+
+
+@pytest.fixture(params=["simulator", pytest.param("kubernetes", marks=pytest.mark.lab)])
+def office(request: pytest.FixtureRequest) -> Iterator[Office]:
+    if request.param == "simulator":
+        clock = SimClock()
+        yield Office(SimCluster(clock), clock)
+        return
+    env = request.getfixturevalue("lab").env
+    found = Office(KubernetesCluster(Path(env["ONLYVIPS_LAB_KUBECONFIG"]), "production"), SystemClock())
+    yield found
+    for lease in found.made:
+        lease.release()
+    live = found.cluster.get("Lease", found.name)
+    if live is not None:
+        found.cluster.delete("Lease", found.name, live["metadata"]["resourceVersion"])
+
+
+def test_a_lease_that_nobody_ever_held_is_free(office: Office) -> None:
+    lease = office.ours()
+    assert lease.holder() == ""
+    assert lease.acquire("Ada") == 1
+    assert office.ours().holder() == "Ada"
+    lease.progress()
+
+
+def test_the_epoch_only_grows(office: Office) -> None:
+    for epoch in (1, 2, 3):
+        lease = office.ours()
+        assert lease.acquire("Ada") == epoch
+        lease.release()
+        assert lease.holder() == ""
+
+
+def test_a_lease_that_is_renewed_is_refused_to_others_by_its_holders_name(office: Office) -> None:
+    first, second = office.ours(), office.ours()
+    first.acquire("Ada")
+    with pytest.raises(Refused, match="Ada drives this release and is alive"):
+        second.acquire("Bob")
+    first.progress()
+    assert first.holder() == "Ada"
+    with pytest.raises(Fenced):
+        second.progress()
+
+
+def test_a_lease_outlives_its_duration_while_its_holder_makes_progress(office: Office) -> None:
+    first = office.ours(patience=2 * DURATION)
+    first.acquire("Ada")
+    office.live_for(first, 2.5 * DURATION)
+    with pytest.raises(Refused):
+        office.ours().acquire("Bob")
+
+
+def test_the_same_holder_in_the_same_process_keeps_its_epoch(office: Office) -> None:
+    lease = office.ours()
+    assert lease.acquire("Ada") == lease.acquire("Ada") == 1
+
+
+def test_a_holder_without_progress_loses_the_lease_and_is_told_so(office: Office) -> None:
+    first, second = office.ours(patience=0.1), office.ours()
+    first.acquire("Ada")
+    office.clock.sleep(DURATION)
+    assert second.acquire("Bob") == 2
+    with pytest.raises(Fenced, match="no longer drives the release"):
+        first.progress()
+    second.progress()
+
+
+def test_giving_up_what_another_one_holds_leaves_it_alone(office: Office) -> None:
+    first, second = office.ours(patience=0.1), office.ours()
+    first.acquire("Ada")
+    office.clock.sleep(DURATION)
+    second.acquire("Bob")
+    first.release()
+    assert second.holder() == "Bob"
+    second.progress()
+
+
+def test_a_lease_is_given_up_at_once_and_twice_without_harm(office: Office) -> None:
+    first, second = office.ours(), office.ours()
+    first.acquire("Ada")
+    first.release()
+    first.release()
+    assert second.acquire("Bob") == 2
+    with pytest.raises(Fenced, match="it is not held"):
+        first.progress()
+
+
+def test_the_same_name_in_another_process_waits_for_the_lease_to_run_out(office: Office) -> None:
+    """A retry after a crash bears the same name and knows no epoch: it must not share one with a driver that lives."""
+    first, again = office.ours(patience=0.1), office.ours()
+    first.acquire("run 1")
+    office.clock.sleep(DURATION)
+    assert again.acquire("run 1") == 2
+
+
+def test_a_lease_whose_holder_lives_elsewhere_is_fenced_when_its_epoch_is_passed(office: Office) -> None:
+    first = office.ours()
+    first.acquire("Ada")
+    live = office.cluster.get("Lease", office.name)
+    assert live is not None
+    taken = [
+        {"op": "add", "path": "/spec/holderIdentity", "value": "Bob"},
+        {"op": "add", "path": "/spec/leaseTransitions", "value": 7},
+    ]
+    office.cluster.patch("Lease", office.name, live["metadata"]["resourceVersion"], taken)
+    office.clock.sleep(DURATION)
+    with pytest.raises(Fenced, match="Bob took this release over"):
+        first.progress()
+
+
+def test_a_late_lease_that_changes_while_it_is_renewed_is_read_again_before_it_is_judged() -> None:
+    clock = SimClock()
+    cluster = SimCluster(clock)
+    office = Office(cluster, clock)
+    lease = office.ours()
+    lease.acquire("Ada")
+    cluster.apiserver_away(2 * DURATION)
+    clock.sleep(2 * DURATION)
+    patch = cluster.patch
+
+    def annotated_first(kind: str, name: str, version: str, operations: Any) -> Any:
+        cluster.patch = patch  # type: ignore[method-assign]
+        cluster.change(kind, name, lambda live: live["metadata"].update(annotations={"somebody": "was here"}))
+        return patch(kind, name, version, operations)
+
+    cluster.patch = annotated_first  # type: ignore[method-assign]
+    with pytest.raises(Transient):
+        lease.progress()
+    lease.progress()
+
+
+def test_while_nobody_answers_a_late_lease_is_neither_held_nor_lost() -> None:
+    clock = SimClock()
+    cluster = SimCluster(clock)
+    lease = Office(cluster, clock).ours()
+    lease.acquire("Ada")
+    cluster.apiserver_away(3 * DURATION)
+    clock.sleep(2 * DURATION)
+    with pytest.raises(Transient):
+        lease.progress()
+    clock.sleep(2 * DURATION)
+    lease.progress()
+
+
+def test_a_lease_that_was_lost_begins_above_every_epoch_that_objects_carry() -> None:
+    """Else its new holder would find itself fenced by its own past."""
+    clock = SimClock()
+    lease = KubernetesLease(SimCluster(clock), clock, "lost", 15, 60, heart=lambda *_: None, floor=lambda: 41)
+    assert lease.acquire("run 1") == 42

@@ -1,0 +1,97 @@
+"""A look of the judge: what counts as data, and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onlyvips.core.record import Look, Record
+from onlyvips.steps.looks import take_look
+from tests.core.decisions import IN_CANARY, PLAN
+from tests.simulators.clock import SimClock
+from tests.simulators.metrics import SimMetrics
+
+LABELS = {"app": "backend", "track": "canary", "version": "v2", "pod": "backend-canary-1"}
+
+
+class Scraped:
+    """A canary's counters, scraped each second while ``run`` lets time go by."""
+
+    def __init__(self) -> None:
+        self.clock = SimClock()
+        self.metrics = SimMetrics(self.clock)
+        self.record: Record = replace(IN_CANARY, canary_since=self.metrics.now(), stage_since=self.metrics.now())
+        self.requests = self.errors = 0
+
+    def run(self, seconds: int, rate: int, errors: int = 0, scraped: bool = True) -> None:
+        for _ in range(seconds):
+            self.clock.sleep(1)
+            self.requests, self.errors = self.requests + rate, self.errors + errors
+            if scraped:
+                self._scrape()
+
+    def _scrape(self) -> None:
+        self.metrics.scraped("api_request_total", LABELS, self.requests)
+        self.metrics.scraped("api_errors_total", LABELS, self.errors)
+        self.metrics.scraped("api_request_duration_seconds_count", LABELS, self.requests)
+        for rail in PLAN.guardrails:
+            if rail.kind == "latency":
+                labels = {**LABELS, "le": f"{rail.bound:g}"}
+                self.metrics.scraped("api_request_duration_seconds_bucket", labels, self.requests)
+
+    def look(self) -> Look:
+        look = take_look(self.metrics, PLAN, self.record, at=self.clock.now(), elapsed=PLAN.waits.look)
+        self.record = replace(self.record, looks=(*self.record.looks, look))
+        return look
+
+
+def test_enough_good_requests_pass() -> None:
+    scraped = Scraped()
+    scraped.run(20, rate=20)
+    assert scraped.look().verdict == "pass"
+
+
+def test_counters_that_nobody_scrapes_any_more_are_no_data() -> None:
+    """The first good minutes must not vouch for the hours after the target was lost."""
+    scraped = Scraped()
+    scraped.run(20, rate=20)
+    assert scraped.look().verdict == "pass"
+    scraped.run(int(3 * PLAN.waits.look) + 1, rate=20, errors=20, scraped=False)
+    assert scraped.look().verdict == "no-data"
+
+
+def test_a_canary_without_new_requests_proves_nothing_new() -> None:
+    scraped = Scraped()
+    scraped.run(20, rate=20)
+    assert scraped.look().verdict == "pass"
+    scraped.run(20, rate=0)
+    look = scraped.look()
+    assert look.verdict == "too-few"
+    assert "no request since the last look" in look.reason
+
+
+def test_errors_of_one_look_fail_it() -> None:
+    scraped = Scraped()
+    scraped.run(20, rate=20, errors=5)
+    look = scraped.look()
+    assert look.verdict == "fail"
+    assert "over the limit" in look.reason
+
+
+def test_an_outage_of_the_metrics_system_is_an_error_and_no_verdict() -> None:
+    scraped = Scraped()
+    scraped.run(20, rate=20)
+    scraped.metrics.prometheus_away()
+    assert scraped.look().verdict == "error"
+
+
+def test_errors_stay_counted_when_their_series_ended_with_its_pod() -> None:
+    """Fresh requests of another pod must not turn the errors of the one that died into none."""
+    scraped = Scraped()
+    scraped.run(20, rate=20, errors=10)
+    alive = {**LABELS, "pod": "backend-canary-2"}
+    for second in range(int(3 * PLAN.waits.look) + 1):
+        scraped.clock.sleep(1)
+        scraped.metrics.scraped("api_request_total", alive, second)
+    look = scraped.look()
+    assert look.values[0].bad > 100
+    assert look.verdict == "fail"

@@ -1,0 +1,76 @@
+"""Each wait of a release matters: taken out, the same good release loses requests on the simulated platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from onlyvips.core import decide
+from onlyvips.core.world import Workload
+from onlyvips.steps.fence import Fence
+from onlyvips.steps.observe import Observer
+from tests.procedures.theatre import GOOD, PLAN, Theatre
+
+Patch = pytest.MonkeyPatch
+
+
+def lost_by(plan: Any = PLAN) -> float:
+    """Requests that a few good releases lose under different delays of the router."""
+    lost = 0.0
+    for seed in range(1, 6):
+        theatre = Theatre(plan, seed=seed)
+        theatre.process("first").release(GOOD)
+        theatre.settle()
+        lost += theatre.platform.lost_requests + len(theatre.broken_rules)
+    return lost
+
+
+def test_with_all_its_waits_a_release_loses_nothing() -> None:
+    assert lost_by() == 0
+
+
+def test_without_the_router_being_given_time_requests_are_lost() -> None:
+    assert lost_by(replace(PLAN, waits=replace(PLAN.waits, propagation=0.0))) > 100
+
+
+def test_with_less_time_than_the_router_needs_requests_are_lost() -> None:
+    assert lost_by(replace(PLAN, waits=replace(PLAN.waits, propagation=2.0))) > 0
+
+
+def test_without_waiting_until_pods_are_visible_requests_are_lost(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Observer, "_seen", lambda self, uid, ready, others: (len(ready), 1e9))
+    assert lost_by() > 0
+
+
+def test_without_waiting_until_a_weight_is_obeyed_requests_are_lost(monkeypatch: Patch) -> None:
+    split = Observer.split
+    monkeypatch.setattr(Observer, "split", lambda self: (s := split(self)) and replace(s, settled=1e9))
+    assert lost_by() > 100
+
+
+def test_without_the_canary_at_full_capacity_the_rule_is_seen_to_break(monkeypatch: Patch) -> None:
+    carry: Callable[..., Any] = decide._cannot_carry
+
+    def one_is_enough(who: str, workload: Workload, needed: int, *more: Any) -> Any:
+        return carry(who, replace(workload, complete=True), 1, *more)
+
+    monkeypatch.setattr(decide, "_cannot_carry", one_is_enough)
+    assert lost_by() > 0
+
+
+def test_without_fencing_a_zombie_writes(monkeypatch: Patch) -> None:
+    from tests.procedures import test_release_zombies
+
+    monkeypatch.setattr(Fence, "_claimed", lambda self, kind, live: live)
+    monkeypatch.setattr(Fence, "progress", lambda self: None, raising=False)
+    original = Fence.__init__
+
+    def without_progress(self: Fence, cluster: Any, service: str, epoch: int, progress: Any) -> None:
+        original(self, cluster, service, epoch, lambda: None)
+
+    monkeypatch.setattr(Fence, "__init__", without_progress)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test_release_zombies.test_a_zombie_changes_nothing_of_what_a_second_attempt_finished()

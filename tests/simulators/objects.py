@@ -1,0 +1,148 @@
+"""An ObjectStore in memory that can fail the ways stores fail, each by its name."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+
+from onlyvips.errors import Conflict, Permanent, Transient
+from onlyvips.ports import Stored
+
+
+class Killed(BaseException):
+    """The process died: nothing that it would still do happens."""
+
+
+class Life:
+    """Counts the writes of a whole process and ends it before number ``ends_at`` (0: it lives)."""
+
+    def __init__(self, ends_at: int = 0) -> None:
+        self.writes = 0
+        self._ends_at = ends_at
+        self._lock = threading.Lock()
+
+    def write(self) -> None:
+        """Call this before anything changes outside the process."""
+        with self._lock:
+            self.writes += 1
+            if self._ends_at and self.writes >= self._ends_at:
+                raise Killed
+
+
+class SimulatedStore:
+    """Objects in a dictionary. ``uploads`` are those begun and neither finished nor aborted."""
+
+    def __init__(self, name: str, life: Life | None = None) -> None:
+        self.name = name
+        self.objects: dict[str, bytes] = {}
+        self.uploads: set[str] = set()
+        self._life = life or Life()
+        self._refused = ""
+        self._free = 1 << 62
+        self._flipped = ""
+        self._flows = threading.Event()
+        self._flows.set()
+        self._lock = threading.Lock()
+
+    # --- faults
+
+    def refuses_writes(self) -> None:
+        """As a bucket does whose credential lost its right."""
+        self._refused = f"{self.name}: cannot write (403 AccessDenied): give this credential the right to do it."
+
+    def runs_full(self, after_bytes: int) -> None:
+        """No more than so many bytes fit from now on."""
+        self._free = after_bytes
+
+    def stalls(self) -> None:
+        """Every write hangs until ``flows``."""
+        self._flows.clear()
+
+    def flows(self) -> None:
+        """The end of ``stalls``."""
+        self._flows.set()
+
+    def flips_a_bit(self, key: str) -> None:
+        """Of whatever is stored under a key that contains ``key``, from the next write on."""
+        self._flipped = key
+
+    def goes_away_while_reading(self) -> None:
+        """Every read breaks off in the middle."""
+        self._free_to_read = False
+
+    # --- ObjectStore
+
+    def upload(self, key: str) -> SimulatedUpload:
+        self._may_write(0)
+        self.uploads.add(key)
+        return SimulatedUpload(self, key)
+
+    def put_new(self, key: str, data: bytes) -> Stored:
+        self._may_write(len(data))
+        return self._store(key, data)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        if key not in self.objects:
+            raise Permanent(f"{self.name}: cannot read {key} (404 NoSuchKey): look it up in another copy.")
+        data = self.objects[key]
+        for at in range(0, len(data), 1024):
+            if not self._free_to_read:
+                raise Transient(f"{self.name}: the connection broke while reading {key}.")
+            yield data[at : at + 1024]
+
+    _free_to_read = True
+
+    def head(self, key: str) -> Stored | None:
+        data = self.objects.get(key)
+        return None if data is None else Stored(key, len(data), "", self._version(key))
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(key for key in self.objects if key.startswith(prefix))
+
+    # --- how
+
+    def _may_write(self, size: int) -> None:
+        self._flows.wait()
+        self._life.write()
+        if self._refused:
+            raise Permanent(self._refused)
+        with self._lock:
+            if size > self._free:
+                raise Permanent(f"{self.name}: no space is left, {self._free} bytes are free: make room.")
+            self._free -= size
+
+    def _store(self, key: str, data: bytes) -> Stored:
+        with self._lock:
+            if key in self.objects:
+                raise Conflict(f"{self.name}: {key} exists; an object is written once.")
+            flips = data and self._flipped and self._flipped in key
+            self.objects[key] = bytes([data[0] ^ 1]) + data[1:] if flips else data
+        return Stored(key, len(data), hashlib.sha256(data).hexdigest(), self._version(key))
+
+    def _version(self, key: str) -> str:
+        return f"v-{len(self.objects[key])}"
+
+
+class SimulatedUpload:
+    """One object, invisible until ``finish``."""
+
+    def __init__(self, store: SimulatedStore, key: str) -> None:
+        self._store, self._key = store, key
+        self._chunks: list[bytes] = []
+
+    def write(self, chunk: bytes) -> None:
+        self._store._may_write(len(chunk))
+        self._chunks.append(chunk)
+
+    def finish(self) -> Stored:
+        self._store._may_write(0)
+        stored = self._store._store(self._key, b"".join(self._chunks))
+        self._store.uploads.discard(self._key)
+        return stored
+
+    def abort(self) -> None:
+        self._chunks.clear()
+        if self._key in self._store.uploads:
+            self._store._life.write()
+            self._store.uploads.discard(self._key)

@@ -1,0 +1,176 @@
+"""The platform on the lab as the system tests use it: load, faults, releases as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.core.record import Record
+from onlyvips.ports import Cluster
+from tests.conftest import ROOT, Lab
+
+RATE = 150
+SHORT = [{"weight": "10%", "hold": "6s"}, {"weight": "50%", "hold": "6s"}]
+
+
+class Platform:
+    """One lab, one environment made from lab.yaml with short holds (``changes`` on top), one service: backend."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab, self.folder = lab, folder
+        self.load = lab.env["ONLYVIPS_LAB_LOAD_URL"]
+        os.environ["ONLYVIPS_ENVIRONMENTS_DIR"] = str(folder)
+        self.environment()
+
+    def environment(self, name: str = "quick", **waits: str) -> str:
+        """Write environment ``name``: the lab's, with stages of seconds and ``waits`` replaced. Returns its name."""
+        document = yaml.safe_load((ROOT / "deployments/environments/lab.yaml").read_text())
+        document["name"] = name
+        document["strategies"]["canary"]["stages"] = SHORT
+        document["waits"] |= {"look": "2s", "lease": "6s", **waits}
+        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+        return name
+
+    @property
+    def cluster(self) -> Cluster:
+        """The lab's cluster."""
+        return wiring.cluster_of(environments.load("quick"))
+
+    def begin(self, version: str, environment: str = "quick") -> subprocess.Popen[str]:
+        """``onlyvips release start`` as a process group of its own, so that it can be killed whole."""
+        command = [str(Path(sys.executable).parent / "onlyvips"), "release", "start", "--local"]
+        where = ["--environment", environment, "--service", "backend", "--version", version]
+        return subprocess.Popen(
+            [*command, *where],
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def release(self, version: str, environment: str = "quick") -> tuple[int, str]:
+        """A release to its end: exit code and output."""
+        process = self.begin(version, environment)
+        output, _ = process.communicate(timeout=400)
+        return process.returncode, output
+
+    def begin_on_server(self, version: str) -> str:
+        """A run of the deployment, carried out by the lab's worker in environment ``lab``; returns its id."""
+        (self.folder / "lab.yaml").write_text((ROOT / "deployments/environments/lab.yaml").read_text())
+        done = self.onlyvips("release", "start", "-e", "lab", "-s", "backend", "-v", version, "--detach")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip().rsplit("/", 1)[1]
+
+    def kill_run(self, run: str) -> None:
+        """``kill -9`` of every process that carries out the run."""
+        mark, killed = f"PREFECT__FLOW_RUN_ID={run}".encode(), 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    killed += 1
+            except (OSError, ProcessLookupError):
+                continue
+        assert killed, f"no process carries out run {run}"
+
+    def retry_run(self, run: str) -> None:
+        """What the button Retry of the Prefect UI does, once the server knows that the run is dead."""
+        api = self.lab.env["ONLYVIPS_LAB_PREFECT_API_URL"]
+        until = time.monotonic() + 60
+        while httpx.get(f"{api}/flow_runs/{run}", trust_env=False).json()["state_type"] != "CRASHED":
+            assert time.monotonic() < until, "the server does not notice that the run crashed"
+            time.sleep(0.5)
+        state = {
+            "state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "retried by a person"},
+            "force": True,
+        }
+        httpx.post(f"{api}/flow_runs/{run}/set_state", json=state, trust_env=False).raise_for_status()
+
+    def onlyvips(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One command of ours."""
+        command = [str(Path(sys.executable).parent / "onlyvips"), *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+
+    def newest(self) -> Record | None:
+        """The newest release of backend."""
+        found = wiring.status("quick", "backend")
+        return found[-1][0] if found else None
+
+    def wait_for(self, what: Callable[[Record], bool], limit: float = 200) -> Record:
+        """Poll the newest record until ``what`` holds of it."""
+        until = time.monotonic() + limit
+        while time.monotonic() < until:
+            record = self.newest()
+            if record is not None and what(record):
+                return record
+            time.sleep(0.1)
+        raise AssertionError(f"not within {limit} s; the record is {self.newest()}")
+
+    def weight(self) -> int:
+        """What the route gives the canary, in percent."""
+        route = self.cluster.get("HTTPRoute", "onlyvips")
+        assert route is not None
+        rule = next(rule for rule in route["spec"]["rules"] if rule.get("name") == "backend")
+        return sum(entry["weight"] for entry in rule["backendRefs"] if entry["name"] == "backend-canary")
+
+    def image(self) -> str:
+        """What stable runs."""
+        deployment = self.cluster.get("Deployment", "backend")
+        assert deployment is not None
+        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def other_version(self) -> str:
+        """A version that stable does not run."""
+        return "v3" if self.image().endswith(":v2") else "v2"
+
+    def fault(self, version: str, *options: str) -> None:
+        """Turn a fault of ``version`` on (``--error-rate 0.2`` …) or off (``--clear``)."""
+        self.lab.command("fault", "backend", version, *options)
+
+    @contextmanager
+    def traffic(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Open-loop load while the block runs; the value tells the counts so far."""
+        targets = [{"name": "backend", "path": "/api/tasks", "rate": RATE}]
+        httpx.post(f"{self.load}/start", json={"targets": targets}, trust_env=False).raise_for_status()
+        try:
+            yield self._counts
+        finally:
+            httpx.post(f"{self.load}/stop", timeout=30, trust_env=False)
+
+    def _counts(self) -> dict[str, Any]:
+        """Counts of backend: total, ok, faults, lost by cause, by version."""
+        stats = httpx.get(f"{self.load}/stats", trust_env=False).json()
+        target: dict[str, Any] = stats["targets"]["backend"]
+        return {**target, "losses": stats["losses"]}
+
+    def clean(self) -> None:
+        """Whatever a failed test left: nobody drives, nothing is open, no fault is on."""
+        for version in ("v1", "v2", "v3", "v4"):
+            self.fault(version, "--clear")
+        done = self.onlyvips("release", "reconcile", "--environment", "quick", "--service", "backend", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """``kill -9`` of the driver and whatever it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def told(process: subprocess.CompletedProcess[str]) -> Any:
+    """What a command printed as JSON."""
+    return json.loads(process.stdout)

@@ -1,0 +1,156 @@
+"""A release on real servers under real traffic: promoted, rolled back, killed, reconciled, and never a lost request."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from tests.conftest import Lab
+from tests.system.platform import Platform, kill, told
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_good_version_is_promoted_and_no_request_is_lost(platform: Platform) -> None:
+    version = platform.other_version()
+    with platform.traffic() as counts:
+        code, output = platform.release(version)
+        assert code == 0, output
+        seen = counts()
+    assert platform.image().endswith(f":{version}")
+    assert seen["versions"][version]["total"] > 100
+    assert seen["lost"] == {}, seen["losses"]
+    assert platform.cluster.get("Deployment", "backend-canary") is None
+    assert platform.cluster.get("Service", "backend-canary") is None
+
+
+def test_a_bad_version_rolls_back_by_itself_and_only_its_own_faults_are_seen(platform: Platform) -> None:
+    version, before = platform.other_version(), platform.image()
+    platform.fault(version, "--error-rate", "0.2")
+    with platform.traffic() as counts:
+        code, output = platform.release(version)
+        assert code == 1, output
+        seen = counts()
+    record = platform.newest()
+    assert record is not None
+    assert record.result == "rolled-back"
+    assert "api-errors" in record.reason
+    assert platform.image() == before
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_without_the_waits_before_the_switch_requests_are_lost(platform: Platform) -> None:
+    """The waits for pods that the router can see, and for propagation, are what keeps the test above green."""
+    hasty = platform.environment("hasty", propagation="1ms")
+    with platform.traffic() as counts:
+        platform.release(platform.other_version(), hasty)
+        seen = counts()
+    assert sum(seen["lost"].values()) > 0
+
+
+def test_killed_in_mid_canary_another_version_is_refused_and_a_retry_goes_on(platform: Platform) -> None:
+    version = platform.other_version()
+    with platform.traffic() as counts:
+        process = platform.begin(version)
+        platform.wait_for(lambda record: record.weight == 10 and bool(record.looks))
+        kill(process)
+        refused = platform.onlyvips("release", "start", "-e", "quick", "-s", "backend", "-v", "v4", "--local")
+        assert refused.returncode == 2
+        assert "is still open" in refused.stderr
+        assert platform.weight() == 10
+        code, output = platform.release(version)
+        assert code == 0, output
+        seen = counts()
+    assert platform.image().endswith(f":{version}")
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_killed_in_mid_canary_with_nobody_coming_reconcile_brings_the_weight_to_zero(platform: Platform) -> None:
+    before = platform.image()
+    with platform.traffic() as counts:
+        process = platform.begin(platform.other_version())
+        platform.wait_for(lambda record: record.weight == 10 and bool(record.looks))
+        kill(process)
+        done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        seen = counts()
+    assert told(done)[0]["outcome"] == "rolled-back"
+    assert platform.weight() == 0
+    assert platform.image() == before
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_killed_after_stable_got_the_new_spec_reconcile_completes(platform: Platform) -> None:
+    version = platform.other_version()
+    with platform.traffic() as counts:
+        process = platform.begin(version)
+        platform.wait_for(lambda record: any(step.action == "replace stable" and step.done for step in record.steps))
+        kill(process)
+        done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        seen = counts()
+    assert told(done)[0]["outcome"] == "promoted"
+    assert platform.image().endswith(f":{version}")
+    assert platform.weight() == 0
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_a_canary_that_never_becomes_ready_is_taken_away_and_the_sentence_says_why(platform: Platform) -> None:
+    impatient, before = platform.environment("impatient", ready="8s"), platform.image()
+    with platform.traffic() as counts:
+        code, output = platform.release("v99-does-not-exist", impatient)
+        seen = counts()
+    assert code == 1, output
+    assert "ErrImagePull" in output or "ImagePullBackOff" in output
+    assert platform.image() == before
+    assert platform.cluster.get("Deployment", "backend-canary") is None
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_a_prefect_run_killed_and_retried_is_the_same_release_and_finishes(platform: Platform) -> None:
+    version = platform.other_version()
+    with platform.traffic() as counts:
+        run = platform.begin_on_server(version)
+        before = platform.wait_for(lambda record: record.version == version and record.weight > 0 and record.open)
+        platform.kill_run(run)
+        platform.retry_run(run)
+        record = platform.wait_for(lambda record: not record.open)
+        seen = counts()
+    assert record.id == before.id
+    assert record.result == "promoted", record.reason
+    assert len(record.holders) == 2
+    assert platform.image().endswith(f":{version}")
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_the_backup_that_a_release_took_restores_without_any_of_our_code(platform: Platform) -> None:
+    with platform.traffic():
+        code, output = platform.release(platform.other_version())
+    assert code == 0, output
+    record = platform.newest()
+    assert record is not None
+    folder = Path(platform.lab.env["ONLYVIPS_LAB_DIRECTORY"]) / Path(record.backup).parent
+    for encrypted in sorted((folder / "objects").iterdir()):
+        restore(platform.lab, encrypted, to="restored")
+    with MongoClient[dict[str, Any]](platform.lab.env["ONLYVIPS_LAB_MONGODB_URI"]) as client:
+        source, target = client["onlyvips"], client["restored"]
+        assert sorted(target.list_collection_names()) == sorted(source.list_collection_names())
+        for name in source.list_collection_names():
+            there, here = ({each["_id"]: each for each in database[name].find()} for database in (source, target))
+            assert there == here
+            assert len(here) > 0
+        client.drop_database("restored")
+
+
+def restore(lab: Lab, encrypted: Path, to: str) -> None:
+    """The line of docs/formats/backup.md, each program's exit code looked at."""
+    names = f"--nsInclude='onlyvips.*' --nsFrom='onlyvips.*' --nsTo='{to}.*'"
+    uri, identity = lab.env["ONLYVIPS_LAB_MONGODB_URI"], lab.env["ONLYVIPS_LAB_AGE_IDENTITY"]
+    restoring = f"{lab.bin}/mongorestore --uri={uri} --archive --noIndexRestore {names}"
+    script = f"set -o pipefail; {lab.bin}/age -d -i {identity} {encrypted} | {lab.bin}/zstd -d | {restoring}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
