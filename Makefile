@@ -21,7 +21,7 @@ venv: $(VENV)/.locked
 $(VENV)/.locked: pyproject.toml uv.lock
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version)"; exit 2; }
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: apt-get install python3-venv"; exit 2; }
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv is missing: apt-get install python3-venv"; exit 2; }
 	@test -x $(VENV)/bin/uv || { echo "installing uv $(UV_VERSION)"; $(PY) -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
 	@echo "installing the locked packages"
 	@UV_PROJECT_ENVIRONMENT=$(VENV) $(VENV)/bin/uv sync --locked --quiet
@@ -47,6 +47,7 @@ quick: venv
 
 test: lint
 	@$(PY) deployments/lab build
+	@cd deployments/lab/go && GOTOOLCHAIN=local GOFLAGS=-mod=readonly go test ./...
 	@$(PY) -m pytest -m "not soak"
 
 soak: venv

@@ -59,18 +59,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab of the test session's own, or the one in ``ONLYVIPS_TEST_LAB_HOME``, which is left as it is."""
     told = os.environ.get("ONLYVIPS_TEST_LAB_HOME")
     home = Path(told) if told else tmp_path_factory.mktemp("lab")
-    if not told:
-        lab_command(home, "up", "--documents", DOCUMENTS)
-        lab_command(home, "load-data", "--documents", DOCUMENTS)
     try:
-        endpoints = read_endpoints(home)
-        before = os.environ.get("ONLYVIPS_LAB_HOME")
-        os.environ["ONLYVIPS_LAB_HOME"] = str(home)
-        yield Lab(home, endpoints)
+        if not told:
+            lab_command(home, "up", "--documents", DOCUMENTS)
+            lab_command(home, "load-data", "--documents", DOCUMENTS)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ONLYVIPS_LAB_HOME", str(home))
+            yield Lab(home, read_endpoints(home))
     finally:
-        if before is None:
-            os.environ.pop("ONLYVIPS_LAB_HOME", None)
-        else:
-            os.environ["ONLYVIPS_LAB_HOME"] = before
         if not told:
             lab_command(home, "down", check=False)

@@ -11,6 +11,7 @@ import logging
 import os
 import shlex
 import signal
+import socket
 import sys
 import time
 from functools import partial
@@ -23,8 +24,9 @@ try:
     import discovery
     import parts
     import seeds
-    from cyclopts import App, Parameter
+    from cyclopts import App, Parameter, validators
     from home import Home, is_running, read_env, read_json, read_settings, renew_settings, write
+    from node import images
     from rich.console import Console
     from supervisor import Supervisor, detach, failures, probe
 except ModuleNotFoundError as absent:
@@ -34,6 +36,7 @@ except ModuleNotFoundError as absent:
 
 DEFAULT = Path(os.environ.get("ONLYVIPS_LAB_HOME", "~/.onlyvips-lab"))
 UP_LIMIT, DOWN_LIMIT = 240.0, 40.0
+POD_PORT = 8080
 Where = Annotated[Path, Parameter(name="--home", help="The lab's directory.")]
 app = App(name="lab", help="The platform on this machine, out of real servers, without containers.")
 console = Console(highlight=False, soft_wrap=True)
@@ -62,12 +65,12 @@ def up(
     lab = at(home)
     lock = lab.claim()
     if lock is None:
-        console.print(f"a lab is running in {lab.path}")
-        return show_endpoints(lab)
+        return show_running(lab)
     if fresh:
         lab.clear()
     lab.prepare()
     made = builds.prepare(lab, console)
+    check_pod_port()
     try:
         try:
             detach(lab, partial(supervise, lab, made, without, documents))
@@ -102,6 +105,27 @@ def follow(lab: Home) -> str:
         time.sleep(0.1)
     down(home=lab.path)
     return "too slow"
+
+
+def show_running(lab: Home) -> int:
+    """Who asks for a lab that is there gets its addresses; one that is only coming up is not there yet."""
+    if lab.state().get("phase") != "up":
+        console.print(f"another `up` is at work in {lab.path}: wait until it is done, or stop it with `down`")
+        return 1
+    console.print(f"a lab is running in {lab.path}")
+    return show_endpoints(lab)
+
+
+def check_pod_port() -> None:
+    """Pods listen at their own loopback addresses: whoever listens at every address would answer in their place."""
+    with socket.socket() as door:
+        try:
+            door.bind(("127.1.255.254", POD_PORT))
+        except OSError as error:
+            raise builds.Missing(
+                f"Port {POD_PORT} is needed at the loopback addresses of the lab's pods, and another program listens "
+                f"there at every address ({error.strerror}): stop it, then start the lab again."
+            ) from error
 
 
 def show_endpoints(lab: Home) -> int:
@@ -213,10 +237,10 @@ def fault(
     version: str = "",
     *,
     home: Where = DEFAULT,
-    error_rate: float = 0.0,
-    latency_ms: int = 0,
-    sparse_every: int = 0,
-    slow_start_s: float = 0.0,
+    error_rate: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.0,
+    latency_ms: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    sparse_every: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    slow_start_s: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
     clear: bool = False,
 ) -> int:
     """Give a version of a sample service a fault, or take faults away.
@@ -231,8 +255,14 @@ def fault(
         clear: Take the fault away; without a service, all of them.
     """
     lab = at(home)
+    if not (lab.path / "lock").exists():
+        console.print(f"no lab was started in {lab.path}")
+        return 1
     if not clear and not (service and version):
         console.print("which service, which version? For example: fault backend v2 --error-rate 0.05")
+        return 2
+    if service and service not in (known := images.services()):
+        console.print(f"there is no sample service {service}: {' or '.join(known)}")
         return 2
     name = f"{service}:{version}"
     faults = {key: value for key, value in read_json(lab.faults).items() if service and key != name}
@@ -272,11 +302,25 @@ def supervise(lab: Home, made: dict[str, Path], without: tuple[str, ...], docume
     return 1
 
 
+def interrupted(*_: object) -> None:
+    """To be asked to end is Ctrl-C: a build that is under way is given up."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupted)
     try:
         sys.exit(app())
     except builds.Missing as missing:
         print(missing, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"{error.filename}: {error.strerror}; the lab needs to write there (--home, ONLYVIPS_LAB_CACHE)",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

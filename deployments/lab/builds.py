@@ -31,6 +31,10 @@ VERSION = "-X k8s.io/component-base/version."
 GO_NEEDED = (1, 25)
 
 
+_running: set[subprocess.Popen[str]] = set()
+"""Builds at work; who gives up ends them."""
+
+
 class Missing(Exception):
     """A prerequisite is not on this machine; the message says what to install."""
 
@@ -165,13 +169,17 @@ def make_all(cache: Path, absent: list[Ingredient], console: Console) -> None:
     """Make several at a time, so that one's downloads overlap with another's compiling."""
     console.print(f"making {len(absent)} parts once ({', '.join(item.name for item in absent)}) in {cache}")
     started = time.monotonic()
+    for item in (item for item in absent if item.name in DEBIAN):  # first: what is missing is told before compiling
+        console.print(f"  {item.name:<12} {make(cache, item):6.1f} s")
     with ThreadPoolExecutor(2) as pool, console.status("compiling …"):
-        jobs = {pool.submit(make, cache, item): item.name for item in absent}
+        jobs = {pool.submit(make, cache, item): item.name for item in absent if item.name not in DEBIAN}
         try:
             for job in as_completed(jobs):
                 console.print(f"  {jobs[job]:<12} {job.result():6.1f} s")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_running):
+                process.terminate()
             raise
     console.print(f"  {'all':<12} {time.monotonic() - started:6.1f} s")
 
@@ -189,9 +197,11 @@ def make(cache: Path, item: Ingredient) -> float:
             log.parent.mkdir(exist_ok=True)
             try:
                 item.make(target, log)
+                target.rename(cached(cache, item))
             except subprocess.CalledProcessError as error:
                 raise SystemExit("\n    ".join([f"{item.name} could not be made: {error}", *last_lines(log)])) from None
-            target.rename(cached(cache, item))
+            finally:
+                shutil.rmtree(target, ignore_errors=True)
     return time.monotonic() - started
 
 
@@ -233,7 +243,17 @@ def go(folder: Path, log: Path, *arguments: str) -> str:
 
 def run(command: list[str], folder: Path, log: Path, **env: str) -> str:
     """Run a command, its messages into the log, and return its output."""
-    with log.open("a") as stream:
-        return subprocess.run(
-            command, cwd=folder, env=os.environ | env, stdout=subprocess.PIPE, stderr=stream, text=True, check=True
-        ).stdout
+    with (
+        log.open("a") as stream,
+        subprocess.Popen(
+            command, cwd=folder, env=os.environ | env, stdout=subprocess.PIPE, stderr=stream, text=True
+        ) as process,
+    ):
+        _running.add(process)
+        try:
+            output, _ = process.communicate()
+        finally:
+            _running.discard(process)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return output

@@ -87,7 +87,7 @@ def collection(item: Object) -> str:
 
 
 def await_deployments(home: Home, settings: Settings, patience: float = 60) -> None:
-    """Return when every Deployment of the namespace has all its pods ready, and they really answer.
+    """Return when every Deployment of the samples has all its pods ready, and the pods that run really answer.
 
     After a restart the pods' conditions are those of the lab before, until the node has run them again.
     """
@@ -102,17 +102,29 @@ def await_deployments(home: Home, settings: Settings, patience: float = 60) -> N
 def await_gateway(home: Home, settings: Settings, admin: str, patience: float = 30) -> None:
     """Return when the gateway, which hears of pods late, sends to every pod that is ready."""
     end = time.monotonic() + patience
-    with connect(home, settings) as api:
-        ready = {pod["status"]["podIP"] for pod in items(api, "api/v1", "pods") if pod["status"].get("podIP")}
-    while missing := [address for address in ready if address not in httpx.get(f"{admin}/state", trust_env=False).text]:
+    while True:
+        with connect(home, settings) as api:
+            ready = [f"{pod['status']['podIP']}:{port}" for pod, port in serving_pods(api) if is_ready(pod)]
+        state = httpx.get(f"{admin}/state", trust_env=False).text
+        if not (missing := [address for address in ready if f'"{address}"' not in state]):
+            return
         if time.monotonic() > end:
             raise TimeoutError(f"the gateway does not send to {', '.join(missing)}; see its log")
         time.sleep(0.2)
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether the pod's condition says so."""
+    conditions = pod["status"].get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
 def unready_deployments(api: httpx.Client) -> Iterator[str]:
-    """Deployments that lack a ready pod."""
+    """Deployments of the samples that lack a ready pod; what somebody else made there may be as it likes."""
+    own = {each["metadata"]["name"] for each in read(sorted(MANIFESTS.glob("*.yaml"))) if each["kind"] == "Deployment"}
     for item in items(api, "apis/apps/v1", "deployments"):
+        if item["metadata"]["name"] not in own:
+            continue
         status = item.get("status", {})
         observed = status.get("observedGeneration") == item["metadata"]["generation"]
         if not observed or status.get("readyReplicas", 0) < item["spec"]["replicas"]:
@@ -120,14 +132,21 @@ def unready_deployments(api: httpx.Client) -> Iterator[str]:
 
 
 def silent_pods(api: httpx.Client) -> Iterator[str]:
-    """Running pods at whose port nobody listens."""
+    """Running pods of the samples at whose port nobody listens."""
+    for pod, port in serving_pods(api):
+        try:
+            socket.create_connection((pod["status"]["podIP"], port), timeout=1).close()
+        except OSError:
+            yield pod["metadata"]["name"]
+
+
+def serving_pods(api: httpx.Client) -> Iterator[tuple[Object, int]]:
+    """Pods that run and say at which port; not those that are done (a migration's), wait for an image, or leave."""
     for pod in items(api, "api/v1", "pods"):
         port = pod["metadata"].get("annotations", {}).get("prometheus.io/port")
-        if port and pod["status"].get("phase") == "Running":
-            try:
-                socket.create_connection((pod["status"]["podIP"], int(port)), timeout=1).close()
-            except OSError:
-                yield pod["metadata"]["name"]
+        leaving = pod["metadata"].get("deletionTimestamp")
+        if port and not leaving and pod["status"].get("phase") == "Running" and pod["status"].get("podIP"):
+            yield pod, int(port)
 
 
 def items(api: httpx.Client, group: str, plural: str) -> list[Object]:

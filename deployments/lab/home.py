@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ class Home:
             raise SystemExit(f"{self.path} has files, but is not a lab's home: name another folder by --home")
         self.path.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
-        descriptor = acquire(self)
+        descriptor = acquire(self, patience=0.5)
         if descriptor is not None:
             self.name_holder(os.getpid())
         return descriptor
@@ -168,22 +169,29 @@ def is_free(port: int) -> bool:
     return True
 
 
-def acquire(home: Home) -> int | None:
-    """Take the home's lock; the descriptor holds it, None says that a lab is running there."""
+def acquire(home: Home, kind: int = fcntl.LOCK_EX, patience: float = 0) -> int | None:
+    """Take the home's lock; the descriptor holds it, None says that a lab is running there.
+
+    Patience is for those who only ask, and hold it shared for a moment.
+    """
     descriptor = os.open(home.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                os.close(descriptor)
+                return None
+        time.sleep(0.05)
 
 
 def is_running(home: Home) -> bool:
     """Whether a lab holds this home."""
     if not (home.path / "lock").exists():
         return False
-    descriptor = acquire(home)
+    descriptor = acquire(home, fcntl.LOCK_SH)
     if descriptor is not None:
         os.close(descriptor)
     return descriptor is None

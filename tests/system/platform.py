@@ -23,6 +23,8 @@ from onlyvips.ports import Cluster
 from tests.conftest import ROOT, Lab
 
 RATE = 150
+LATE = 5.5
+"""Seconds after which the gateway has obeyed everything."""
 SHORT = [{"weight": "10%", "hold": "6s"}, {"weight": "50%", "hold": "6s"}]
 
 
@@ -143,7 +145,7 @@ class Platform:
 
     @contextmanager
     def traffic(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Open-loop load while the block runs; the value tells the counts so far."""
+        """Open-loop load while the block runs; the value ends it and tells the final counts."""
         targets = [{"name": "backend", "path": "/api/tasks", "rate": RATE}]
         httpx.post(f"{self.load}/start", json={"targets": targets}, trust_env=False).raise_for_status()
         try:
@@ -152,9 +154,12 @@ class Platform:
             httpx.post(f"{self.load}/stop", timeout=30, trust_env=False)
 
     def _counts(self) -> dict[str, Any]:
-        """Counts of backend: total, ok, faults, lost by cause, by version."""
-        stats = httpx.get(f"{self.load}/stats", trust_env=False).json()
+        """Counts of backend once the gateway obeyed the last change and each request has ended: total, ok, faults,
+        lost by cause, by version."""
+        time.sleep(LATE)
+        stats = httpx.post(f"{self.load}/stop", timeout=30, trust_env=False).raise_for_status().json()
         target: dict[str, Any] = stats["targets"]["backend"]
+        assert target["unsent"] == 0, "the load could not keep its rate: what it did not send cannot be lost"
         return {**target, "losses": stats["losses"]}
 
     def clean(self) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
+from onlyvips.core import manifests
 
 LAB = Path(__file__).resolve().parents[2] / "deployments" / "lab"
 pytestmark = pytest.mark.lab
@@ -68,14 +72,79 @@ def test_up_is_healthy_and_down_leaves_nothing(home: Path) -> None:
     assert (home / "endpoints.env").stat().st_mode & 0o777 == 0o600
     assert "is running" in lab(home, "up").stdout
     os.kill(int(str(parts["load"]["pid"])), signal.SIGKILL)
-    time.sleep(0.5)
-    answer = lab(home, "status", "--json")
+    end = time.monotonic() + 30
+    while (answer := lab(home, "status", "--json")).returncode == 0 and time.monotonic() < end:
+        time.sleep(0.1)
     assert answer.returncode == 1
-    assert [name for name, part in json.loads(answer.stdout)["parts"].items() if not part["healthy"]] == ["load"]
+    assert not json.loads(answer.stdout)["parts"]["load"]["healthy"]
     assert lab(home, "down").returncode == 0
     assert not processes(home)
     assert lab(home, "down").returncode == 0
     assert lab(home, "status").returncode == 1
+
+
+def test_what_a_release_left_does_not_keep_the_lab_from_coming_up_again(home: Path) -> None:
+    """A Job that is done still has its pod's address; a pod without an image never gets ready."""
+    up(home)
+    cluster = KubernetesCluster(home / "keys" / "kubeconfig.yaml", "production")
+    container = {"name": "one", "image": "ghcr.io/onlyvips/migrate:v1", "command": ["true"]}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "done"}, "spec": {"template": {"spec": pod}}}
+    cluster.create(job)
+    stable = cluster.get("Deployment", "backend")
+    assert stable is not None
+    template = manifests.new_template(stable, "ghcr.io/onlyvips/backend", "v99-unknown", "r", {})
+    own = manifests.own_metadata("r", "backend", 1)
+    cluster.create(manifests.canary_deployment(stable, template, "backend-canary", 1, own))
+    end = time.monotonic() + 60
+    while not ((found := cluster.get("Job", "done")) and found["status"].get("succeeded")):
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+    assert lab(home, "down").returncode == 0
+    up(home)
+
+
+def test_asking_to_end_a_lab_that_is_still_being_built_ends_the_build(home: Path, tmp_path: Path) -> None:
+    go = tmp_path / "tools" / "go"
+    go.parent.mkdir()
+    go.write_text('#!/bin/sh\n[ "$1" = env ] && echo go1.99.0 && exit\nexec sleep 300\n')
+    go.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{go.parent}:{os.environ['PATH']}",
+        "ONLYVIPS_LAB_CACHE": str(tmp_path / "cache"),
+    }
+    command = [sys.executable, str(LAB), "up", "--home", str(home)]
+    building = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not list((tmp_path / "cache").glob("logs/kubernetes.log")):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    second = lab(home, "up")
+    assert second.returncode == 1
+    assert "is at work" in second.stdout
+    assert lab(home, "down").returncode == 0
+    assert building.wait(timeout=20) == 130
+    assert not [words for words in processes(tmp_path) if "sleep 300" in words]
+    assert not list((tmp_path / "cache").glob(".kubernetes-*"))
+
+
+def test_a_port_that_another_program_has_at_every_address_is_named(home: Path) -> None:
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            stranger.bind(("0.0.0.0", 8080))
+        except OSError:
+            pytest.skip("pods of another lab hold the port")
+        stranger.listen()
+        answer = lab(home, "up")
+    assert answer.returncode == 2
+    assert "Port 8080 is needed" in answer.stderr
+
+
+def test_a_fault_is_refused_where_no_lab_is_and_for_what_is_no_sample(home: Path) -> None:
+    assert lab(home, "fault", "backend", "v2", "--error-rate", "0.2").returncode == 1
+    assert not home.exists()
 
 
 @pytest.mark.parametrize("victims", [["supervisor"], ["guardian"], ["guardian", "supervisor"]])

@@ -54,3 +54,9 @@ def _digest(reference: str) -> str:
     """An image id as a registry would give it: the same for the same reference, different for others."""
     name = reference.rpartition(":")[0]
     return f"{name}@sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
+
+
+def services(table: Path = TABLE) -> list[str]:
+    """The sample services that the table knows."""
+    entries = yaml.safe_load(table.read_text())["images"]
+    return [entry["image"].rpartition("/")[2].partition(":")[0] for entry in entries if "command" in entry]

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log"
 	"math/rand/v2"
 	"net"
@@ -18,9 +19,8 @@ import (
 
 // proxy sends each request where the current table says, once.
 //
-// Connections to pods are pooled, as production's are. Go's transport dials once more when a pooled connection turns out
-// to be closed: always the same address, at once. A pod that only closed an idle connection answers there, and lost
-// nothing; one that stopped or died has no listener there any more, and the request is lost, as it must be.
+// Connections to pods are pooled, as production's are. Go's transport would send a GET again when a pooled connection
+// breaks before the answer, although the pod may have had the request: `once` keeps it from that.
 type proxy struct {
 	table   atomic.Pointer[table]
 	metrics *metrics.Registry
@@ -44,14 +44,26 @@ func newProxy() *proxy {
 		ErrorHandler:   p.failed,
 		ErrorLog:       log.New(log.Writer(), "", log.Flags()),
 		BufferPool:     &buffers{},
-		Transport: &http.Transport{
+		Transport: once{&http.Transport{
 			DialContext:           (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 			MaxIdleConnsPerHost:   100,
 			DisableCompression:    true,
 			ResponseHeaderTimeout: 30 * time.Second,
-		},
+		}},
 	}
 	return p
+}
+
+// once sends a request at most once: what has a body that cannot be read again is not replayed by Go's transport.
+type once struct{ transport *http.Transport }
+
+func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{http.NoBody}
+	}
+	r.GetBody = nil
+	return o.transport.RoundTrip(r)
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {

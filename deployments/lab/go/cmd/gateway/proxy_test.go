@@ -1,17 +1,18 @@
 package main
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
-// through sends one request through a proxy whose one Service has this endpoint.
-func through(t *testing.T, address string, rules ...rule) *http.Response {
-	t.Helper()
+// front is a proxy whose one Service has this endpoint.
+func front(address string, rules ...rule) *httptest.Server {
 	host, port, _ := net.SplitHostPort(address)
 	number, _ := strconv.Atoi(port)
 	labels := map[string]string{"app": "backend"}
@@ -21,9 +22,15 @@ func through(t *testing.T, address string, rules ...rule) *http.Response {
 		map[string]serviceSpec{"backend": {Selector: labels, Ports: []servicePort{{Port: 80, TargetPort: float64(number)}}}},
 		map[string]endpoint{"a": {labels, host, nil, host != ""}},
 	))
-	front := httptest.NewServer(p)
-	defer front.Close()
-	answer, err := http.Get(front.URL + "/api/tasks")
+	return httptest.NewServer(p)
+}
+
+// through sends one request through a proxy whose one Service has this endpoint.
+func through(t *testing.T, address string, rules ...rule) *http.Response {
+	t.Helper()
+	proxy := front(address, rules...)
+	defer proxy.Close()
+	answer, err := http.Get(proxy.URL + "/api/tasks")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,5 +87,35 @@ func TestTheAnswerOfThePodComesThroughWithTheRoutesHeaders(t *testing.T) {
 	}
 	if seen != "/api/tasks canary" {
 		t.Errorf("the pod saw %q", seen)
+	}
+}
+
+func TestARequestThatAPodBrokeOffIsNeverSentAgain(t *testing.T) {
+	var seen, broken, failed int64
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if atomic.AddInt64(&seen, 1)%5 == 0 {
+			atomic.AddInt64(&broken, 1)
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("X-Length", r.Header.Get("Transfer-Encoding")+strconv.FormatInt(r.ContentLength, 10))
+	}))
+	defer app.Close()
+	proxy := front(app.Listener.Addr().String(), rule{BackendRefs: []backendRef{weighted("backend", 1)}})
+	defer proxy.Close()
+	for range 50 { // over warm connections
+		answer, err := http.Get(proxy.URL + "/api/tasks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode >= 500 {
+			failed++
+		} else if got := answer.Header.Get("X-Length"); got != "0" {
+			t.Fatalf("the pod saw a body of length %s", got)
+		}
+	}
+	if seen != 50 || broken != 10 || failed != broken {
+		t.Errorf("50 requests: the pod saw %d and broke off %d, the client saw %d fail", seen, broken, failed)
 	}
 }

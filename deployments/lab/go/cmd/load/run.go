@@ -128,7 +128,7 @@ func (r *run) pace(ctx context.Context, t target) {
 func (r *run) one(t target, in *section, due time.Time) {
 	defer r.inFlight.Done()
 	answer, err := r.send(t)
-	latency, o := time.Since(due), classify(answer, err)
+	latency, o := time.Since(due), classify(t.Name, answer, err)
 	<-r.slots
 	r.update(in, t.Name, func(c *counts) {
 		tally := c.versions[o.version]
@@ -148,7 +148,8 @@ func (r *run) one(t target, in *section, due time.Time) {
 func (r *run) send(t target) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.gateway+t.Path, nil)
+	unrepeatable := struct{ io.Reader }{http.NoBody} // Go's transport would send a GET again behind our back
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.gateway+t.Path, unrepeatable)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 func TestTheScheduleDoesNotWaitForAnswers(t *testing.T) {
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(300 * time.Millisecond)
+		w.Header().Set("X-Service", "backend")
 		w.Header().Set("X-Version", "v1")
 	}))
 	defer slow.Close()

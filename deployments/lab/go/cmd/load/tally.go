@@ -16,19 +16,26 @@ type outcome struct {
 	lost    string // the cause, when the request was lost on its way
 }
 
-// classify decides whether a request was lost: it failed, and the application does not say that it meant to. Whatever
-// the gateway answers itself is lost too, a 404 for want of a route included.
-func classify(answer *http.Response, err error) outcome {
+// classify decides whether a request to `service` was lost: it did not get a good answer from a version of this very
+// service, and the application does not say that it failed on purpose.
+func classify(service string, answer *http.Response, err error) outcome {
 	if err != nil {
 		return outcome{lost: "transport: " + cause.Of(err)}
 	}
 	o := outcome{version: answer.Header.Get("X-Version"), fault: answer.Header.Get("X-Fault")}
-	gateway := answer.Header.Get("X-Gateway-Error")
-	if o.fault == "" && (answer.StatusCode >= 500 || gateway != "") {
-		o.lost = "status " + strconv.Itoa(answer.StatusCode)
-		if gateway != "" {
-			o.lost += " " + gateway
-		}
+	status, by := "status "+strconv.Itoa(answer.StatusCode), answer.Header.Get("X-Service")
+	switch gateway := answer.Header.Get("X-Gateway-Error"); {
+	case gateway != "":
+		o.lost = status + " " + gateway
+	case by == "" || o.version == "":
+		o.lost = status + " from a stranger"
+	case by != service:
+		o.lost = status + " from " + by
+	case o.fault == "" && answer.StatusCode >= 400:
+		o.lost = status
+	}
+	if o.lost != "" && o.lost != status {
+		o.version, o.fault = "", ""
 	}
 	return o
 }

@@ -17,32 +17,36 @@ func TestLostIsWhatFailsWithoutTheApplicationSayingSo(t *testing.T) {
 		}
 		return r
 	}
+	good := []string{"X-Service", "backend", "X-Version", "v1"}
+	with := func(more ...string) []string { return append(good[:len(good):len(good)], more...) }
 	cases := []struct {
 		name   string
 		answer *http.Response
 		err    error
 		want   outcome
 	}{
-		{"good", answer(200, "X-Version", "v1"), nil, outcome{version: "v1"}},
-		{"slow on purpose", answer(200, "X-Version", "v2", "X-Fault", "latency"), nil, outcome{version: "v2", fault: "latency"}},
-		{"bad on purpose", answer(500, "X-Version", "v2", "X-Fault", "error"), nil, outcome{version: "v2", fault: "error"}},
-		{"the client's own fault", answer(404, "X-Version", "v1"), nil, outcome{version: "v1"}},
-		{"overloaded", answer(503, "X-Version", "v1"), nil, outcome{version: "v1", lost: "status 503"}},
+		{"good", answer(200, good...), nil, outcome{version: "v1"}},
+		{"slow on purpose", answer(200, with("X-Fault", "latency")...), nil, outcome{version: "v1", fault: "latency"}},
+		{"bad on purpose", answer(500, with("X-Fault", "error")...), nil, outcome{version: "v1", fault: "error"}},
+		{"not known there", answer(404, good...), nil, outcome{version: "v1", lost: "status 404"}},
+		{"overloaded", answer(503, good...), nil, outcome{version: "v1", lost: "status 503"}},
+		{"another service", answer(200, "X-Service", "miniapp", "X-Version", "v1"), nil, outcome{lost: "status 200 from miniapp"}},
+		{"a stranger", answer(302), nil, outcome{lost: "status 302 from a stranger"}},
 		{"no endpoints", answer(503, "X-Gateway-Error", "no-endpoints"), nil, outcome{lost: "status 503 no-endpoints"}},
 		{"no route", answer(404, "X-Gateway-Error", "no-route"), nil, outcome{lost: "status 404 no-route"}},
 		{"refused", nil, fmt.Errorf("dial: %w", syscall.ECONNREFUSED), outcome{lost: "transport: refused"}},
 		{"timeout", nil, fmt.Errorf("get: %w", context.DeadlineExceeded), outcome{lost: "transport: timeout"}},
-		{"broken off", answer(200, "X-Version", "v1"), fmt.Errorf("read: %w", syscall.ECONNRESET), outcome{lost: "transport: reset"}},
+		{"broken off", answer(200, good...), fmt.Errorf("read: %w", syscall.ECONNRESET), outcome{lost: "transport: reset"}},
 	}
 	total := newTally()
 	for _, c := range cases {
-		got := classify(c.answer, c.err)
+		got := classify("backend", c.answer, c.err)
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 		total.add(got, time.Millisecond)
 	}
-	if total.Total != 10 || total.OK != 2 || len(total.Faults) != 2 || len(total.Lost) != 6 {
+	if total.Total != 12 || total.OK != 1 || len(total.Faults) != 2 || len(total.Lost) != 9 {
 		t.Errorf("%+v", total)
 	}
 }
