@@ -286,7 +286,7 @@ def reconcile(
     found = records.find_open(cluster, service)
     site = site_of(loaded, service, found.version if found else loaded.release.version)
     if found is not None:
-        limit = site.plan.waits.ready + site.plan.waits.propagation
+        limit = 2 * (site.plan.waits.ready + site.plan.waits.propagation)
         finished = opening.finish(site, found.id, holder, attended=attended, limit=limit)
         return finished, ()
     return None, tuple(opening.remove_orphans(site, holder))

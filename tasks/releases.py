@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from prefect import Flow, get_run_logger
@@ -19,10 +20,11 @@ from prefect.runtime import flow_run
 
 from onlyvips import wiring
 from onlyvips.core import report
-from onlyvips.core.decide import Action
+from onlyvips.core.action import Action
 from onlyvips.core.record import Phase, Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
+from tasks import showing
 from tasks.policies import rollout_task
 
 _bars: dict[str, Any] = {}
@@ -78,17 +80,18 @@ def through(release: str, phase: Phase) -> None:
 
 
 def show(release: str) -> None:
-    """Bring the release's artifacts up to date; a Prefect API that is away must not stop a release."""
+    """Bring the release's artifacts up to date, in good time: the release does not wait for it."""
     record, plan = wiring.record(release), wiring.driven(release).plan
-    with suppress(Exception):
-        text, done = report.markdown(record, plan), report.progress(record, plan)
-        create_markdown_artifact(text, key=_key(record), description=report.headline(record))
+    text, done, headline = report.markdown(record, plan), report.progress(record, plan), report.headline(record)
+
+    def show_bar() -> None:
         if release in _bars:
-            update_progress_artifact(_bars[release], done, description=report.headline(record))
+            update_progress_artifact(_bars[release], done, description=headline)
         else:
-            _bars[release] = create_progress_artifact(
-                done, key=f"{_key(record)}-progress", description=report.headline(record)
-            )
+            _bars[release] = create_progress_artifact(done, key=f"{_key(record)}-progress", description=headline)
+
+    showing.soon("report", partial(create_markdown_artifact, text, key=_key(record), description=headline))
+    showing.soon("progress", show_bar)
 
 
 def _key(record: Record) -> str:
@@ -98,18 +101,22 @@ def _key(record: Record) -> str:
 def conclude(release: str) -> dict[str, Any]:
     """The outcome of a closed release. Raises Permanent with its sentence when it was not promoted."""
     record = wiring.record(release)
-    with suppress(Exception):
-        for place in wiring.evidence_places(record):
-            create_link_artifact(
-                place,
-                link_text=f"Evidence of {record.id}",
-                key=f"{_key(record)}-evidence",
-                description=report.headline(record),
-            )
+    for place in wiring.evidence_places(record):
+        showing.soon(place, partial(_link, place, record))
+    showing.settle()
     if record.result != "promoted":
         raise Permanent(f"{report.headline(record)}. {report.advice(record)}")
     get_run_logger().info("%s", report.headline(record))
     return report.summary(record)
+
+
+def _link(place: str, record: Record) -> None:
+    create_link_artifact(
+        place,
+        link_text=f"Evidence of {record.id}",
+        key=f"{_key(record)}-evidence",
+        description=report.headline(record),
+    )
 
 
 def go_back(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

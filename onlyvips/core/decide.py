@@ -8,53 +8,12 @@ canary's weight is never raised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
+from onlyvips.core.action import Action, enter, wait
+from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down
+from onlyvips.core.going_back import roll_back
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Look, Phase, Record
+from onlyvips.core.record import Look, Record
 from onlyvips.core.world import Split, Workload, World, pods_for, weight_for
-
-Kind = Literal[
-    "snapshot",
-    "back-up",
-    "create-secrets",
-    "migrate",
-    "create-canary",
-    "scale-canary",
-    "set-weight",
-    "look",
-    "next-stage",
-    "replace-stable",
-    "restore-stable",
-    "remove-canary",
-    "remove-leftovers",
-    "write-evidence",
-    "enter",
-    "close",
-    "wait",
-]
-
-
-@dataclass(frozen=True)
-class Action:
-    """What to do next and why. ``number`` is a weight or a count of pods; ``what`` names a wait: it is timed."""
-
-    kind: Kind
-    reason: str
-    number: int = 0
-    phase: Phase = "closed"
-    what: str = ""
-
-    @property
-    def title(self) -> str:
-        """What a person reads in a list of steps."""
-        words = self.kind.replace("-", " ")
-        if self.kind == "set-weight":
-            return f"{words} {self.number} %"
-        if self.kind in ("create-canary", "scale-canary"):
-            return f"{words} to {self.number} pod{'' if self.number == 1 else 's'}"
-        return f"{words} {self.phase}" if self.kind == "enter" else f"{words} {self.what}".strip()
 
 
 def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bool) -> Action:
@@ -68,20 +27,10 @@ def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bo
     if record.phase == "promote":
         return _promote(record, world, plan, attended)
     if record.phase == "rollback":
-        return _roll_back(record, world, plan, attended)
+        return roll_back(record, world, plan, attended)
     if record.phase == "evidence":
         return _finish(record)
     return Action("wait", "the release is closed", what="closed")
-
-
-def enter(phase: Phase, reason: str) -> Action:
-    """Leave this phase for ``phase``."""
-    return Action("enter", reason, phase=phase)
-
-
-def wait(what: str, reason: str) -> Action:
-    """Nothing to do but look again."""
-    return Action("wait", reason, what=what)
 
 
 def _before_traffic(record: Record, attended: bool) -> Action | None:
@@ -115,13 +64,15 @@ def _leave_canary(record: Record, world: World, attended: bool) -> Action | None
     if not attended:
         return enter("rollback", "its driver is gone: unattended, a canary goes back")
     if world.stable is None or world.split is None:
-        what = "Deployment of stable" if world.stable is None else "rule of the HTTPRoute"
+        what = "Deployment of stable" if world.stable is None else "one rule of the HTTPRoute"
         return enter("rollback", f"the {what} is gone: somebody removed it in the middle of the release")
     return None
 
 
 def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
-    stage, (stable, canary, split) = plan.stages[record.stage], _present(world)
+    if record.stage >= len(plan.stages):
+        return enter("rollback", f"the environment has no stage {record.stage + 1} any more")
+    stage, (stable, canary, split) = plan.stages[record.stage], present(world)
     capacity = max(record.capacity, stable.replicas)
     needed = pods_for(stage.weight, capacity)
     if canary is None:
@@ -136,7 +87,7 @@ def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
     if canary.replicas < wanted:
         return Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
     if split.weight < stage.weight:
-        if (not_yet := _cannot_carry("canary", canary, needed, plan, world)) is not None:
+        if (not_yet := cannot_carry("canary", canary, needed, plan, world)) is not None:
             return not_yet
         return Action("set-weight", f"stage {record.stage + 1} of {len(plan.stages)}", number=stage.weight)
     return _judge_stage(record, plan)
@@ -150,7 +101,7 @@ def _first_of_all(
     if looks and looks[-1].verdict == "fail":
         return enter("rollback", f"look {len(looks)} of stage {record.stage + 1} failed: {looks[-1].reason}")
     lowest = weight_for(canary.ready, max(record.capacity, stable.replicas))
-    if (drift := _drift(record, stable, split)) is not None:
+    if (drift := _drift(record, stable, canary, split)) is not None:
         if split.weight > lowest:
             return enter("rollback", f"{drift}, and {_few(canary)}")
         return _held(drift, world, plan)
@@ -163,11 +114,6 @@ def _few(workload: Workload) -> str:
     return f"only {workload.ready} pods of the canary are ready ({workload.trouble or 'no pod says why'})"
 
 
-def _present(world: World) -> tuple[Workload, Workload | None, Split]:
-    assert world.stable is not None and world.split is not None  # the caller saw to it
-    return world.stable, world.canary, world.split
-
-
 def _pods_wanted(record: Record, plan: ReleasePlan, at_weight: bool, capacity: int) -> int:
     """While a stage is held, the pods of the next one come up: nobody waits for them later."""
     if not at_weight:
@@ -176,7 +122,7 @@ def _pods_wanted(record: Record, plan: ReleasePlan, at_weight: bool, capacity: i
     return pods_for(plan.stages[following].weight, capacity) if following < len(plan.stages) else capacity
 
 
-def _drift(record: Record, stable: Workload, split: Split) -> str | None:
+def _drift(record: Record, stable: Workload, canary: Workload, split: Split) -> str | None:
     if split.weight not in (record.weight, record.intended_weight):
         return f"the route shows {split.weight} % for the canary and this release had set {record.weight} %"
     if stable.release not in (record.from_release, record.id) or stable.image not in (
@@ -186,6 +132,8 @@ def _drift(record: Record, stable: Workload, split: Split) -> str | None:
         return f"stable was changed by somebody else to {stable.image}"
     if stable.release != record.id and record.from_template not in ("", stable.template):
         return "the pod template of stable was changed by somebody else"
+    if record.canary_template not in ("", canary.template):
+        return "the pod template of the canary was changed by somebody else"
     return None
 
 
@@ -193,24 +141,6 @@ def _held(drift: str, world: World, plan: ReleasePlan) -> Action:
     if world.waiting == "drift" and world.waited >= plan.waits.maximum_hold:
         return enter("rollback", f"{drift}; nobody put it right within {plan.waits.maximum_hold:.0f} s")
     return wait("drift", f"{drift}: held, nothing is overwritten; put it back or abort")
-
-
-def _cannot_carry(who: str, workload: Workload, needed: int, plan: ReleasePlan, world: World) -> Action | None:
-    """The wait before a switch: ready pods that the router can see, and none that just left.
-
-    One wait with one limit for all of it, so that pods that come and go do not hold a release for ever.
-    """
-    limit = plan.waits.ready + plan.waits.propagation
-    if workload.ready < needed or not workload.complete:
-        trouble = workload.trouble or "no pod says why"
-        reason = f"{workload.ready} of {needed} pods of {who} are ready ({trouble})"
-    elif workload.visible < needed or workload.quiet < plan.waits.propagation:
-        reason = f"the router is given {plan.waits.propagation:g} s to see the pods of {who}"
-    else:
-        return None
-    if world.waiting == f"{who}-ready" and world.waited >= limit:
-        return enter("rollback", f"{reason}: not so for {limit:.0f} s")
-    return wait(f"{who}-ready", reason)
 
 
 def stage_looks(record: Record) -> tuple[Look, ...]:
@@ -261,7 +191,7 @@ def _promote(record: Record, world: World, plan: ReleasePlan, attended: bool) ->
 
 
 def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
-    stable, canary, split = _present(world)
+    stable, canary, split = present(world)
     if canary is None:
         return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
     if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
@@ -269,7 +199,7 @@ def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action
     capacity = max(record.capacity, stable.replicas)
     if canary.replicas < capacity:
         return Action("scale-canary", "promotion needs the canary at full capacity", number=capacity)
-    if (not_yet := _cannot_carry("canary", canary, capacity, plan, world)) is not None:
+    if (not_yet := cannot_carry("canary", canary, capacity, plan, world)) is not None:
         return not_yet
     if split.weight < 100:
         return Action("set-weight", "the canary carries all while stable is replaced", number=100)
@@ -279,83 +209,18 @@ def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action
 
 
 def _after_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
-    stable, canary, split = _present(world)
-    if split.weight > 0:
-        if stable.ready > 0 and (canary is None or canary.ready == 0):
-            return Action("set-weight", "no pod of the canary is ready, stable has some", number=0)
-        if (not_yet := _cannot_carry("stable", stable, record.capacity, plan, world)) is not None:
-            return not_yet
-        return Action("set-weight", "stable runs the new version and is ready", number=0)
-    return _clear_away(canary, split, plan, world) or enter("evidence", "promoted")
-
-
-def _clear_away(canary: Workload | None, split: Split, plan: ReleasePlan, world: World) -> Action | None:
-    """Remove the canary and what else is left, once no router can still be sending to it."""
-    if canary is not None or split.listed:
-        if split.settled < plan.waits.propagation:
-            return wait("route", f"the router is given {plan.waits.propagation:g} s before the canary goes")
-        return Action("remove-canary", "no traffic reaches it any more")
-    if world.leftovers:
-        left = ",".join(world.leftovers)
-        return Action("remove-leftovers", f"made by this release: {left}", what=left)
-    return None
-
-
-def _roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
-    stable, canary, split = world.stable, world.canary, world.split
-    if stable is None:
-        return wait("gone", "the Deployment of stable is gone: put it back, the canary keeps its traffic until then")
-    if split is None:
-        return wait("gone", "the service's rule in the HTTPRoute is gone: put it back")
-    if stable.release == record.id:
-        return _take_stable_back(record, world, plan, attended)
-    if split.weight > 0:
-        return _weight_back(record, world, stable, split, plan)
-    if record.stable_replaced and (stable.ready < record.capacity or not stable.complete):
-        return wait("stable-ready", f"{stable.ready} of {record.capacity} pods of the old version are back")
-    return _clear_away(canary, split, plan, world) or enter("evidence", record.reason)
-
-
-def _take_stable_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
-    """Stable has the new version already: it is replaced unseen, behind a canary that carries all.
-
-    In place only where there can be no such canary: when none gets ready, or unattended, when no weight is raised. A
-    person who asked for an abort attends to it: the canary runs what stable runs, so nobody sees more of the version.
-    """
-    stable, canary, split = _present(world)
-    restore = Action("restore-stable", "stable goes back to the version it had")
-    if split.weight == 100 and split.settled < plan.waits.propagation:
-        return wait("route", f"the router is given {plan.waits.propagation:g} s to obey")
-    if split.weight == 100 or stable.ready == 0 or not (attended or record.aborted):
-        return restore
-    if canary is None:
-        return Action("create-canary", "it carries all while stable goes back", number=record.capacity)
-    if canary.replicas < record.capacity:
-        return Action("scale-canary", "it carries all while stable goes back", number=record.capacity)
-    not_yet = _cannot_carry("canary", canary, record.capacity, plan, world)
-    if not_yet is not None:
-        return not_yet if not_yet.kind == "wait" else restore
-    return Action("set-weight", "the canary carries all while stable goes back", number=100)
-
-
-def _weight_back(record: Record, world: World, stable: Workload, split: Split, plan: ReleasePlan) -> Action:
-    """To what is healthy, found by looking: at once to what is ready, the rest as it becomes ready."""
-    carried = world.canary is not None and world.canary.ready > 0
-    if record.stable_replaced and carried:
-        # These pods are new: the router must see all of them before they get traffic.
-        not_yet = _cannot_carry("stable", stable, record.capacity, plan, world)
-        if not_yet is not None:
-            return wait("stable-ready", not_yet.reason)
-        return Action("set-weight", "stable runs the old version again and is ready", number=0)
-    if stable.ready == 0:
-        return wait("stable-ready", f"no pod of stable is ready ({stable.trouble or 'no pod says why'})")
-    lowest = 100 - weight_for(stable.ready, record.capacity) if carried else 0
-    if world.waiting == "stable-ready" and world.waited >= plan.waits.ready + plan.waits.propagation:
-        few = f"{stable.ready} of {record.capacity} pods of stable are ready and no more come"
-        return Action("set-weight", f"{few}: they are better than a canary that has to go", number=0)
-    if lowest < split.weight:
-        return Action("set-weight", f"back to stable, {stable.ready} of {record.capacity} pods ready", number=lowest)
-    return wait("stable-ready", f"{stable.ready} of {record.capacity} pods of stable are ready; the rest follows")
+    stable, canary, split = present(world)
+    if split.weight == 0:
+        needed = min(record.capacity, stable.replicas)  # it carries all by now: its own count is what that takes
+        not_yet = cannot_carry("stable", stable, needed, plan, world) if canary is not None else None
+        return not_yet or clear_away(canary, split, plan, world) or enter("evidence", "promoted")
+    if stable.ready > 0 and (canary is None or canary.ready == 0):
+        return Action("set-weight", "no pod of the canary is ready, stable has some", number=0)
+    if (more := scaled_down(record, stable)) is not None:
+        return more
+    if (not_yet := cannot_carry("stable", stable, record.capacity, plan, world)) is not None:
+        return not_yet
+    return Action("set-weight", "stable runs the new version and is ready", number=0)
 
 
 def _finish(record: Record) -> Action:

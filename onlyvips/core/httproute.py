@@ -14,8 +14,9 @@ Manifest = dict[str, Any]
 Operations = list[Manifest]
 
 
-def rule_index(route: Manifest, rule: str, service: str) -> int | None:
-    """Where the rule is: by its name, or, where rules have no names, the one rule that leads to ``service``.
+def rule_index(route: Manifest, rule: str, service: str, canary: str = "") -> int | None:
+    """Where the rule is: by its name, or, where rules have no names, the one rule that leads to ``service``; of
+    several, the one that lists ``canary``.
 
     Raises Refused when more than one rule could be meant.
     """
@@ -23,6 +24,8 @@ def rule_index(route: Manifest, rule: str, service: str) -> int | None:
     found = [index for index, each in enumerate(rules) if each.get("name") == rule]
     if not found:
         found = [index for index, each in enumerate(rules) if not each.get("name") and service in _names(each)]
+    if len(found) > 1 and len(ours := [index for index in found if lists(route, index, canary)]) == 1:
+        return ours[0]
     if len(found) > 1:
         raise Refused(
             f"HTTPRoute {route['metadata']['name']} has {len(found)} rules for {service} and no one rule named {rule}: "

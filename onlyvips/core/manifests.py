@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -76,6 +77,11 @@ def _secret_references(template: Manifest) -> Iterator[tuple[dict[str, Any], str
             yield from _named(source.get("secret"), "name")
 
 
+def is_generation(name: str, *stems: str) -> bool:
+    """Whether a Secret's name is one of the stems, or one with a fingerprint after it."""
+    return any(re.fullmatch(rf"{re.escape(stem)}(-[0-9a-f]{{10}})?", name) for stem in stems)
+
+
 def _named(holder: dict[str, Any] | None, key: str) -> Iterator[tuple[dict[str, Any], str]]:
     if holder and key in holder:
         yield holder, key
@@ -106,7 +112,17 @@ def canary_deployment(stable: Manifest, template: Manifest, name: str, replicas:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(stable, name, own), "spec": spec}
 
 
-_ASSIGNED = ("clusterIP", "clusterIPs", "healthCheckNodePort", "externalIPs", "loadBalancerIP")
+_ASSIGNED = (
+    "clusterIP",
+    "clusterIPs",
+    "healthCheckNodePort",
+    "externalIPs",
+    "externalTrafficPolicy",
+    "allocateLoadBalancerNodePorts",
+    "loadBalancerClass",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+)
 
 
 def canary_service(stable: Manifest, name: str, own: Manifest) -> Manifest:

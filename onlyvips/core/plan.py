@@ -27,6 +27,7 @@ class Guardrail:
     ``errors``: share of requests that are errors may not pass ``threshold``.
     ``latency``: at most ``threshold`` of requests may take longer than ``bound`` seconds (p95 <= 500 ms is
     ``threshold`` 0.05, ``bound`` 0.5); ``bound`` must be a bucket of the histogram.
+    ``recent``: the last so many seconds are judged on their own too (the alert's duration), 0 for not.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Guardrail:
     threshold: float
     bound: float = 0.0
     minimum_requests: int = 100
+    recent: float = 0.0
 
 
 @dataclass(frozen=True)

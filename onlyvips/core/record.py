@@ -13,6 +13,7 @@ from typing import Any, Literal
 from onlyvips.errors import Permanent
 
 SCHEMA = 1
+_TOLD_LOOKS = 200
 
 Phase = Literal["prepare", "backup", "secrets", "migrate", "canary", "promote", "rollback", "evidence", "closed"]
 PHASES: tuple[Phase, ...] = (
@@ -120,6 +121,7 @@ class Record:
     evidence: str = ""
     evidence_at: tuple[str, ...] = ()
     from_template: str = ""
+    canary_template: str = ""
     holders: tuple[str, ...] = field(default=())
 
     @property
@@ -137,6 +139,11 @@ class Record:
         """The first abort that was asked for."""
         return next((command for command in self.commands if command.name == "abort"), None)
 
+    def watched(self, look: Look) -> Record:
+        """With one more look. The sentences of old ones go (their numbers stay): a ConfigMap holds 1 MiB."""
+        old, recent = self.looks[:-_TOLD_LOOKS], self.looks[-_TOLD_LOOKS:]
+        return replace(self, looks=(*map(_brief, old), *recent, look))
+
     def intend(self, action: str, reason: str, at: float) -> Record:
         """With the intent of ``action`` written down."""
         return replace(self, steps=(*self.steps, Step(action, reason, at)))
@@ -145,6 +152,10 @@ class Record:
         """With the last intent marked as done and what was read back."""
         *before, last = self.steps
         return replace(self, steps=(*before, replace(last, done=at, observed=observed)))
+
+
+def _brief(look: Look) -> Look:
+    return replace(look, reason="", values=tuple(replace(value, reason="") for value in look.values))
 
 
 @dataclass(frozen=True)

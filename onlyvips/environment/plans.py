@@ -66,11 +66,11 @@ def guardrails(environment: Environment) -> tuple[plan.Guardrail, ...]:
 
 def _guardrail(name: str, environment: Environment) -> plan.Guardrail:
     alert, minimum = environment.monitoring.alerts[name], environment.analysis.minimum_requests
-    threshold = alert.above.value if alert.above else 0.0
+    threshold, recent = alert.above.value if alert.above else 0.0, alert.during or 0.0
     if alert.signal == "errors":
-        return plan.Guardrail(name, "errors", threshold, minimum_requests=minimum)
+        return plan.Guardrail(name, "errors", threshold, minimum_requests=minimum, recent=recent)
     slower = round(1 - (alert.quantile or 0.0), 10)
-    return plan.Guardrail(name, "latency", slower, bound=threshold, minimum_requests=minimum)
+    return plan.Guardrail(name, "latency", slower, bound=threshold, minimum_requests=minimum, recent=recent)
 
 
 def _is_the_release(release: Release, version: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onlyvips.core.judge import planned_looks
+from onlyvips.core.plan import Stage
 from onlyvips.environment.delivery import Service
 from onlyvips.environment.model import Environment
 from onlyvips.environment.operations import Alert
@@ -9,6 +11,7 @@ from onlyvips.environment.problems import Path, nearest
 from onlyvips.environment.quantities import show_duration
 from onlyvips.environment.rule import Broken, Flaws, repeated, rule
 
+_MOST_LOOKS = 1000
 _UNITS = {"latency": "seconds", "queue": "count"}
 _EXAMPLES = {"seconds": "a duration such as 500ms", "share": "a percentage such as 5%", "count": "a whole number"}
 
@@ -61,6 +64,15 @@ def waits(environment: Environment) -> Broken:
     if waits.ready <= waits.propagation:
         told = f"not longer than waits.propagation ({_d(waits.propagation)})"
         yield ("waits", "ready"), f"{_d(waits.ready)} is {told}: no pod would be ready in time"
+
+
+def looks(environment: Environment) -> Broken:
+    """A release's record, which is one object of the cluster, holds its looks."""
+    look = environment.waits.look
+    planned = planned_looks([Stage(one.weight, one.hold) for one in environment.strategies.canary.stages], look)
+    if planned > _MOST_LOOKS:
+        told = f"{_d(look)} makes {planned} looks of the canary's stages, and a release's record holds {_MOST_LOOKS}"
+        yield ("waits", "look"), f"{told}: look less often"
 
 
 def each_service(environment: Environment) -> Broken:
@@ -202,6 +214,7 @@ RULES = (
     rule(stages, "strategies"),
     rule(holds, "strategies", "waits"),
     rule(waits, "waits"),
+    rule(looks, "strategies", "waits"),
     rule(each_service, "services"),
     rule(services_together, "services"),
     rule(colours, "strategies"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from onlyvips.core import httproute, manifests
-from onlyvips.core.decide import Action
+from onlyvips.core.action import Action
 from onlyvips.core.manifests import RELEASE, annotations_of, fingerprint, own_metadata
 from onlyvips.core.record import Record
 from onlyvips.errors import OnlyVipsError, Permanent, Transient
@@ -85,7 +85,7 @@ def _create_secrets(tools: Tools, record: Record, _: Action) -> Done:
     for secret in tools.plan.secrets:
         values = {key: tools.resolve(reference) for key, reference in secret.values}
         name = f"{secret.name}-{fingerprint(values)}"
-        olds = {old for old in used if old == secret.replaces or old.startswith(f"{secret.replaces}-")}
+        olds = {old for old in used if manifests.is_generation(old, secret.replaces, secret.name)}
         if olds - {name} and tools.cluster.get("Secret", name) is None:
             own = own_metadata(record.id, record.service, tools.fence.epoch)
             tools.fence.create(manifests.object_of("Secret", name, own, stringData=values, immutable=True))
@@ -103,8 +103,9 @@ def _create_canary(tools: Tools, record: Record, action: Action) -> Done:
     stable, name = live(tools, "Deployment", service.deployment), canary_name(service.deployment)
     template = manifests.new_template(stable, service.image, record.version, record.id, dict(record.secrets))
     made = tools.fence.create(manifests.canary_deployment(stable, template, name, action.number, own))
-    since = metrics_time(tools)
-    return replace(record, canary_scaled=action.number, canary_since=since), f"{name} was made, {_pods(made)} asked for"
+    seen, since = fingerprint(made["spec"]["template"]), metrics_time(tools)
+    after = replace(record, canary_scaled=action.number, canary_since=since, canary_template=seen)
+    return after, f"{name} was made, {_pods(made)} asked for"
 
 
 def metrics_time(tools: Tools) -> float:
@@ -144,6 +145,15 @@ def _scale_canary(tools: Tools, record: Record, action: Action) -> Done:
     return replace(record, canary_scaled=action.number), f"{name}: {_pods(changed)} asked for"
 
 
+def _scale_stable(tools: Tools, record: Record, action: Action) -> Done:
+    """Up only: what somebody took away meanwhile is needed again."""
+    _hold_minimum(tools, record)
+    name = tools.plan.service.deployment
+    operation = {"op": "replace", "path": "/spec/replicas", "value": action.number}
+    changed = tools.fence.patch("Deployment", name, lambda now: () if _replicas(now) >= action.number else (operation,))
+    return record, f"{name}: {_pods(changed)} asked for"
+
+
 def _grown(tools: Tools, record: Record) -> Record:
     """Stable may have been scaled up meanwhile: what it has now is what all of the traffic needs."""
     stable = tools.cluster.get("Deployment", tools.plan.service.deployment)
@@ -160,22 +170,25 @@ def _set_weight(tools: Tools, record: Record, action: Action) -> Done:
     rule, stable, canary = service.route.rule, service.service, canary_name(service.service)
 
     def change(route: Manifest) -> Sequence[Manifest]:
-        index = _rule(route, rule, stable)
-        if httproute.canary_weight(route, index, canary) == action.number:
+        index = _rule(route, rule, stable, canary)
+        found = httproute.canary_weight(route, index, canary)
+        if found == action.number:
             return ()
+        if action.number > found != record.weight and record.phase != "rollback":
+            raise Transient(f"The route shows {found} % for the canary by now: nothing was written, decided anew.")
         return httproute.weigh(route, index, stable, canary, action.number)
 
     tools.fence.patch("HTTPRoute", service.route.name, change)
     read = live(tools, "HTTPRoute", service.route.name)
-    weight = httproute.canary_weight(read, _rule(read, rule, stable), canary)
+    weight = httproute.canary_weight(read, _rule(read, rule, stable, canary), canary)
     if weight != action.number:
         raise Transient(f"HTTPRoute {service.route.name} was set to {action.number} % and reads {weight} %.")
     since = record.stage_since or metrics_time(tools)
     return replace(record, weight=weight, stage_since=since), f"the route shows {weight} % for the canary"
 
 
-def _rule(route: Manifest, rule: str, service: str) -> int:
-    index = httproute.rule_index(route, rule, service)
+def _rule(route: Manifest, rule: str, service: str, canary: str) -> int:
+    index = httproute.rule_index(route, rule, service, canary)
     if index is None:
         raise Permanent(f"HTTPRoute {route['metadata']['name']} has no rule {rule} any more: put it back.")
     return index
@@ -188,6 +201,8 @@ def _replace_stable(tools: Tools, record: Record, _: Action) -> Done:
     def change(now: Manifest) -> Sequence[Manifest]:
         if manifests.template_release(now) == record.id:
             return ()
+        if record.from_template not in ("", fingerprint(now["spec"]["template"])):
+            raise Transient(f"{service.deployment} was changed by somebody else: nothing was written, decided anew.")
         template = manifests.new_template(now, service.image, record.version, record.id, dict(record.secrets))
         return ({"op": "replace", "path": "/spec/template", "value": template},)
 
@@ -215,7 +230,7 @@ def _remove_canary(tools: Tools, record: Record, _: Action) -> Done:
     tools.fence.patch(
         "HTTPRoute",
         service.route.name,
-        lambda route: httproute.forget(route, _rule(route, rule, stable), stable, canary),
+        lambda route: httproute.forget(route, _rule(route, rule, stable, canary), stable, canary),
     )
     for kind, name in (("Deployment", canary_name(service.deployment)), ("Service", canary)):
         _delete_own(tools, record, kind, name)
@@ -290,6 +305,7 @@ _ACTS: Mapping[str, Callable[[Tools, Record, Action], Done]] = {
     "scale-canary": _scale_canary,
     "set-weight": _set_weight,
     "next-stage": _next_stage,
+    "scale-stable": _scale_stable,
     "replace-stable": _replace_stable,
     "restore-stable": _restore_stable,
     "remove-canary": _remove_canary,

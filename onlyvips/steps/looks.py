@@ -47,8 +47,20 @@ def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window)
     alpha = alpha_of_look(number, planned, len(plan.guardrails), plan.alpha)
     labels = {"app": plan.service.name, "track": "canary", "version": record.version}
     fresh = window.end - _STALE_LOOKS * plan.waits.look
-    judged = (judge(rail, _counts(metrics, rail, labels, window, fresh), alpha) for rail in plan.guardrails)
+    judged = (_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails)
     return tuple(_grown(value, record) for value in judged)
+
+
+def _judged(rail: Guardrail, series: Series, window: Window, fresh: float, alpha: float) -> Value:
+    """The whole stage, and its last minutes on their own: hours of good ones must not hide them. Each has its share
+    of alpha."""
+    if not rail.recent:
+        return judge(rail, series.counts(window.since, fresh), alpha)
+    since = max(window.since, window.end - rail.recent)
+    recent = judge(rail, series.counts(since, fresh), alpha / 2)
+    if recent.verdict == "fail" and since > window.since:
+        return replace(recent, reason=f"in the last {rail.recent:g} s: {recent.reason}")
+    return judge(rail, series.counts(window.since, fresh), alpha / 2)
 
 
 def _grown(value: Value, record: Record) -> Value:
@@ -60,26 +72,35 @@ def _grown(value: Value, record: Record) -> Value:
     return value
 
 
-def _counts(
-    metrics: Metrics, rail: Guardrail, labels: dict[str, str], window: Window, fresh: float
-) -> tuple[int, int] | None:
-    """(bad, total) since the stage began; None without series, or when none has a sample after ``fresh``."""
+@dataclass(frozen=True)
+class Series:
+    """A guardrail's counters. ``counted``: what is bad, or, for latency, what is quick enough."""
 
-    def series(metric: str, **more: str) -> list[Sample]:
+    kind: str
+    total: list[Sample]
+    counted: list[Sample]
+
+    def counts(self, since: float, fresh: float) -> tuple[int, int] | None:
+        """(bad, total) after ``since``; None without series, or when none has a sample after ``fresh``."""
+        total, counted = (sum(increase(one.points, since) for one in each) for each in (self.total, self.counted))
+        if not _lives(self.total, fresh):
+            return None
+        if self.kind == "errors":
+            # Errors that were counted stay counted, also when their series ended with the pod that had them.
+            return round(counted), round(total)
+        return (round(total) - round(counted), round(total)) if _lives(self.counted, fresh) else None
+
+
+def _series(metrics: Metrics, rail: Guardrail, labels: dict[str, str], window: Window) -> Series:
+    def samples(metric: str, **more: str) -> list[Sample]:
         return metrics.samples(metric, {**labels, **more}, window.born, window.end)
 
-    def count(metric: str, **more: str) -> int | None:
-        found = series(metric, **more)
-        lives = any(sample.points[-1][0] > fresh for sample in found if sample.points)
-        return round(_total(found, window.since)) if lives else None
-
     if rail.kind == "errors":
-        total = count(REQUESTS)
-        # Errors that were counted stay counted, also when their series ended with the pod that had them.
-        return None if total is None else (round(_total(series(ERRORS), window.since)), total)
-    total, quick = count(f"{DURATION}_count"), count(f"{DURATION}_bucket", le=f"{rail.bound:g}")
-    return None if total is None or quick is None else (total - quick, total)
+        return Series(rail.kind, samples(REQUESTS), samples(ERRORS))
+    # Prometheus 3 writes the bound of a whole second as 1.0, Prometheus 2 as 1.
+    quick = samples(f"{DURATION}_bucket", le=f"{rail.bound:g}") or samples(f"{DURATION}_bucket", le=str(rail.bound))
+    return Series(rail.kind, samples(f"{DURATION}_count"), quick)
 
 
-def _total(samples: list[Sample], since: float) -> float:
-    return sum(increase(sample.points, since) for sample in samples)
+def _lives(samples: list[Sample], fresh: float) -> bool:
+    return any(sample.points[-1][0] > fresh for sample in samples if sample.points)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 
 from onlyvips.core import manifests
-from onlyvips.core.decide import Action
+from onlyvips.core.action import Action
 from onlyvips.core.manifests import PREFIX, RELEASE, annotations_of, fingerprint, own_metadata
 from onlyvips.core.plan import MigrationPlan
 from onlyvips.core.record import Record
@@ -34,8 +34,14 @@ def _wanted(tools: Tools, record: Record, plan: MigrationPlan) -> Manifest:
     if found is not None:
         same = annotations_of(found).get(f"{PREFIX}/plan") == asked
         ours = (found["metadata"].get("labels") or {}).get(RELEASE) == record.id
+        over = _condition(found, "Failed") or _condition(found, "Complete")
         if same and (ours or _condition(found, "Failed") is None):
             return found
+        if not over:
+            raise Permanent(
+                f"Job {plan.job} is running and does something else than this release's migration: it was left alone; "
+                "see who started it, wait until it is done, then start the release again."
+            )
         _clear(tools, plan.job)
     own = own_metadata(record.id, record.service, tools.fence.epoch)
     reference = {"secretKeyRef": {"name": plan.uri_secret, "key": plan.uri_key}}

@@ -22,6 +22,7 @@ from onlyvips.core.manifests import (
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World
+from onlyvips.errors import Refused
 from onlyvips.ports import Clock, Cluster, Manifest
 
 SCALER = "HorizontalPodAutoscaler"
@@ -65,14 +66,17 @@ class Observer:
         )
 
     def split(self) -> Split | None:
-        """The service's rule in the route; None when there is no such rule."""
+        """The service's rule in the route; None when there is no such rule, or no telling which it is."""
         service = self._plan.service
         if service.route is None or (route := self._cluster.get("HTTPRoute", service.route.name)) is None:
             return None
-        index = httproute.rule_index(route, service.route.rule, service.service)
+        canary = canary_name(service.service)
+        try:
+            index = httproute.rule_index(route, service.route.rule, service.service, canary)
+        except Refused:
+            return None  # more than one could be meant: as good as none, until a person names it
         if index is None:
             return None
-        canary = canary_name(service.service)
         weight = httproute.canary_weight(route, index, canary)
         if self._weight is None or self._weight[0] != weight:
             self._weight = (weight, self._clock.monotonic())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from onlyvips.core.manifests import MANAGED, RELEASE, fingerprint
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
-from onlyvips.errors import Refused
+from onlyvips.errors import Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease, Manifest
 from onlyvips.steps import records
 from onlyvips.steps.fence import Fence
@@ -16,6 +17,10 @@ from onlyvips.steps.observe import Observer, canary_name
 from onlyvips.steps.preflight import Facts
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
+
+T = TypeVar("T")
+_PATIENCE = 120.0
+"""Seconds that a reconciler, an abort or a cancellation waits for an API that is away."""
 
 
 @dataclass(frozen=True)
@@ -118,27 +123,50 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
 
 
 def finish(site: Site, release: str, holder: str, *, attended: bool, limit: float) -> Record:
-    """Drive an open release to its end, or for ``limit`` seconds of one wait. Raises Driven while its driver lives."""
-    epoch = site.lease.acquire(holder)
+    """Drive an open release to its end, or for ``limit`` seconds of one wait. Raises Driven while its driver lives.
+
+    Nobody comes after this one, so it has patience with an API that is away for a moment.
+    """
+    epoch = _patiently(site, lambda: site.lease.acquire(holder))
     try:
         fence = Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress)
         rollout = Rollout(site.tools(fence), release, attended=attended)
-        rollout.take_over(holder)
+        _patiently(site, lambda: rollout.take_over(holder))
         _drive(site, rollout, limit)
-        return rollout.record()
+        return _patiently(site, rollout.record)
     finally:
         site.lease.release()
 
 
+def _patiently(site: Site, ask: Callable[[], T]) -> T:
+    """Ask until it answers, for at most ``_PATIENCE`` seconds: every step converges from what is there."""
+    until = site.clock.monotonic() + _PATIENCE
+    while True:
+        try:
+            return ask()
+        except (Transient, UnknownOutcome) as error:
+            if site.clock.monotonic() >= until:
+                raise
+            site.clock.sleep(max(site.plan.waits.poll, error.delay if isinstance(error, Transient) else 0.0))
+
+
 def _drive(site: Site, rollout: Rollout, limit: float) -> None:
     waiting_since = site.clock.monotonic()
-    while rollout.record().open:
+
+    def turn() -> bool:
+        nonlocal waiting_since
+        if not rollout.record().open:
+            return False
         action = rollout.next()
         if action.kind != "wait":
             waiting_since = site.clock.monotonic()
         elif site.clock.monotonic() - waiting_since > limit:
-            return
+            return False
         rollout.perform(action)
+        return True
+
+    while _patiently(site, turn):
+        pass
 
 
 def remove_orphans(site: Site, holder: str) -> Sequence[str]:

@@ -33,6 +33,7 @@ def check_platform(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
     deployment = _there(cluster, plan, "Deployment", service.deployment)
     front = _there(cluster, plan, "Service", service.service)
     _check_tracks(deployment, front)
+    _check_version_label(deployment, plan)
     image = image_of(deployment, service.image)
     if not image:
         raise Refused(
@@ -78,6 +79,22 @@ def _check_tracks(deployment: Manifest, front: Manifest) -> None:
     if lacking:
         raise Refused(
             f"A canary needs `track: stable` in {', '.join(lacking)}, or it would get stable's traffic: {_NOTHING}; "
+            "adopt the Deployment once (docs/runbooks/release.md, Adoption), then release."
+        )
+
+
+def _check_version_label(deployment: Manifest, plan: ReleasePlan) -> None:
+    """The judge finds the canary's counters by ``app`` and ``version``, and the canary gets its version there."""
+    labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    name = deployment["metadata"]["name"]
+    if labels.get("app") != plan.service.name or "version" not in labels:
+        raise Refused(
+            f"The pods of Deployment {name} need the labels `app: {plan.service.name}` and `version`, by which the "
+            f"judge finds the canary's counters: {_NOTHING}; add them, then release."
+        )
+    if "version" in deployment["spec"]["selector"]["matchLabels"]:
+        raise Refused(
+            f"The selector of Deployment {name} has `version`, so stable cannot get another one in place: {_NOTHING}; "
             "adopt the Deployment once (docs/runbooks/release.md, Adoption), then release."
         )
 

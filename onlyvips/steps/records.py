@@ -26,10 +26,23 @@ def config_map(release: str) -> str:
 
 
 def every(cluster: Cluster, service: str = "", **labels: str) -> list[Record]:
-    """All records in the namespace, oldest first; of one service, and by state or run, when asked."""
+    """All records in the namespace, oldest first; of one service, and by state or run, when asked.
+
+    A closed one that another version of this program wrote, and this one cannot read, is passed over.
+    """
     wanted = {**MANAGED, **_KIND, **({SERVICE: service} if service else {})}
     wanted |= {f"{PREFIX}/{key}": value for key, value in labels.items()}
-    return sorted((_parse(found) for found in cluster.list("ConfigMap", wanted)), key=lambda record: record.created)
+    found = (_parse_or_pass(each) for each in cluster.list("ConfigMap", wanted))
+    return sorted((record for record in found if record is not None), key=lambda record: record.created)
+
+
+def _parse_or_pass(manifest: Manifest) -> Record | None:
+    try:
+        return _parse(manifest)
+    except Permanent:
+        if manifest["metadata"]["labels"].get(STATE) == "closed":
+            return None
+        raise
 
 
 def find_open(cluster: Cluster, service: str) -> Record | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onlyvips.core.decide import Action, next_action
+from onlyvips.core.action import Action
+from onlyvips.core.decide import next_action
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
 from onlyvips.errors import Fenced, Permanent
@@ -122,7 +123,7 @@ class Rollout:
 
     def _judge(self, record: Record, elapsed: float) -> Look:
         look = take_look(self.tools.metrics, self.plan, record, at=self.tools.clock.now(), elapsed=elapsed)
-        self._save(replace(record, looks=(*record.looks, look)))
+        self._save(record.watched(look))
         return look
 
     def _look(self) -> str:
@@ -140,7 +141,7 @@ class Rollout:
         """A look that saw nothing counts as one, so that a canary whose pods come and go is not held for ever."""
         record, reason = self.record(), f"broken off: {why}"
         look = Look(self.tools.clock.now(), record.stage, record.weight, elapsed, "error", reason)
-        self._save(replace(record, looks=(*record.looks, look)))
+        self._save(record.watched(look))
         return reason
 
     def _with_window(self, record: Record) -> Record:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from onlyvips.core.decide import Action, next_action
+from onlyvips.core.action import Action
+from onlyvips.core.decide import next_action
 from onlyvips.core.plan import Guardrail, ReleasePlan, RouteRef, ServicePlan, Stage, Waits
 from onlyvips.core.record import Command, Look, Record
 from onlyvips.core.world import Split, Workload, World

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from onlyvips.core.world import World
 from tests.core.decisions import HOLD, IN_CANARY, IN_PROMOTE, NEW, OLD, PROPAGATION, READY, canary, decide, look, split
 
 REPLACED = replace(IN_PROMOTE, weight=100, stable_replaced=True, steps=(Step("replace stable", "", 1.0, 2.0, "done"),))
+WAITED: dict[str, Any] = {"waiting": "stable-ready", "waited": READY + PROPAGATION}
 GROWN = replace(OLD, replicas=8, ready=8, visible=8)
 
 TABLE = [
@@ -59,16 +61,76 @@ TABLE = [
         "wait stable-ready",
     ),
     (
-        "but not for ever",
+        "and gets no more than they carry, however long that lasts",
         replace(IN_CANARY, phase="rollback", weight=50),
-        World(
-            replace(OLD, ready=2, visible=2),
-            canary(2),
-            split(50),
-            waiting="stable-ready",
-            waited=READY + PROPAGATION,
-        ),
+        World(replace(OLD, ready=2, visible=2), canary(2), split(50), **WAITED),
+        "wait stable-ready",
+    ),
+    (
+        "a canary that somebody scaled to nothing keeps nothing",
+        replace(IN_CANARY, phase="rollback", weight=50),
+        World(replace(OLD, ready=2, visible=2), canary(0), split(50)),
         "set weight 0 %",
+    ),
+    (
+        "old pods that are back carry what they can when no more come",
+        replace(REPLACED, phase="rollback"),
+        World(replace(OLD, ready=3, visible=3, complete=False), canary(4), split(100), **WAITED),
+        "set weight 25 %",
+    ),
+    (
+        "but not before the router saw them",
+        replace(REPLACED, phase="rollback"),
+        World(replace(OLD, ready=3, visible=2, quiet=1.0, complete=False), canary(4), split(100), **WAITED),
+        "wait stable-ready",
+    ),
+    (
+        "going back asks for the pods that an autoscaler took from stable",
+        replace(REPLACED, phase="rollback"),
+        World(replace(OLD, replicas=2, ready=2, visible=2), canary(4), split(100)),
+        "scale stable to 4 pods",
+    ),
+    (
+        "promotion too",
+        REPLACED,
+        World(replace(NEW, replicas=2, ready=2, visible=2), canary(4), split(100)),
+        "scale stable to 4 pods",
+    ),
+    (
+        "nothing is promoted while stable lacks pods, whatever the weight",
+        replace(REPLACED, weight=0),
+        World(replace(NEW, ready=1, visible=1), canary(4), split(0)),
+        "wait stable-ready",
+    ),
+    (
+        "a stable that its autoscaler shrank since it carries all is whole",
+        replace(REPLACED, weight=0),
+        World(replace(NEW, replicas=2, ready=2, visible=2), canary(4), split(0)),
+        "remove canary",
+    ),
+    (
+        "going back leaves a dead canary at once, also for the new stable",
+        replace(REPLACED, phase="rollback"),
+        World(NEW, canary(0), split(100)),
+        "set weight 0 %",
+    ),
+    (
+        "a release whose old pods do not all come back still ends",
+        replace(REPLACED, phase="rollback", weight=0),
+        World(replace(OLD, ready=3, visible=3), None, split(0, listed=False), **WAITED),
+        "enter evidence",
+    ),
+    (
+        "a canary edited by hand is held",
+        replace(IN_CANARY, canary_template="abc"),
+        World(OLD, canary(1, template="def"), split(10)),
+        "wait drift",
+    ),
+    (
+        "a stage that the environment lost is no crash",
+        replace(IN_CANARY, stage=3),
+        World(OLD, canary(1), split(10)),
+        "enter rollback",
     ),
 ]
 

@@ -144,8 +144,8 @@ def test_the_release_plan_of_production() -> None:
     assert made.waits == plan.Waits(30, 2, 60, 600, 1800, 7200)
     assert (made.lease_duration, made.alpha, made.namespace) == (60, 0.05, "production")
     assert made.guardrails == (
-        plan.Guardrail("api-errors", "errors", 0.05, minimum_requests=100),
-        plan.Guardrail("api-latency", "latency", 0.05, bound=0.5, minimum_requests=100),
+        plan.Guardrail("api-errors", "errors", 0.05, minimum_requests=100, recent=300),
+        plan.Guardrail("api-latency", "latency", 0.05, bound=0.5, minimum_requests=100, recent=300),
     )
     assert made.migration is not None
     assert made.migration.indexes == INDEXES
@@ -158,7 +158,7 @@ def test_the_release_plan_of_the_lab() -> None:
     assert made.waits == plan.Waits(5.5, 0.25, 3, 60, 60, 40)
     assert made.lease_duration == 15
     assert made.secrets == (
-        plan.SecretPlan("backend-jwt", "backend-jwt", (("JWT_SECRET", "env:ONLYVIPS_LAB_JWT_SECRET"),)),
+        plan.SecretPlan("backend-jwt", "backend-jwt-v1", (("JWT_SECRET", "env:ONLYVIPS_LAB_JWT_SECRET"),)),
     )
     assert made.migration == plan.MigrationPlan(
         "migration-v090",

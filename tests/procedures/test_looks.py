@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
 from onlyvips.steps.looks import take_look
 from tests.core.decisions import IN_CANARY, PLAN
@@ -38,8 +39,8 @@ class Scraped:
                 labels = {**LABELS, "le": f"{rail.bound:g}"}
                 self.metrics.scraped("api_request_duration_seconds_bucket", labels, self.requests)
 
-    def look(self) -> Look:
-        look = take_look(self.metrics, PLAN, self.record, at=self.clock.now(), elapsed=PLAN.waits.look)
+    def look(self, plan: ReleasePlan = PLAN) -> Look:
+        look = take_look(self.metrics, plan, self.record, at=self.clock.now(), elapsed=PLAN.waits.look)
         self.record = replace(self.record, looks=(*self.record.looks, look))
         return look
 
@@ -95,3 +96,32 @@ def test_errors_stay_counted_when_their_series_ended_with_its_pod() -> None:
     look = scraped.look()
     assert look.values[0].bad > 100
     assert look.verdict == "fail"
+
+
+def test_hours_of_good_answers_do_not_hide_an_outage_of_minutes() -> None:
+    watchful = replace(PLAN, guardrails=(replace(PLAN.guardrails[0], recent=60.0),))
+    scraped = Scraped()
+    scraped.run(3600, rate=20)
+    assert scraped.look(watchful).verdict == "pass"
+    scraped.run(60, rate=20, errors=20)
+    look = scraped.look(watchful)
+    assert look.verdict == "fail"
+    assert "in the last 60 s: 1200 of 1200 requests errors" in look.reason
+    assert scraped.look(PLAN).verdict == "pass"
+
+
+def test_a_quiet_minute_is_not_few_requests_when_the_stage_has_seen_enough() -> None:
+    watchful = replace(PLAN, guardrails=(replace(PLAN.guardrails[0], recent=10.0),))
+    scraped = Scraped()
+    scraped.run(100, rate=20)
+    scraped.run(10, rate=1)
+    assert scraped.look(watchful).verdict == "pass"
+
+
+def test_the_last_minutes_pay_for_their_own_looks() -> None:
+    """Half of alpha for the stage, half for its last minutes: together no more false alarms than before."""
+    watchful = replace(PLAN, guardrails=(replace(PLAN.guardrails[0], recent=10.0),))
+    scraped = Scraped()
+    scraped.run(20, rate=20)
+    (both,), (alone,) = scraped.look(watchful).values, Scraped.look(scraped, PLAN).values
+    assert both.alpha == alone.alpha / 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onlyvips.core.decide import Action
+from onlyvips.core.action import Action
 from onlyvips.errors import Transient
 from onlyvips.steps import records
 from onlyvips.steps.rollout import Rollout

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from onlyvips.adapters.lease_kubernetes import KubernetesLease
-from onlyvips.core.decide import Action
+from onlyvips.core.action import Action
 from onlyvips.core.plan import (
     Guardrail,
     Index,

@@ -1,0 +1,60 @@
+"""What a release may do next: the answer of ``next_action``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onlyvips.core.record import Phase
+
+Kind = Literal[
+    "snapshot",
+    "back-up",
+    "create-secrets",
+    "migrate",
+    "create-canary",
+    "scale-canary",
+    "set-weight",
+    "look",
+    "next-stage",
+    "replace-stable",
+    "scale-stable",
+    "restore-stable",
+    "remove-canary",
+    "remove-leftovers",
+    "write-evidence",
+    "enter",
+    "close",
+    "wait",
+]
+
+
+@dataclass(frozen=True)
+class Action:
+    """What to do next and why. ``number`` is a weight or a count of pods; ``what`` names a wait: it is timed."""
+
+    kind: Kind
+    reason: str
+    number: int = 0
+    phase: Phase = "closed"
+    what: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a person reads in a list of steps."""
+        words = self.kind.replace("-", " ")
+        if self.kind == "set-weight":
+            return f"{words} {self.number} %"
+        if self.kind in ("create-canary", "scale-canary", "scale-stable"):
+            return f"{words} to {self.number} pod{'' if self.number == 1 else 's'}"
+        return f"{words} {self.phase}" if self.kind == "enter" else f"{words} {self.what}".strip()
+
+
+def enter(phase: Phase, reason: str) -> Action:
+    """Leave this phase for ``phase``."""
+    return Action("enter", reason, phase=phase)
+
+
+def wait(what: str, reason: str) -> Action:
+    """Nothing to do but look again."""
+    return Action("wait", reason, what=what)

@@ -1,0 +1,77 @@
+"""The way back: weight to what is healthy, stable's old version, nothing left over."""
+
+from __future__ import annotations
+
+from onlyvips.core.action import Action, enter, wait
+from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down, waited_out
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import Record
+from onlyvips.core.world import Split, Workload, World, weight_for
+
+
+def roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+    """The next act of a release that goes back."""
+    stable, canary, split = world.stable, world.canary, world.split
+    if stable is None:
+        return wait("gone", "the Deployment of stable is gone: put it back, the canary keeps its traffic until then")
+    if split is None:
+        return wait("gone", "the service's one rule in the HTTPRoute is not to be found: put it back")
+    if stable.release == record.id:
+        return _take_stable_back(record, world, plan, attended)
+    if split.weight > 0:
+        return _weight_back(record, world, stable, split, plan)
+    short = stable.ready < record.capacity or not stable.complete
+    if record.stable_replaced and short and not waited_out("stable", plan, world):
+        return wait("stable-ready", f"{stable.ready} of {record.capacity} pods of the old version are back")
+    return clear_away(canary, split, plan, world) or enter("evidence", record.reason)
+
+
+def _take_stable_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+    """Stable has the new version already: it is replaced unseen, behind a canary that carries all.
+
+    In place only where there can be no such canary: when none gets ready, or unattended, when no weight is raised. A
+    person who asked for an abort attends to it: the canary runs what stable runs, so nobody sees more of the version.
+    """
+    stable, canary, split = present(world)
+    restore = Action("restore-stable", "stable goes back to the version it had")
+    if split.weight > 0 and stable.ready > 0 and (canary is None or canary.ready == 0):
+        return Action("set-weight", "no pod of the canary is ready, stable has some", number=0)
+    if split.weight == 100 and split.settled < plan.waits.propagation:
+        return wait("route", f"the router is given {plan.waits.propagation:g} s to obey")
+    if split.weight == 100 or stable.ready == 0 or not (attended or record.aborted):
+        return restore
+    if canary is None:
+        return Action("create-canary", "it carries all while stable goes back", number=record.capacity)
+    if canary.replicas < record.capacity:
+        return Action("scale-canary", "it carries all while stable goes back", number=record.capacity)
+    not_yet = cannot_carry("canary", canary, record.capacity, plan, world)
+    if not_yet is not None:
+        return not_yet if not_yet.kind == "wait" else restore
+    return Action("set-weight", "the canary carries all while stable goes back", number=100)
+
+
+def _weight_back(record: Record, world: World, stable: Workload, split: Split, plan: ReleasePlan) -> Action:
+    """To what is healthy, found by looking: at once to what is ready, the rest as it becomes ready."""
+    if (more := scaled_down(record, stable)) is not None:
+        return more
+    carried = world.canary is not None and world.canary.ready > 0
+    able = stable.ready
+    if record.stable_replaced and carried:
+        # These pods are new: the router must see all of them, or, when no more come, those that there are.
+        not_yet = cannot_carry("stable", stable, record.capacity, plan, world)
+        if not_yet is not None and not_yet.kind == "wait":
+            return not_yet
+        able = stable.visible if stable.quiet >= plan.waits.propagation else 0
+    if able == 0:
+        return wait("stable-ready", f"no pod of stable is ready ({stable.trouble or 'no pod says why'})")
+    lowest = 100 - weight_for(able, record.capacity) if carried else 0
+    if lowest < split.weight:
+        return Action("set-weight", f"back to stable, {able} of {record.capacity} pods ready", number=lowest)
+    return wait("stable-ready", _rest(record, stable, split))
+
+
+def _rest(record: Record, stable: Workload, split: Split) -> str:
+    return (
+        f"{stable.ready} of {record.capacity} pods of stable are ready ({stable.trouble or 'no pod says why'}): the "
+        f"canary keeps {split.weight} % until more are; to take it away at once, scale its Deployment to 0"
+    )
