@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from onlyvips.environment import Environment
 from onlyvips.errors import Misuse, OnlyVipsError, Permanent, Refused
 from onlyvips.ports import Cluster, Lease, ObjectStore
 from onlyvips.steps import opening, preflight, records
-from onlyvips.steps.backup import probe_stores, take_base
+from onlyvips.steps.backup import check_recipients, probe_stores, take_base
 from onlyvips.steps.evidence import keep_evidence
 from onlyvips.steps.fence import Fence, highest_epoch
 from onlyvips.steps.opening import Site, Start
@@ -181,6 +181,8 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     """All that can be refused before anything changes, the cheapest first."""
     facts = preflight.check_platform(cluster, plan, version)
     preflight.check_metrics(_metrics(loaded))
+    check_recipients(environments.recipients(loaded))
+    preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
     probe_stores(stores_of(loaded))
     preflight.check_duplicates(database_of(loaded), plan)
     return facts
@@ -189,7 +191,7 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
 def _back_up(loaded: Environment, epoch: int, record: Record, progress: Callable[[], None]) -> str:
     """One complete base. Raises Permanent when a destination lacks it: a release needs every copy."""
     plan = replace(environments.backup_plan(loaded), recipients=environments.recipients(loaded))
-    with _lively(progress):
+    with _lively(progress) as alive:
         base = take_base(
             database_of(loaded),
             stores_of(loaded),
@@ -197,7 +199,7 @@ def _back_up(loaded: Environment, epoch: int, record: Record, progress: Callable
             epoch=epoch,
             clock=SystemClock(),
             entropy=secrets.token_bytes,
-            on_progress=lambda size, documents: progress(),
+            on_progress=lambda size, documents: alive(),
         )
     if base.degraded:
         lacking = "; ".join(f"{one.name}: {one.why}" for one in base.destinations if not one.complete)
@@ -209,20 +211,26 @@ def _back_up(loaded: Environment, epoch: int, record: Record, progress: Callable
 
 
 @contextmanager
-def _lively(progress: Callable[[], None]) -> Iterator[None]:
-    """Keep the lease while a big object is confirmed and read back: that may be silent for long, and cannot hang, for
-    a destination that stalls is dropped. A lost lease is raised by the next batch."""
-    done = threading.Event()
+def _lively(progress: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Say every few seconds that the driver lives, whatever is waited for. The value passes on what that raised: an
+    abort that somebody asked for, a lease that is lost."""
+    done, raised = threading.Event(), list[OnlyVipsError]()
 
     def live() -> None:
-        while not done.wait(_SIGN_OF_LIFE):
-            with suppress(OnlyVipsError):
+        while not raised and not done.wait(_SIGN_OF_LIFE):
+            try:
                 progress()
+            except OnlyVipsError as error:
+                raised.append(error)
+
+    def alive() -> None:
+        if raised:
+            raise raised[0]
 
     thread = threading.Thread(target=live, name="backup-lives", daemon=True)
     thread.start()
     try:
-        yield
+        yield alive
     finally:
         done.set()
         thread.join()

@@ -55,8 +55,13 @@ class MongoDatabase:
                 serverSelectionTimeoutMS=int(connect_timeout * 1000),
                 socketTimeoutMS=int(timeout * 1000),
             )
-        except (InvalidURI, ConfigurationError, ValueError):
+        except (InvalidURI, ConfigurationError, ValueError) as error:
             # Without its cause: that may quote the URI, and the URI holds a password.
+            if uri.startswith("mongodb+srv://") and not isinstance(error, InvalidURI):
+                raise Transient(
+                    "The servers of the database's mongodb+srv address could not be looked up: see that DNS answers "
+                    "here, and that the name is right."
+                ) from None
             raise Permanent("The database's URI cannot be understood: correct what its reference points to.") from None
         weakref.finalize(self, _close, self._client)
         self._server: dict[str, str] = {}
@@ -113,8 +118,11 @@ class MongoDatabase:
     def _namespace(self, database: str, entry: Document) -> Namespace:
         name, kind = str(entry["name"]), str(entry.get("type", "collection"))
         if kind not in _KEPT or (name.startswith("system.") and name != "system.js"):
+            series = name.startswith("system.buckets.")
+            what = "a time series" if kind == "timeseries" or series else f"a {kind} of the server's own"
             raise Permanent(
-                f"{database}.{name} is a {kind}, which this backup cannot keep yet: move it to a database of its own."
+                f"{database}.{name.removeprefix('system.buckets.')} is {what}, which this backup cannot keep yet: move "
+                "it to a database of its own."
             )
         indexes = [] if kind == "view" else list(self._client[database][name].list_indexes())
         return Namespace(database, name, kind, _metadata(entry, kind, indexes))

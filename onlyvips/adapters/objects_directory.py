@@ -130,7 +130,8 @@ class _FileUpload:
         return Stored(self._key, self._size, self._hash.hexdigest(), "")
 
     def abort(self) -> None:
-        self._close()
+        with contextlib.suppress(OSError):
+            self._close()
         with contextlib.suppress(OSError):
             self._hidden.unlink()
 

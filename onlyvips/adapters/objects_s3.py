@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import botocore.session
 import urllib3
 from botocore.config import Config
 from botocore.exceptions import (
@@ -58,20 +60,26 @@ class S3Store:
         secret_key: str,
         *,
         part_size: int = 16 * _MEBIBYTE,
-        connect_timeout: float = 5.0,
-        read_timeout: float = 60.0,
+        timeout: float = 60.0,
     ) -> None:
+        """``timeout``: seconds of silence, while connecting, sending or reading. Raises Permanent for a bad address."""
         self.name = name
         self.part_size = part_size
-        self._endpoint, self._bucket = endpoint, bucket
-        self._client: Any = boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint or None,
-            region_name=region or "us-east-1",
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=_config(connect_timeout, read_timeout),
-        )
+        self._endpoint, self._bucket = re.sub(r"//[^/@]*@", "//", endpoint), bucket
+        try:
+            self._client: Any = boto3.session.Session(botocore_session=_without_profiles()).client(
+                "s3",
+                endpoint_url=endpoint or None,
+                region_name=region or "us-east-1",
+                aws_access_key_id=access_key,
+                aws_secret_access_key=secret_key,
+                config=_config(timeout),
+            )
+        except (ValueError, BotoCoreError):
+            # Without its cause: that quotes the address, which may hold a password.
+            raise Permanent(
+                f"{name}: its address is no URL of an S3 store: correct the environment, or what it refers to."
+            ) from None
 
     def upload(self, key: str) -> Upload:
         return _S3Upload(self, key)
@@ -141,11 +149,19 @@ class _NotFound(Permanent):
     pass
 
 
-def _config(connect_timeout: float, read_timeout: float) -> Config:
+def _without_profiles() -> botocore.session.Session:
+    """A session that reads nothing of the user's: who we are is in the environment's references alone."""
+    nothing = (None, None, None, None)
+    return botocore.session.Session(
+        session_vars={"profile": nothing, "config_file": nothing, "credentials_file": nothing}
+    )
+
+
+def _config(timeout: float) -> Config:
     return Config(
         retries={"total_max_attempts": 1, "mode": "standard"},
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
+        connect_timeout=timeout,  # a new connection sends its whole request under this one, not under the other
+        read_timeout=timeout,
         max_pool_connections=64,
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",
@@ -161,7 +177,8 @@ def _from_answer(error: ClientError, what: str) -> OnlyVipsError:
     if code in _PASSING or status == 429 or (status >= 500 and status not in (501, 507)):
         return Transient(f"{what} just now ({status} {code}): try again.", delay=5.0)
     kind = _NotFound if status == 404 else Permanent
-    return kind(f"{what} ({status} {code}): {_ADVICE.get(code, 'read what the store says, and correct it')}.")
+    said = str(error.response.get("Error", {}).get("Message", ""))[:200].rstrip(".")
+    return kind(f"{what} ({status} {code}): {_ADVICE.get(code) or said or 'look at the store'}.")
 
 
 def _text(digest: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from onlyvips.core import httproute, manifests
@@ -20,8 +21,6 @@ from onlyvips.steps import records
 from onlyvips.steps.migrate import migrate
 from onlyvips.steps.observe import HELD_MINIMUM, SCALER, canary_name, scaler_of
 from onlyvips.steps.tools import Done, Tools, live
-
-_HEAR = 5.0
 
 
 def perform(tools: Tools, record: Record, action: Action) -> Done:
@@ -64,14 +63,14 @@ def _back_up(tools: Tools, record: Record, _: Action) -> Done:
 
 
 def _hearing(tools: Tools, record: Record) -> Callable[[], None]:
-    """Progress that hears an abort every few seconds: a backup may take hours."""
-    heard = tools.clock.monotonic()
+    """Progress that keeps the lease and hears an abort, to be called every few seconds: a backup may take hours.
+
+    An API that is away for a moment does not cost them: nothing is written to it meanwhile.
+    """
 
     def progress() -> None:
-        nonlocal heard
-        tools.fence.progress()
-        if tools.clock.monotonic() - heard > _HEAR:
-            heard = tools.clock.monotonic()
+        with suppress(Transient):
+            tools.fence.progress()
             if (command := records.load(tools.cluster, record.id).aborted) is not None:
                 raise Permanent(f"{command.by} asked for an abort: {command.reason or 'no reason given'}")
 

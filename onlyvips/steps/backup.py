@@ -84,13 +84,15 @@ def take_base(
     dump = _Dump(source, plan, destinations, place, recipients, _Counter(on_progress), threading.Event())
     try:
         dumped = _dump_all(dump)
-        manifest = _manifest(dump, id, epoch, (started, clock.now()), [record for record, _ in dumped])
-        _publish(destinations, manifest, _copy_records(manifest, [held for _, held in dumped]))
+        finished = clock.now()
+        _publish_copies(destinations, place, _copy_records(dump, id, epoch, finished, [held for _, held in dumped]))
+        manifest = _manifest(dump, id, epoch, (started, finished), [record for record, _ in dumped])
     except NoDestination as error:
         raise Permanent(
-            f"{plan.database} is not backed up: no destination has a complete copy ({error}); nothing was published and"
-            f" the uploads were aborted: correct a destination, then take the backup again."
+            f"{plan.database} is not backed up: no destination has a complete copy ({error}); no manifest was written, "
+            f"so what is left under {place} counts for nothing: correct a destination, then take the backup again."
         ) from error
+    _publish(destinations, manifest)
     return Base(manifest, destinations.outcomes())
 
 
@@ -106,6 +108,12 @@ class _Dump:
     recipients: list[Any]
     counter: _Counter
     stopped: threading.Event
+
+    def check(self) -> None:
+        """Raise when another collection failed, or what the progress raises: an abort, a lost lease."""
+        if self.stopped.is_set():
+            raise _Stopped("Given up, for another collection could not be backed up.")
+        self.counter.add(0, 0)
 
 
 class _Stopped(Permanent):
@@ -150,7 +158,7 @@ def _dump_all(dump: _Dump) -> list[Dumped]:
 def _dump_one(dump: _Dump, number: int, namespace: Namespace) -> Dumped:
     tally = Tally()
     key = records.object_key(number, namespace.database, namespace.collection)
-    fan = FanOut(dump.destinations, dump.place, key)
+    fan = FanOut(dump.destinations, dump.place, key, dump.check)
     try:
         blocks = _Blocks(fan.write)
         frames = _frames(dump, namespace, tally)
@@ -171,7 +179,7 @@ def _frames(dump: _Dump, namespace: Namespace, tally: Tally) -> Iterator[bytes]:
     size = count = 0
     for frame in write_collection(name, batches, tally, fastcrc.crc64.xz):
         if dump.stopped.is_set():
-            raise _Stopped("Given up, for another collection could not be backed up.")
+            dump.check()
         dump.counter.add(tally.size - size, tally.count - count)
         size, count = tally.size, tally.count
         yield frame
@@ -255,19 +263,29 @@ class _Blocks:
         self._sink(block)
 
 
+def check_recipients(keys: Sequence[str]) -> None:
+    """Refused, without showing a key, when these are not two different age recipients at least."""
+    _recipients(keys)
+
+
 def _recipients(keys: Sequence[str]) -> list[Any]:
     if len(set(keys)) < 2:
         raise Refused(
             "A backup needs two different age recipients, one identity kept outside: correct the environment."
         )
-    return [_recipient(key) for key in keys]
+    return [_recipient(number, key) for number, key in enumerate(keys, start=1)]
 
 
-def _recipient(key: str) -> Any:
+def _recipient(number: int, key: str) -> Any:
     try:
         return pyrage.x25519.Recipient.from_str(key)
-    except pyrage.RecipientError as error:
-        raise Refused(f"{key!r} is no age recipient (age1…): correct the environment.") from error
+    except pyrage.RecipientError:
+        secret = key.upper().startswith("AGE-SECRET-KEY-")
+        what = "an age identity, a secret: replace that key now, and give" if secret else "no age recipient: give"
+        # Without the key and without the cause, which may quote it.
+        raise Refused(
+            f"Recipient {number} of the backups is {what} its public key (age1…) instead: correct the environment."
+        ) from None
 
 
 # --- publishing ------------------------------------------------------------------------------------------------------
@@ -307,21 +325,35 @@ def _manifest(
     )
 
 
-def _copy_records(manifest: Manifest, held: Sequence[dict[str, CopiedObject]]) -> list[CopyRecord]:
+def _copy_records(
+    dump: _Dump, id: str, epoch: int, finished: float, held: Sequence[dict[str, CopiedObject]]
+) -> list[CopyRecord]:
     return [
-        CopyRecord(name, manifest.epoch, manifest.id, manifest.finished, tuple(objects[name] for objects in held))
-        for name in manifest.copies
+        CopyRecord(store.name, epoch, id, records.moment(finished), tuple(objects[store.name] for objects in held))
+        for store in dump.destinations.alive()
     ]
 
 
-def _publish(destinations: Destinations, manifest: Manifest, held: Sequence[CopyRecord]) -> None:
-    """Where every copy is, and last of all the manifest, at each destination whose objects are complete."""
-    documents = [(records.copy_key(record.destination, record.epoch), records.to_json(record)) for record in held]
-    documents.append((records.MANIFEST_KEY, records.to_json(manifest)))
-    destinations.each(partial(_publish_at, place=manifest.prefix, documents=documents))
+def _publish_copies(destinations: Destinations, place: str, held: Sequence[CopyRecord]) -> None:
+    """Where every copy is, at each destination whose objects are complete."""
+    documents = [(place + records.copy_key(one.destination, one.epoch), records.to_json(one)) for one in held]
+    destinations.each(partial(_put_all, documents=documents))
     destinations.require_one()
 
 
-def _publish_at(store: ObjectStore, place: str, documents: Sequence[tuple[str, bytes]]) -> None:
+def _publish(destinations: Destinations, manifest: Manifest) -> None:
+    """The last thing that is written. Who fails here has no manifest, so it has no backup."""
+    key = manifest.prefix + records.MANIFEST_KEY
+    destinations.each(partial(_put_all, documents=[(key, records.to_json(manifest))]))
+    try:
+        destinations.require_one()
+    except NoDestination as error:
+        raise Permanent(
+            f"Every object of the backup is complete, and no destination confirmed its manifest ({error}): look "
+            f"whether {key} is there before you take it again."
+        ) from error
+
+
+def _put_all(store: ObjectStore, documents: Sequence[tuple[str, bytes]]) -> None:
     for key, data in documents:
-        put_once(store, place + key, data)
+        put_once(store, key, data)

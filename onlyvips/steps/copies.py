@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -17,13 +18,13 @@ from typing import TypeVar
 
 from onlyvips.core.manifest import CopiedObject
 from onlyvips.errors import Conflict, Misuse, OnlyVipsError, Permanent, Refused, UnknownOutcome
-from onlyvips.ports import ObjectStore, Stored
+from onlyvips.ports import ObjectStore, Stored, Upload
 
 T = TypeVar("T")
 _DEPTH = 8
 """Blocks that may wait for one destination; the blocks themselves are shared by all."""
-_SLOWEST = 5_000_000
-"""Bytes a second: who needs longer than this to confirm an object stalls."""
+_GLANCE = 0.5
+"""Seconds between looks at whether a destination moves."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class NoDestination(Permanent):
 
 
 class Destinations:
-    """The stores of one backup. ``stall`` is how many seconds a store may take nothing before it is dropped."""
+    """The stores of one backup. ``stall`` is how many seconds a store may confirm nothing before it is dropped."""
 
     def __init__(self, stores: Sequence[ObjectStore], stall: float) -> None:
         names = [store.name for store in stores]
@@ -91,43 +92,60 @@ class Destinations:
 
 
 class FanOut:
-    """One object on its way to every destination that is alive."""
+    """One object on its way to every destination that is alive.
 
-    def __init__(self, destinations: Destinations, prefix: str, key: str) -> None:
-        self._destinations = destinations
-        self._branches = [_Branch(store, prefix, key) for store in destinations.alive()]
+    ``check`` is called twice a second while something is waited for; what it raises ends the object.
+    """
+
+    def __init__(self, destinations: Destinations, prefix: str, key: str, check: Callable[[], None]) -> None:
+        self._destinations, self._check = destinations, check
+        self._begun = [_Branch(store, prefix, key) for store in destinations.alive()]
+        self._branches = list(self._begun)
 
     def write(self, block: bytes) -> None:
         """Hand ``block`` to all; blocks while one of them is slower, up to the stall. Raises NoDestination."""
         for branch in list(self._branches):
-            try:
-                taken = self._destinations.is_alive(branch.name) and branch.put(block, self._destinations.stall)
-            except TimeoutError:
-                self._destinations.drop(branch.name, f"it stalled: took nothing for {self._destinations.stall:.0f} s.")
-                taken = False
-            if not taken:
+            if not self._hand(branch, block):
                 self._leave(branch)
         self._destinations.require_one()
 
     def finish(self, size: int, sha256: str) -> dict[str, CopiedObject]:
         """What each destination holds now, confirmed, looked up and read back; who does not is dropped."""
-        patience = self._destinations.stall + size / _SLOWEST
         for branch in self._branches:
             branch.end(size, sha256)
-        settled = {branch.name: self._settle(branch, patience) for branch in self._branches}
+        settled = {branch.name: self._settle(branch) for branch in self._branches}
         return {name: copies[0] for name, copies in settled.items() if copies}
 
     def abort(self) -> None:
         """Give up everywhere; waits, but no longer than the stall, until the uploads are gone."""
-        for branch in self._branches:
+        for branch in self._begun:
             branch.close()
-        for branch in self._branches:
-            branch.wait(self._destinations.stall)
+        until = time.monotonic() + self._destinations.stall
+        for branch in self._begun:
+            branch.wait(until - time.monotonic())
 
-    def _settle(self, branch: _Branch, patience: float) -> tuple[CopiedObject, ...]:
-        copies = self._destinations.settle(branch.name, branch.future, patience)
-        branch.close()
-        return copies
+    def _hand(self, branch: _Branch, block: bytes) -> bool:
+        while self._destinations.is_alive(branch.name):
+            if (taken := branch.offer(block, _GLANCE)) is not None:
+                return taken
+            self._check()
+            if branch.still() > self._destinations.stall:
+                self._stalled(branch)
+        return False
+
+    def _settle(self, branch: _Branch) -> tuple[CopiedObject, ...]:
+        """However long it takes, as long as something moves."""
+        while not branch.wait(_GLANCE):
+            self._check()
+            if branch.still() > self._destinations.stall:
+                self._stalled(branch)
+                branch.close()
+                return ()
+        return self._destinations.settle(branch.name, branch.future, 0)
+
+    def _stalled(self, branch: _Branch) -> None:
+        told = f"it stalled: it confirmed nothing of {branch.key} for {self._destinations.stall:.0f} s."
+        self._destinations.drop(branch.name, told)
 
     def _leave(self, branch: _Branch) -> None:
         self._branches.remove(branch)
@@ -144,20 +162,22 @@ class _Branch:
     """One object on its way to one store, in a thread of its own."""
 
     def __init__(self, store: ObjectStore, prefix: str, key: str) -> None:
-        self.name = store.name
-        self._store, self._prefix, self._key = store, prefix, key
+        self.name, self.key = store.name, key
+        self._store, self._prefix = store, prefix
         self._blocks: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._moved = time.monotonic()
         self._expected: tuple[int, str] | None = None
+        self._done = threading.Event()
         self.future = _in_thread(self._run)
-        self.future.add_done_callback(lambda _: self.close())
+        self.future.add_done_callback(self._ended)
 
-    def put(self, block: bytes, patience: float) -> bool:
-        """Whether the store will get it (False: it failed). Raises TimeoutError when it took nothing for too long."""
+    def offer(self, block: bytes, patience: float) -> bool | None:
+        """True: the store will get it; False: it failed; None: there was no room for so long."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._closed or len(self._blocks) < _DEPTH, patience):
-                raise TimeoutError
+                return None
             if not self._closed:
                 self._blocks.append(block)
                 self._changed.notify_all()
@@ -167,6 +187,7 @@ class _Branch:
         """There are no more blocks, and all of them should be this."""
         with self._changed:
             self._expected = (size, sha256)
+            self._moved = time.monotonic()
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -176,32 +197,57 @@ class _Branch:
             self._blocks.clear()
             self._changed.notify_all()
 
-    def wait(self, patience: float) -> None:
-        """Until the thread is done, or not that long."""
-        done = threading.Event()
-        self.future.add_done_callback(lambda _: done.set())
-        done.wait(patience)
+    def wait(self, patience: float) -> bool:
+        """Until the thread is done, or not that long; whether it is."""
+        return self._done.wait(max(0.0, patience))
+
+    def still(self) -> float:
+        """Seconds since the store last took, confirmed or gave back something."""
+        return time.monotonic() - self._moved
+
+    def _ended(self, _: object) -> None:
+        self.close()
+        self._done.set()
 
     def _run(self) -> CopiedObject:
-        upload = self._store.upload(self._prefix + self._key)
+        upload = self._store.upload(self._prefix + self.key)
         try:
             while (block := self._next()) is not None:
                 upload.write(block)
+                self._moved = time.monotonic()
             stored = upload.finish()
-        except BaseException:
-            upload.abort()
+        except BaseException as error:
+            self._clear(upload, error)
             raise
+        self._moved = time.monotonic()
         assert self._expected is not None
         return self._confirm(stored, *self._expected)
+
+    def _clear(self, upload: Upload, error: BaseException) -> None:
+        """Take back what was uploaded; when that fails too, the first reason stays and the second is added."""
+        try:
+            upload.abort()
+        except OnlyVipsError as also:
+            if isinstance(error, OnlyVipsError):
+                raise Permanent(f"{error} What was uploaded of it could not be removed: {also}") from error
 
     def _next(self) -> bytes | None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._blocks or self._expected)
             if self._closed:
-                raise _GivenUp(f"{self.name}: the upload of {self._key} was given up.")
+                raise _GivenUp(f"{self.name}: the upload of {self.key} was given up.")
             block = self._blocks.popleft() if self._blocks else None
+            self._moved = time.monotonic()
             self._changed.notify_all()
             return block
+
+    def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The chunks, each a sign of life; no more of them once this copy is not wanted."""
+        for chunk in chunks:
+            if self._closed:
+                raise _GivenUp(f"{self.name}: the read-back of {self.key} was given up.")
+            self._moved = time.monotonic()
+            yield chunk
 
     def _confirm(self, stored: Stored, size: int, sha256: str) -> CopiedObject:
         if (stored.size, stored.sha256) != (size, sha256):
@@ -210,13 +256,13 @@ class _Branch:
         if head is None or head.size != size:
             found = "nothing" if head is None else f"{head.size} bytes"
             raise Permanent(f"{self.name} says it has {found} under {stored.key}, sent were {size} bytes.")
-        back = hash_of(self._store.read(stored.key))
+        back = hash_of(self._watched(self._store.read(stored.key)))
         if back != (size, sha256):
             raise Permanent(
                 f"{self.name}: {stored.key} reads back as {back[0]} bytes with SHA-256 {back[1]}, written were {size}"
                 f" with {sha256}: do not trust this store until you know why."
             )
-        return CopiedObject(self._key, size, sha256, head.version or stored.version)
+        return CopiedObject(self.key, size, sha256, head.version or stored.version)
 
 
 def put_once(store: ObjectStore, key: str, data: bytes) -> None:

@@ -151,6 +151,15 @@ def check_metrics(metrics: Metrics) -> None:
         raise Refused(f"{error} Without it nobody can judge a canary: {_NOTHING}; bring it back first.") from error
 
 
+def check_source(database: SourceDatabase, name: str) -> None:
+    """What the backup would be refused for later is refused now: no server, a mongos, a collection it cannot keep."""
+    try:
+        database.server()
+        database.namespaces(name)
+    except (Permanent, Transient) as error:
+        raise Refused(f"{name} cannot be backed up: {error} {_NOTHING.capitalize()}.") from error
+
+
 def check_duplicates(database: SourceDatabase, plan: ReleasePlan) -> None:
     """Documents that would break a unique index of the migration are found first. Raises Refused with examples."""
     if plan.migration is None:

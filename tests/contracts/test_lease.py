@@ -199,3 +199,16 @@ def test_a_lease_that_was_lost_begins_above_every_epoch_that_objects_carry() -> 
     clock = SimClock()
     lease = KubernetesLease(SimCluster(clock), clock, "lost", 15, 60, heart=lambda *_: None, floor=lambda: 41)
     assert lease.acquire("run 1") == 42
+
+
+def test_a_later_epoch_fences_also_a_holder_of_the_same_name(office: Office) -> None:
+    """A retry bears the name of the attempt that it replaces, when nobody counted that one."""
+    first = office.ours()
+    first.acquire("run 1")
+    live = office.cluster.get("Lease", office.name)
+    assert live is not None
+    later = [{"op": "add", "path": "/spec/leaseTransitions", "value": 2}]
+    office.cluster.patch("Lease", office.name, live["metadata"]["resourceVersion"], later)
+    office.clock.sleep(DURATION)
+    with pytest.raises(Fenced, match=r"run 1 took this release over \(epoch 2, ours was 1\)"):
+        first.progress()

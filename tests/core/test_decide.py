@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from onlyvips.core.decide import next_action
+from onlyvips.core.plan import Stage
 from onlyvips.core.record import Look, Record
 from onlyvips.core.world import World
 from tests.core.decisions import (
@@ -15,6 +17,7 @@ from tests.core.decisions import (
     IN_PROMOTE,
     NEW,
     OLD,
+    PLAN,
     PROPAGATION,
     READY,
     RECORD,
@@ -44,6 +47,12 @@ TABLE = [
         "waits for the router",
         replace(IN_CANARY, weight=0),
         World(OLD, replace(canary(1), visible=0), split(0)),
+        "wait canary-ready",
+    ),
+    (
+        "waits for the router to forget who just left",
+        replace(IN_CANARY, weight=0),
+        World(OLD, replace(canary(1), quiet=PROPAGATION - 1), split(0)),
         "wait canary-ready",
     ),
     ("raises", replace(IN_CANARY, weight=0), World(OLD, canary(1), split(0)), "set weight 10 %"),
@@ -189,3 +198,11 @@ def test_an_inconclusive_rollback_says_what_was_missing() -> None:
     }
     assert "no data" in reasons["error"] and "no data" in reasons["no-data"]
     assert "too few requests" in reasons["too-few"]
+
+
+def test_an_outage_longer_than_the_maximum_hold_is_waited_out_within_a_longer_stage() -> None:
+    """A stage that is held for hours anyway goes back for want of data no sooner than it could have passed."""
+    plan = replace(PLAN, stages=(Stage(10, 3 * HOLD),))
+    for elapsed, kind in ((HOLD, "look"), (3 * HOLD - 1, "look"), (3 * HOLD, "enter")):
+        record = replace(IN_CANARY, looks=(look("too-few", elapsed=elapsed),))
+        assert next_action(record, World(OLD, canary(4), split(10)), plan, attended=True).kind == kind

@@ -125,3 +125,47 @@ def test_the_last_minutes_pay_for_their_own_looks() -> None:
     scraped.run(20, rate=20)
     (both,), (alone,) = scraped.look(watchful).values, Scraped.look(scraped, PLAN).values
     assert both.alpha == alone.alpha / 2
+
+
+def test_looks_beyond_the_planned_ones_may_spend_ever_less_and_an_outage_spends_nothing() -> None:
+    """Else a canary that is held long enough fails by chance."""
+    scraped = Scraped()
+    alphas = []
+    for _ in range(8):
+        scraped.run(10, rate=20)
+        alphas.append(scraped.look().values[0].alpha)
+        scraped.metrics.prometheus_away(1.0)
+        assert scraped.look().values == ()
+    share = PLAN.alpha / 2
+    assert alphas == [share / 6] * 6 + [share / 2, share / 4]
+
+
+def test_a_stage_is_judged_by_what_came_after_its_beginning_alone() -> None:
+    """Good hours at a low weight must not water down what is bad at a high one."""
+    scraped = Scraped()
+    scraped.run(100, rate=20)
+    scraped.record = replace(scraped.record, stage=1, stage_since=scraped.metrics.now())
+    scraped.run(10, rate=20, errors=2)
+    value = scraped.look().values[0]
+    assert (value.bad, value.total, value.verdict) == (20, 200, "fail")
+
+
+def test_another_version_with_the_same_track_does_not_count() -> None:
+    """What the canary before left in the metrics system, or somebody's own pods with that label."""
+    scraped = Scraped()
+    other = {**LABELS, "version": "v1", "pod": "backend-canary-9"}
+    for number in range(20):
+        scraped.metrics.scraped("api_request_total", other, 1000 * number)
+        scraped.metrics.scraped("api_errors_total", other, 1000 * number)
+        scraped.run(1, rate=20)
+    value = scraped.look().values[0]
+    assert (value.bad, value.total) == (0, 400)
+
+
+def test_stable_does_not_count_even_with_the_same_version_label() -> None:
+    scraped = Scraped()
+    other = {**LABELS, "track": "stable", "pod": "backend-1"}
+    for number in range(20):
+        scraped.metrics.scraped("api_request_total", other, 1000 * number)
+        scraped.run(1, rate=20)
+    assert scraped.look().values[0].total == 400

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from onlyvips.core.manifests import RELEASE
 from onlyvips.core.world import Workload
 from onlyvips.steps.observe import Observer
 from tests.procedures.theatre import CAPACITY, GOOD, IMAGE, PLAN, Theatre
@@ -60,3 +63,43 @@ def test_a_pod_that_was_restarted_unseen_counts_anew() -> None:
     theatre.cluster.change("Pod", pod, restarted)
     seen = observed(observer, theatre)
     assert (seen.ready, seen.visible) == (CAPACITY, CAPACITY - 1) and seen.quiet < 1
+
+
+def test_a_pod_that_is_being_ended_is_not_ready_whatever_it_says() -> None:
+    theatre, observer = after_a_release()
+    pod = theatre.cluster.list("Pod", {"track": "stable"})[0]["metadata"]["name"]
+    ending = theatre.cluster.timestamp()
+    theatre.cluster.change("Pod", pod, lambda live: live["metadata"].update(deletionTimestamp=ending))
+    assert observed(observer, theatre).ready == CAPACITY - 1
+
+
+def test_what_the_controller_has_not_seen_yet_is_not_complete() -> None:
+    theatre, observer = after_a_release()
+    assert observed(observer, theatre).complete
+
+    def edit(live: dict) -> None:  # type: ignore[type-arg]
+        live["spec"]["template"]["spec"]["containers"][0]["image"] = f"{IMAGE}:v0.9.1"
+
+    theatre.cluster.change("Deployment", "backend", edit)
+    assert not observed(observer, theatre).complete
+
+
+def test_a_deployment_that_is_being_deleted_is_gone() -> None:
+    theatre, observer = after_a_release()
+    ending = theatre.cluster.timestamp()
+    theatre.cluster.change("Deployment", "backend", lambda live: live["metadata"].update(deletionTimestamp=ending))
+    assert observer.world(theatre.record()).stable is None
+
+
+def test_going_back_leaves_a_secret_that_stable_was_given_by_hand() -> None:
+    theatre, observer = after_a_release()
+    record = replace(theatre.record(), phase="rollback")
+    theatre._make("Secret", "unused", {RELEASE: record.id})
+
+    def by_hand(live: dict) -> None:  # type: ignore[type-arg]
+        live["spec"]["template"]["metadata"]["annotations"] = {}
+
+    theatre.cluster.change("Deployment", "backend", by_hand)
+    new = dict(record.secrets)["backend-jwt-0000000000"]
+    assert [each for each in observer.world(record).leftovers if each.startswith("Secret")] == ["Secret/unused"]
+    assert new in theatre.secrets()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from onlyvips.core.plan import Index
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent, Refused
 from onlyvips.steps import records
 from tests.procedures.theatre import BAD, GOOD, IMAGE, OLD, PLAN, SLOW, Theatre
+from tests.simulators.platform import Version
 
 
 def test_a_good_version_is_promoted_and_no_request_is_lost() -> None:
@@ -247,3 +250,87 @@ def test_every_step_has_its_intent_and_what_was_observed() -> None:
     record: Record = theatre.process("first").release(GOOD)
     assert all(step.done is not None and step.observed and step.reason for step in record.steps)
     assert [step.action for step in record.steps][:3] == ["snapshot", "back up", "create secrets"]
+
+
+def test_each_stage_is_judged_by_its_own_requests() -> None:
+    record = Theatre(rate=100.0).process("first").release(GOOD)
+    first = {look.stage: (look.weight, look.values[0].total) for look in reversed(record.looks)}
+    assert [weight for weight, _ in first.values()] == [50, 25, 10]
+    assert all(total <= weight * 12 for weight, total in first.values()), first
+
+
+def test_a_version_that_turns_bad_while_promotion_waits_goes_back_for_its_errors() -> None:
+    theatre = Theatre()
+
+    def turn_bad(rollout: object, action: object) -> None:
+        if getattr(action, "phase", "") == "promote" and theatre.weight() == 50:
+            theatre.platform.versions[GOOD] = Version(errors=0.5)
+            theatre.platform.nature.unready.add(f"{IMAGE}:{GOOD}")
+            theatre.platform.kill_pods("backend-canary", 1)
+
+    theatre.process("first").release(GOOD, turn_bad)
+    assert "api-errors" in theatre.record().reason
+    assert theatre.route_writes == [10, 25, 50, 0]
+
+
+def test_what_comes_back_is_the_whole_template_and_not_the_image_alone() -> None:
+    theatre = Theatre()
+    before = theatre.cluster.get("Deployment", "backend")
+
+    def abort(rollout: object, action: object) -> None:
+        if getattr(action, "kind", "") == "remove-canary" and not theatre.record().aborted:
+            theatre.abort()
+
+    theatre.process("first").release(GOOD, abort)
+    assert theatre.assert_outcome("rolled-back").replaced
+    after = theatre.cluster.get("Deployment", "backend")
+    assert before is not None and after is not None
+    assert after["spec"] == before["spec"]
+    assert theatre.secrets() == ["backend-jwt-0000000000"]
+
+
+def test_a_stable_that_was_scaled_up_meanwhile_keeps_its_count_and_the_autoscaler_its_minimum() -> None:
+    theatre, minima = Theatre(), []
+
+    def grow(rollout: object, action: object) -> None:
+        minima.append(theatre.minimum())
+        if getattr(action, "kind", "") == "look" and theatre.weight() == 10:
+            theatre.cluster.change("Deployment", "backend", lambda live: live["spec"].update(replicas=6))
+
+    record = theatre.process("first").release(GOOD, grow)
+    theatre.settle()
+    assert (record.result, record.capacity, max(minima), theatre.minimum()) == ("promoted", 6, 6, 2)
+    assert theatre.platform.lost_requests == 0 and theatre.leftovers() == []
+
+
+def test_a_finished_job_of_another_plan_is_not_believed() -> None:
+    theatre = Theatre()
+    theatre.process("first").release(GOOD)
+    before = theatre.cluster.see("Job", "migration-v090")
+    assert PLAN.migration is not None and before is not None
+    more = (*PLAN.migration.indexes, Index("tasks", (("userId", 1),)))
+    theatre.plan = replace(PLAN, migration=replace(PLAN.migration, indexes=more))
+    theatre.process("second", run="run-2").release("v0.9.1")
+    theatre.assert_outcome("promoted")
+    after = theatre.cluster.see("Job", "migration-v090")
+    assert after is not None and after["metadata"]["uid"] != before["metadata"]["uid"]
+    assert "userId" in str(after["spec"]["template"]["spec"]["containers"][0]["env"])
+
+
+@pytest.mark.parametrize("version", [GOOD, BAD])
+def test_the_canary_is_out_of_the_route_before_anything_of_it_is_deleted(version: str) -> None:
+    process = Theatre().process("first")
+    process.release(version)
+    last = max(number for number, write in enumerate(process.written) if write == ("patch", "HTTPRoute"))
+    assert last < process.written.index(("delete", "Deployment")) < process.written.index(("delete", "Service"))
+
+
+def test_the_snapshot_is_of_everything_that_a_rollback_may_have_to_bring_back() -> None:
+    theatre = Theatre()
+    before = theatre.cluster.get("HTTPRoute", "onlyvips")
+    record = theatre.process("first").release(GOOD)
+    kept = theatre.cluster.get("ConfigMap", record.snapshot)
+    assert before is not None and kept is not None and kept["immutable"]
+    assert set(kept["data"]) == {"Deployment", "Service", "HTTPRoute", "HorizontalPodAutoscaler"}
+    assert json.loads(kept["data"]["HTTPRoute"])["spec"] == before["spec"]
+    assert json.loads(kept["data"]["HorizontalPodAutoscaler"])["spec"]["minReplicas"] == 2

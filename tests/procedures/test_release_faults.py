@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from onlyvips.core.action import Action
 from onlyvips.errors import Transient
 from onlyvips.steps import records
 from onlyvips.steps.rollout import Rollout
-from tests.procedures.theatre import BAD, GOOD, PLAN, Theatre
+from tests.procedures.theatre import BAD, GOOD, PLAN, Killed, Theatre
 
 
 class Once:
@@ -232,3 +235,85 @@ def test_many_lost_answers_in_one_release_do_not_matter_either() -> None:
     theatre.cluster.every_answer_lost(3)
     theatre.process("first").release(GOOD)
     theatre.assert_outcome("promoted")
+
+
+def test_a_weight_that_somebody_changes_in_the_same_moment_is_seen_when_it_is_read_back() -> None:
+    theatre, edited = Theatre(), []
+    process = theatre.process("first")
+
+    def overwrite(_number: int, _verb: str, kind: str) -> None:
+        if kind == "HTTPRoute" and theatre.weight() == 10 and not edited:
+            edited.append(theatre.platform.hand_edit_weight(20))
+
+    process.after_write = overwrite
+    process.release(GOOD)
+    assert theatre.record().result == "rolled-back"
+    assert "the route shows 20 % for the canary" in theatre.record().reason
+    assert theatre.route_writes == [10, 20, 0]
+
+
+def finish_job(theatre: Theatre) -> None:
+    status = {"conditions": [{"type": "Complete", "status": "True"}]}
+    theatre.cluster.change("Job", "migration-v090", lambda live: live.update(status=status))
+
+
+def test_a_migration_that_is_longer_than_the_drivers_patience_keeps_the_lease() -> None:
+    theatre = Theatre(replace(PLAN, waits=replace(PLAN.waits, job=600.0)))
+    theatre.platform.nature.jobs = ""
+    theatre.clock.after(200.0, lambda: finish_job(theatre))
+    theatre.process("first").release(GOOD)
+    theatre.assert_outcome("promoted")
+
+
+def test_a_migration_job_that_somebody_deletes_is_not_done() -> None:
+    theatre = Theatre()
+    theatre.platform.nature.jobs = ""
+    theatre.clock.after(20.0, lambda: theatre.cluster.drop("Job", "migration-v090"))
+    theatre.process("first").release(GOOD)
+    assert "migration-v090 was deleted while it ran" in theatre.assert_outcome("rolled-back").reason
+
+
+def test_a_backup_that_is_longer_than_the_drivers_patience_keeps_the_lease_while_it_reads() -> None:
+    theatre = Theatre()
+
+    def hours(record: object, progress: Callable[[], None]) -> str:
+        for _ in range(100):
+            theatre.clock.sleep(2.0)
+            progress()
+        return "simulated"
+
+    theatre.back_up = hours  # type: ignore[assignment,method-assign]
+    theatre.process("first").release(GOOD)
+    theatre.assert_outcome("promoted")
+
+
+def test_a_reconciler_that_can_only_wait_gives_up_and_leaves_the_release_open_and_its_lease_free() -> None:
+    theatre = Theatre()
+    first = theatre.process("first")
+    with pytest.raises(Killed):
+        first.release(GOOD, Once("look", first.die))
+    theatre.cluster.drop("Deployment", "backend")
+    reconciler, began = theatre.process("reconciler"), theatre.clock.monotonic()
+    record = reconciler.reconcile()
+    assert record is not None and (record.open, record.phase) == (True, "rollback")
+    assert theatre.clock.monotonic() - began < 10 * PLAN.waits.ready
+    assert reconciler.lease.holder() == ""
+    assert theatre.weight() == 10, "the canary keeps its traffic until stable is back"
+
+
+def test_a_stable_that_somebody_changes_just_before_it_is_taken_back_is_not_overwritten() -> None:
+    theatre = Theatre()
+
+    def hotfix(live: dict) -> None:  # type: ignore[type-arg]
+        live["spec"]["template"]["metadata"]["annotations"] = {}
+        live["spec"]["template"]["spec"]["containers"][0]["image"] += "-hotfix"
+
+    def act(rollout: Rollout, action: Action) -> None:
+        if action.kind == "remove-canary" and not theatre.record().aborted:
+            theatre.abort()
+        if action.kind == "restore-stable":
+            theatre.cluster.change("Deployment", "backend", hotfix)
+
+    theatre.process("first").release(GOOD, act)
+    assert theatre.record().result == "rolled-back"
+    assert theatre.stable_image() == f"{GOOD}-hotfix"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 
 from onlyvips.errors import Conflict, Permanent, Transient
@@ -67,6 +68,18 @@ class SimulatedStore:
         """Of whatever is stored under a key that contains ``key``, from the next write on."""
         self._flipped = key
 
+    def refuses_key(self, part: str) -> None:
+        """Nothing is written under a key that contains ``part``."""
+        self._refused_key = part
+
+    def cannot_abort(self) -> None:
+        """As a credential that may write and not take back."""
+        self._may_abort = False
+
+    def reads_slowly(self, seconds: float) -> None:
+        """Every kilobyte that is read takes so long."""
+        self._slowness = seconds
+
     def goes_away_while_reading(self) -> None:
         """Every read breaks off in the middle."""
         self._free_to_read = False
@@ -89,9 +102,15 @@ class SimulatedStore:
         for at in range(0, len(data), 1024):
             if not self._free_to_read:
                 raise Transient(f"{self.name}: the connection broke while reading {key}.")
+            time.sleep(self._slowness)
+            self.chunks_read += 1
             yield data[at : at + 1024]
 
     _free_to_read = True
+    _may_abort = True
+    _refused_key = "no such key"
+    _slowness = 0.0
+    chunks_read = 0
 
     def head(self, key: str) -> Stored | None:
         data = self.objects.get(key)
@@ -113,6 +132,8 @@ class SimulatedStore:
             self._free -= size
 
     def _store(self, key: str, data: bytes) -> Stored:
+        if self._refused_key in key:
+            raise Permanent(f"{self.name}: cannot write {key} (507 InsufficientStorage): make room.")
         with self._lock:
             if key in self.objects:
                 raise Conflict(f"{self.name}: {key} exists; an object is written once.")
@@ -143,6 +164,8 @@ class SimulatedUpload:
 
     def abort(self) -> None:
         self._chunks.clear()
+        if not self._store._may_abort:
+            raise Permanent(f"{self._store.name}: cannot abort {self._key} (403 AccessDenied).")
         if self._key in self._store.uploads:
             self._store._life.write()
             self._store.uploads.discard(self._key)

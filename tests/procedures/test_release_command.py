@@ -1,0 +1,102 @@
+"""``onlyvips release …``: exit codes, and what each command asks of the library."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows.commands import following, release
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.core.record import Driver, Record
+from onlyvips.errors import Driven
+from onlyvips.steps.preflight import Facts
+from tests.core.decisions import RECORD
+
+PROMOTED = replace(RECORD, phase="closed", result="promoted")
+ROLLED_BACK = replace(RECORD, phase="closed", result="rolled-back", reason="bad")
+STILL_OPEN = replace(RECORD, phase="rollback")
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No environment, no server; what would release is written down."""
+    did: list[str] = []
+    loaded = SimpleNamespace(waits=SimpleNamespace(lease=15.0))
+    monkeypatch.setattr(environments, "load", lambda _: loaded)
+    monkeypatch.setattr(following, "answering_server", lambda _: "")
+    monkeypatch.setattr(following, "in_this_process", lambda _: did.append("release") or PROMOTED)
+    monkeypatch.setattr(wiring, "evidence_places", lambda _: [])
+    return did
+
+
+@pytest.mark.parametrize(("record", "code"), [(PROMOTED, 0), (ROLLED_BACK, 1)], ids=["promoted", "rolled back"])
+@pytest.mark.parametrize("json", [True, False])
+def test_a_release_exits_0_only_when_it_promoted(
+    monkeypatch: pytest.MonkeyPatch, record: Record, code: int, json: bool
+) -> None:
+    monkeypatch.setattr(following, "in_this_process", lambda _: record)
+    assert release.start(environment="lab", service="backend", version="v2", json=json) == code
+
+
+def test_a_dry_run_checks_and_releases_nothing(monkeypatch: pytest.MonkeyPatch, asked: list[str], capsys: Any) -> None:
+    monkeypatch.setattr(wiring, "check", lambda *_: Facts("img:v1", "", 4))
+    assert release.start(environment="lab", service="backend", version="v2", dry_run=True) == 0
+    assert "it replaces img:v1 on 4 pods. Nothing was changed." in capsys.readouterr().out
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [(ROLLED_BACK, 0), (PROMOTED, 1), (STILL_OPEN, 1)],
+    ids=["went back", "came too late", "is not finished"],
+)
+def test_an_abort_exits_0_only_when_it_went_back(monkeypatch: pytest.MonkeyPatch, record: Record, code: int) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(wiring, "abort", lambda *_, **more: given.append(more["reason"]) or RECORD)
+    monkeypatch.setattr(wiring, "reconcile", lambda *_, **more: given.append(more["attended"]) or (record, ()))
+    assert release.abort(environment="lab", service="backend", reason="odd") == code
+    assert given == ["odd", True], "who asks for an abort attends to it: stable is taken back behind the canary"
+
+
+def test_an_abort_of_what_a_living_driver_drives_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lives(*_: Any, **__: Any) -> Any:
+        raise Driven("Bob lives.")
+
+    monkeypatch.setattr(wiring, "abort", lambda *_, **__: RECORD)
+    monkeypatch.setattr(wiring, "reconcile", lives)
+    monkeypatch.setattr(wiring, "load_record", lambda *_: ROLLED_BACK)
+    assert release.abort(environment="lab", service="backend") == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [(ROLLED_BACK, 0), (PROMOTED, 0), (STILL_OPEN, 1), (None, 0)],
+    ids=["went back", "completed", "is not finished", "none is open"],
+)
+def test_a_reconcile_exits_0_unless_a_release_stays_open(
+    monkeypatch: pytest.MonkeyPatch, record: Record | None, code: int
+) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(wiring, "reconcile", lambda *_, **more: given.append(more) or (record, ()))
+    assert release.reconcile(environment="lab", service="backend") == code
+    assert not given[0].get("attended"), "the reconciler never raises a weight"
+
+
+def test_status_shows_what_is_open_with_its_driver_and_else_the_newest(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    nobody, bob = Driver("", ""), Driver("Bob", "2026-08-01T12:00:00.0Z")
+    old, newest = replace(PROMOTED, id="r0"), replace(ROLLED_BACK, id="r2")
+    found = [(old, nobody), (RECORD, bob), (newest, nobody)]
+    monkeypatch.setattr(wiring, "status", lambda *_: found)
+    assert release.status(environment="lab") == 0
+    out = capsys.readouterr().out
+    assert "Release r1: " in out and "Driver: Bob, its Lease last renewed 12:00:00 UTC" in out
+    assert "Release r0" not in out and "Release r2" not in out
+    found.pop(1)
+    release.status(environment="lab")
+    assert "Release r2" in capsys.readouterr().out
