@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +17,8 @@ from onlyvips.core.manifest import copy_from_json, manifest_from_json
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Namespace
-from onlyvips.steps.backup import Base, check_recipients, take_base
-from onlyvips.steps.copies import Outcome, probe_stores, put_once
+from onlyvips.steps.backup import Base, take_base
+from onlyvips.steps.copies import probe_stores, put_once
 from tests.simulators.objects import Killed, Life, SimulatedStore
 
 IDENTITIES = [pyrage.x25519.Identity.generate() for _ in range(2)]
@@ -44,12 +43,6 @@ PLAN = BackupPlan(
 def document(number: int, padding: int = 0) -> bytes:
     body = b"\x10_id\0" + struct.pack("<i", number) + b"\x05p\0" + struct.pack("<i", padding) + b"\0" + b"x" * padding
     return struct.pack("<i", len(body) + 5) + body + b"\0"
-
-
-def scrambled(one: bytes) -> bytes:
-    """The document with a padding that does not compress."""
-    padding = one.count(b"x") // 2
-    return document(1, 2 * padding).replace(b"x" * 2 * padding, os.urandom(padding).hex().encode())
 
 
 class SimulatedDatabase:
@@ -389,59 +382,3 @@ def test_every_frame_carries_zstds_own_checksum():
     for record in base.manifest.objects:
         frame = pyrage.decrypt(a.objects[base.manifest.prefix + record.key], [IDENTITIES[0]])
         assert frame[:4] == b"\x28\xb5\x2f\xfd" and frame[4] & 0b100
-
-
-def test_a_failure_ends_the_reading_back_of_what_nobody_wants_any_more():
-    (a,) = stores("a")
-    a.reads_slowly(0.02)
-    noise = [bytes(document(1, 3_000_000))]
-    broken = SimulatedDatabase({"quick": [document(1)], "slow": [scrambled(one) for one in noise]})
-    broken.breaks_in = "quick"
-    with pytest.raises(Transient):
-        take(broken, a)
-    assert a.chunks_read < 500
-    assert manifests(a) == []
-
-
-def test_a_destination_that_is_slow_and_steady_has_not_stalled():
-    (a,) = stores("a")
-    a.reads_slowly(0.05)
-    base = take(SimulatedDatabase({"one": [scrambled(document(1, 60_000))]}), a, stall_timeout=0.4)
-    assert base.destinations == (Outcome("a", True),)
-    assert a.chunks_read * 0.05 > 2 * 0.4
-
-
-def test_a_destination_that_cannot_take_back_either_still_says_what_went_wrong_first():
-    a, b = stores("a", "b")
-    b.refuses_key("orders")
-    b.cannot_abort()
-    (why,) = [one.why for one in take(database(), a, b).destinations if not one.complete]
-    assert "507 InsufficientStorage" in why
-    assert "could not be removed" in why and "403 AccessDenied" in why
-
-
-def test_a_destination_without_its_copys_record_is_not_listed_as_a_copy():
-    a, b = stores("a", "b")
-    b.refuses_key("copies/b")
-    base = take(database(), a, b)
-    (found,) = manifests(a)
-    stored = manifest_from_json(a.objects[found])
-    assert (stored.copies, [one.name for one in stored.dropped]) == (("a",), ["b"])
-    assert base.degraded and stored.degraded
-    assert manifests(b) == []
-
-
-def test_when_no_destination_confirms_the_manifest_it_says_so_and_not_that_nothing_is_there():
-    (a,) = stores("a")
-    a.refuses_key("manifest.json")
-    with pytest.raises(Permanent, match="Every object of the backup is complete, and no destination confirmed"):
-        take(database(), a)
-
-
-@pytest.mark.parametrize("key", [str(IDENTITIES[0]), "age1nonsense"])
-def test_a_recipient_that_is_none_is_named_by_its_place_and_never_shown(key: str):
-    with pytest.raises(Refused) as raised:
-        check_recipients([str(IDENTITIES[1].to_public()), key])
-    assert "Recipient 2 of the backups" in str(raised.value)
-    assert key not in str(raised.value)
-    assert raised.value.__suppress_context__
