@@ -1,6 +1,6 @@
 """Bring a Prefect server up to date with this checkout: the work pool and every deployment. Safe to run again.
 
-``python deployments/bootstrap.py --environment lab``
+``.venv/bin/python deployments/bootstrap.py --environment lab``
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+import httpx
 
 from onlyvips import environment as environments
 from onlyvips.errors import OnlyVipsError
@@ -64,6 +66,11 @@ def main() -> int:
         if not reference:
             raise SystemExit(f"Environment {name} names no Prefect server (endpoints.prefect_api).")
         bootstrap(environments.endpoint(loaded, reference))
+    except httpx.HTTPError as error:
+        sys.stderr.write(
+            f"The Prefect server of {name} did not answer ({type(error).__name__}): start it, try again.\n"
+        )
+        return 1
     except OnlyVipsError as error:
         sys.stderr.write(f"{error}\n")
         return 2

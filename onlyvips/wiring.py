@@ -236,9 +236,17 @@ def _lively(progress: Callable[[], None]) -> Iterator[Callable[[], None]]:
         thread.join()
 
 
+def check_service(environment: str, service: str) -> Environment:
+    """The environment. Raises Refused, with the nearest name, for a service that it has not; "" is all of them."""
+    loaded = environments.load(environment)
+    if service and service not in loaded.services:
+        raise Refused(f"{environment} has no service `{service}`{environments.nearest(service, loaded.services)}")
+    return loaded
+
+
 def status(environment: str, service: str = "") -> list[tuple[Record, Driver]]:
     """Every release in the environment with who drives it ("" when it is closed or nobody does), oldest first."""
-    cluster = cluster_of(environments.load(environment))
+    cluster = cluster_of(check_service(environment, service))
     found = records.every(cluster, service)
     return [(record, _driver(cluster, record) if record.open else Driver("", "")) for record in found]
 
@@ -273,7 +281,7 @@ def load_record(environment: str, release: str) -> Record:
 
 def abort(environment: str, service: str, *, by: str, reason: str) -> Record:
     """Ask the open release of ``service`` to go back. Raises Refused when none is open."""
-    cluster = cluster_of(environments.load(environment))
+    cluster = cluster_of(check_service(environment, service))
     found = records.find_open(cluster, service)
     if found is None:
         raise Refused(f"No release of {service} is open in {environment}: there is nothing to abort.")

@@ -30,7 +30,7 @@ try:
     from rich.console import Console
     from supervisor import Supervisor, detach, failures, probe
 except ModuleNotFoundError as absent:
-    sentence = "the lab needs the project's environment: run make once, then .venv/bin/python deployments/lab"
+    sentence = "the lab needs the project's environment: run `make venv` once, then .venv/bin/python deployments/lab"
     print(f"{sentence} ({absent.name} is missing here)", file=sys.stderr)
     sys.exit(2)
 

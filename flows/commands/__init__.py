@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -32,7 +33,12 @@ def run(tokens: Sequence[str]) -> int:
         console.complain(str(error))
         return console.REFUSED
     except OnlyVipsError as error:
+        if "--json" in tokens:
+            console.print_json({"error": str(error), "exit": console.exit_code(error)})
         return console.report(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read us has seen enough
+        return console.OK
     except KeyboardInterrupt:
         console.complain("Interrupted.")
         return console.INTERRUPTED

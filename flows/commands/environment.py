@@ -36,8 +36,15 @@ def check(name: str, *, json: Annotated[bool, Parameter(negative="")] = False) -
 
 
 @app.command(name="list")
-def list_() -> int:
-    """Print the names of the environments there are."""
+def list_(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Print the names of the environments there are.
+
+    Args:
+        json: Print them as a JSON list.
+    """
+    if json:
+        console.print_json(environments.names())
+        return console.OK
     for name in environments.names():
         console.say(name)
     return console.OK

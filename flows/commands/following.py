@@ -64,12 +64,10 @@ class Teller:
 def answering_server(loaded: Environment) -> str:
     """The environment's Prefect API when it answers, else ""."""
     reference = loaded.endpoints.prefect_api
-    api = environments.endpoint(loaded, reference) if reference else os.environ.get("PREFECT_API_URL", "")
-    if not api:
-        return ""
     try:
-        return api if httpx.get(f"{api}/health", timeout=3.0, trust_env=False).is_success else ""
-    except httpx.HTTPError:
+        api = environments.endpoint(loaded, reference) if reference else os.environ.get("PREFECT_API_URL", "")
+        return api if api and httpx.get(f"{api}/health", timeout=3.0, trust_env=False).is_success else ""
+    except (httpx.HTTPError, httpx.InvalidURL, Refused):  # Refused: its address is a setting that is not set here
         return ""
 
 
@@ -84,15 +82,18 @@ def through_server(api: str, loaded: Environment, asked: Asked, *, detach: bool)
     except ObjectNotFound as error:
         raise Refused(
             f"The Prefect server at {api} has no deployment {DEPLOYMENT}: nothing was started; run "
-            f"`python deployments/bootstrap.py --environment {asked.environment}`, or use --local."
+            f"`.venv/bin/python deployments/bootstrap.py --environment {asked.environment}`, or use --local."
         ) from error
     except httpx.HTTPError as error:
         raise Permanent(
             f"The Prefect server at {api} was asked for a run and gave no good answer ({error}): whether it made one "
-            f"is not known; look at {_ui(loaded, api)} and at `onlyvips release status` before starting again."
+            f"is not known; look at {_ui(loaded, api)} and at `onlyvips release status -e {asked.environment}` before "
+            "starting again."
         ) from error
     address = f"{_ui(loaded, api)}/runs/flow-run/{run.id}"
-    if not asked.quiet:
+    if asked.quiet and detach:
+        console.print_json({"run": str(run.id), "name": run.name, "address": address})
+    elif not asked.quiet:
         console.say(f"Run {run.name}: {address}")
     if detach:
         return None
@@ -195,7 +196,7 @@ def _failure(asked: Asked, record: Record | None, end: str) -> OnlyVipsError:
     return Permanent(
         f"The run ended ({sentence or 'completed'}) and no record of it could be read: see "
         f"`onlyvips release status -e {asked.environment}`; if a release is open and nobody drives it, start the same "
-        "version again to go on, or `onlyvips release reconcile` to finish it."
+        f"version again to go on, or `onlyvips release reconcile -e {asked.environment}` to finish it."
     )
 
 
@@ -205,13 +206,14 @@ def _ours(message: str) -> tuple[str, str]:
     return (found.group(1), message[found.end() :].strip()) if found else ("", message)
 
 
-def in_this_process(asked: Asked) -> Record:
+def in_this_process(asked: Asked, *, local: bool = False) -> Record:
     """Run the flow here, on Prefect's embedded API. Ctrl-C is an abort: the release goes back before it ends."""
     os.environ.pop("PREFECT_API_URL", None)
     for name, value in _EMBEDDED.items():
         os.environ.setdefault(name, value)
     if not asked.quiet:
-        console.say("No Prefect server answers: the release runs in this process, on an embedded one.")
+        why = "As asked (--local)" if local else "No Prefect server answers"
+        console.say(f"{why}: the release runs in this process, on an embedded Prefect.")
     try:
         _run_here(asked)
     except OnlyVipsError as error:
@@ -264,10 +266,18 @@ def _closed_or(asked: Asked, error: OnlyVipsError) -> Record:
 
 def _abort(asked: Asked) -> None:
     run = wiring.run_here()
-    if not run or wiring.driven_by(asked.environment, asked.service, run) is None:
+    try:
+        drives = run and wiring.driven_by(asked.environment, asked.service, run) is not None
+    except OnlyVipsError as error:
+        console.complain(f"{error} What is open is not known: see `onlyvips release status -e {asked.environment}`.")
+        raise KeyboardInterrupt from error
+    if not drives:
         console.complain("This command drives no open release: nothing was aborted.")
         raise KeyboardInterrupt
-    console.complain("Interrupted: going back first, press Ctrl-C again to leave it to `onlyvips release reconcile`.")
+    console.complain(
+        "Interrupted: going back first; press Ctrl-C again to leave it to "
+        f"`onlyvips release reconcile -e {asked.environment}`."
+    )
     wiring.abort(asked.environment, asked.service, by=asked.operator, reason="Ctrl-C")
     wiring.reconcile(asked.environment, asked.service, holder=f"Ctrl-C of {asked.operator} ({run})", attended=True)
 
@@ -301,4 +311,6 @@ def until_closed(asked: Asked, release: str, *, finish: Callable[[], object], si
                 finish()
             moved = time.monotonic()
         time.sleep(_PAUSE)
-    raise Permanent(f"Release {release} is not closed after {_AT_MOST:.0f} s: see `onlyvips release status`.")
+    raise Permanent(
+        f"Release {release} is not closed after {_AT_MOST:.0f} s: see `onlyvips release status -e {asked.environment}`."
+    )

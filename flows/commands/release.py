@@ -14,7 +14,7 @@ from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.record import Driver, Record
-from onlyvips.errors import Driven, OnlyVipsError
+from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient, UnknownOutcome
 
 app = App(name="release", help="Release a service: start, status, abort, reconcile.")
 
@@ -48,24 +48,39 @@ def start(
     """Release VERSION of SERVICE by canary, and follow it to its end.
 
     Where the environment's Prefect server answers, a run of its deployment is started there; else the flow runs in
-    this process. Exits 0 when promoted, 1 when rolled back, 2 when refused before anything changed.
+    this process. Exits 0 when promoted, 1 when rolled back or not finished, 2 when refused before anything changed.
     """
     loaded = environments.load(environment)
     if dry_run:
         return _check(environment, service, version, json)
-    operator = operator or _me()
-    asked = following.Asked(environment, service, version, operator, quiet=json)
-    if not local and (api := following.answering_server(loaded)):
+    api = "" if local else following.answering_server(loaded)
+    if detach and not api:
+        raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
+    if not detach:
+        _see_the_cluster(environment, service)
+    asked = following.Asked(environment, service, version, operator or _me(), quiet=json)
+    if api:
         record = following.through_server(api, loaded, asked, detach=detach)
     else:
-        record = following.in_this_process(asked)
+        record = following.in_this_process(asked, local=local)
     if record is None:
         return console.OK
     return _told(record, json)
 
 
+def _see_the_cluster(environment: str, service: str) -> None:
+    """A cluster that does not answer now is told now, not after all retries of a run."""
+    try:
+        wiring.status(environment, service)
+    except (Transient, Permanent) as error:
+        raise error if isinstance(error, Refused) else Refused(f"{error} No release was started.") from error
+
+
 def _check(environment: str, service: str, version: str, json: bool) -> int:
-    facts = wiring.check(environment, service, version)
+    try:
+        facts = wiring.check(environment, service, version)
+    except (Transient, UnknownOutcome, Permanent) as error:  # whatever it is, nothing was changed
+        raise error if isinstance(error, Refused) else Refused(str(error)) from error
     sentence = (
         f"{service} {version} can be released in {environment}: it replaces {facts.image} on {facts.capacity} pods. "
         "Nothing was changed."
@@ -103,7 +118,7 @@ def status(
         console.print_json([_status_json(record, driver) for record, driver in shown])
         return console.OK
     if not shown:
-        console.say(f"No release was made in {environment} yet.")
+        console.say(f"No release{f' of {service}' if service else ''} was made in {environment} yet.")
     for record, driver in shown:
         console.say(f"{report.headline(record)}.", "bold")
         if record.open:
@@ -144,9 +159,11 @@ def abort(*, environment: EnvironmentName, service: ServiceName, reason: str = "
 def reconcile(*, environment: EnvironmentName, service: ServiceName = "", json: Json = False) -> int:
     """Finish releases whose driver is dead: back to stable, or, when stable was replaced already, to the end.
 
-    Never raises a canary's weight. A release with a living driver is left alone. Needs no Prefect.
+    It raises no weight by itself; one exception, after a person's abort, is in docs/adr/0007-abort-of-what-all-run.md.
+    A release with a living driver is left alone. Needs no Prefect.
     """
     services = [service] if service else _canaries(environment)
+    wiring.check_service(environment, service)
     told, code = [], console.OK
     for name in services:
         each = _reconciled(environment, name)

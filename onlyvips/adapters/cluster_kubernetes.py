@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
+import yaml
 from kubernetes import client, config
 
 from onlyvips.errors import Conflict, Permanent, Transient, UnknownOutcome
@@ -41,15 +42,22 @@ class KubernetesCluster:
                 config.load_incluster_config(client_configuration=configuration)
             else:
                 config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-        except (config.ConfigException, OSError) as error:
-            raise Permanent(f"No access to the cluster: {error}. Check the kubeconfig of this environment.") from error
+        except (config.ConfigException, OSError, yaml.YAMLError, TypeError, ValueError, AttributeError) as error:
+            what = f"the kubeconfig {kubeconfig}" if kubeconfig else "this pod's service account"
+            # Without its cause: that may quote the file, and the file holds a token.
+            raise Permanent(
+                f"No access to the cluster: {what} cannot be used ({type(error).__name__}): nothing was changed; set "
+                "KUBECONFIG, or correct endpoints.kubeconfig of this environment."
+            ) from None
         configuration.retries = False
         self._api = client.ApiClient(configuration)
 
     def get(self, kind: str, name: str) -> Manifest | None:
         """See ``ports.Cluster``."""
         status, body = self._ask("GET", self._path(kind, name))
-        return None if status == 404 else _checked(status, body, f"read {kind} {name}")
+        if status == 404 and isinstance(body, dict) and body.get("kind") == "Status" and "details" in body:
+            return None
+        return _checked(status, body, f"read {kind} {name}")
 
     def list(self, kind: str, labels: Mapping[str, str]) -> list[Manifest]:
         """See ``ports.Cluster``."""
@@ -125,6 +133,12 @@ def _checked(status: int, body: Any, asked: str) -> Manifest:
         return body
     message = str(body.get("message", body))[:400] if isinstance(body, dict) else str(body)[:400]
     sentence = f"Kubernetes refused to {asked} ({status}): {message}"
+    if status == 404 and message == "404 page not found":
+        raise Permanent(f"Kubernetes cannot {asked}, for it has no such kind: install its CRD.")
+    if status == 404 and not (isinstance(body, dict) and body.get("kind") == "Status"):
+        raise Transient(
+            f"Who was asked to {asked} does not answer as an apiserver does: see where the kubeconfig leads."
+        )
     if status == 409:
         raise Conflict(sentence)
     if status == _SLOW_DOWN or (status >= 500 or status < 300) and asked.startswith(("read", "list")):

@@ -20,27 +20,30 @@ def headline(record: Record) -> str:
     """One sentence: which release, where it stands, why."""
     name = f"Release {record.id}: {record.service} {record.version} in {record.environment}"
     if record.result:
-        why = f": {record.reason}" if record.result == "rolled-back" else ""
+        why = f": {record.reason.rstrip('.')}" if record.result == "rolled-back" else ""
         return f"{name} {'was promoted' if record.result == 'promoted' else 'was rolled back'}{why}"
+    if not record.open:
+        return f"{name} was closed by hand"
     return f"{name} is in phase {record.phase}, canary at {record.weight} %" + (
-        f", going back: {record.reason}" if record.phase == "rollback" else ""
+        f", going back: {record.reason.rstrip('.')}" if record.phase == "rollback" else ""
     )
 
 
 def advice(record: Record) -> str:
     """What a person does next."""
-    if record.result == "promoted":
+    if record.result == "promoted" or not (record.open or record.result):
         return "Nothing to do."
     if record.result == "rolled-back":
         return f"{_serves(record)} Put the cause right, then release again."
+    where = f"-e {record.environment} -s {record.service}"
     return (
-        "Wait, or `onlyvips release abort`; if its driver is dead, `onlyvips release reconcile` finishes it (a living "
-        "one is left alone)."
+        f"Wait, or `onlyvips release abort {where}`; if its driver is dead, `onlyvips release reconcile {where}` "
+        "finishes it (a living one is left alone)."
     )
 
 
 def _serves(record: Record) -> str:
-    if "stable" in record.reason and "somebody" in record.reason:
+    if "stable" in record.reason and "somebody" in record.reason and not record.aborted:
         return f"What {record.service} serves on was changed by somebody: look at its Deployment."
     return f"{record.service} serves on {record.from_image}."
 

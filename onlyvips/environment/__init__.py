@@ -9,7 +9,7 @@ from onlyvips.environment.describe import describe
 from onlyvips.environment.load import environments_directory, from_text, load, names
 from onlyvips.environment.model import Environment
 from onlyvips.environment.plans import backup_plan, guardrails, release_plan
-from onlyvips.environment.problems import EnvironmentInvalid, Problem
+from onlyvips.environment.problems import EnvironmentInvalid, Problem, nearest
 from onlyvips.environment.values import all_references, endpoint, endpoints_path, recipients, resolve, unresolved
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "guardrails",
     "load",
     "names",
+    "nearest",
     "recipients",
     "release_plan",
     "resolve",

@@ -192,7 +192,7 @@ class Analysis(Section):
 
 
 class SecretOfRelease(Section):
-    """A new Secret: the pods' templates refer to ``replaces`` (or its stem before the hash) today."""
+    """A new Secret: the pods' templates refer to ``replaces`` today, or to ``replaces`` or ``name`` with a hash."""
 
     name: Name
     replaces: Name
@@ -231,7 +231,7 @@ class Release(Section):
 class Decision(Section):
     """Go needs all of ``go``; any one of ``no_go`` stops the release."""
 
-    go: tuple[Text, ...]
-    no_go: tuple[Text, ...]
+    go: Annotated[tuple[Text, ...], Field(min_length=1)]
+    no_go: Annotated[tuple[Text, ...], Field(min_length=1)]
     slowdown_limit: Share
     coverage_minimum: Share

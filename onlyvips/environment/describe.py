@@ -60,7 +60,10 @@ def _release(environment: Environment) -> list[str]:
     if release.migration is not None:
         indexes = ", ".join(_index(i.collection, i.keys, i.unique) for i in environment.performance.indexes)
         lines.append(f"Job {release.migration.job} runs {release.migration.image} and makes the indexes {indexes}.")
-    lines.append(f"Rollback is {release.rollback}; by hand: {', or '.join(release.rollback_by_hand)}.")
+    lines.append(
+        f"Rollback is {release.rollback}; by hand, one mechanism for each Deployment: "
+        f"{'; '.join(release.rollback_by_hand)}."
+    )
     lines.append("Any other version is a change of image alone: no new secrets, no migration.")
     return lines
 
@@ -84,7 +87,8 @@ def _service(name: str, service: Service, environment: Environment) -> str:
         "rolling": "rolling update, undone when it fails",
         "recreate": "stopped, then started anew, for it may never run twice",
     }[service.strategy]
-    return f"{name} ({service.kind}, Deployment {service.deployment}, {service.image}): {how}."
+    built = "" if service.strategy == "canary" else " Not built yet: a release of it is refused."
+    return f"{name} ({service.kind}, Deployment {service.deployment}, {service.image}): {how}.{built}"
 
 
 def _canary(environment: Environment) -> list[str]:
@@ -139,9 +143,9 @@ def _backups(environment: Environment) -> list[str]:
         *(_destination(name, place) for name, place in backup.destinations.items()),
         f"Encrypted with age for {kept}; zstd level {backup.zstd_level}; parts of {show_size(backup.part_size)}, "
         f"{backup.workers} collections at a time.",
-        f"A destination that takes nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
-        f"A copy counts when it was read back within {d(backup.verified_within)}. Object lock: {backup.lock}.",
-        f"An oplog slice every {d(backup.oplog_every)}; the audit accepts {d(backup.oplog_limit)}.",
+        f"A destination that confirms nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
+        f"Written down, not done yet: object lock {backup.lock}; copies verified every {d(backup.verified_within)}; an "
+        f"oplog slice every {d(backup.oplog_every)}, {d(backup.oplog_limit)} at most.",
     ]
 
 
@@ -154,10 +158,12 @@ def _destination(name: str, place: Destination) -> str:
 def _recovery(environment: Environment) -> list[str]:
     recovery, targets = environment.recovery, environment.recovery.targets
     return [
+        "Of these, only the backup of mongodb before a release is done yet; the others are written down.",
         *(_protected(one) for one in recovery.protected),
         f"Back within {d(targets.rto)} (RTO), at most {d(targets.rpo)} lost (RPO), read-only within "
         f"{d(targets.degraded)}.",
-        f"A restore is rehearsed every {d(recovery.drill.every)}; the last may be {d(recovery.drill.limit)} old.",
+        f"Written down, not done yet: a restore is rehearsed every {d(recovery.drill.every)}; the last may be "
+        f"{d(recovery.drill.limit)} old.",
     ]
 
 

@@ -28,7 +28,8 @@ def load(name: str, directory: Path | None = None) -> Environment:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{file} cannot be read: {error.__class__.__name__}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Refused(f"{file} cannot be read: {reason}.") from error
     return from_text(text, name, str(file))
 
 

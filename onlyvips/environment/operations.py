@@ -48,7 +48,7 @@ class Monitoring(Section):
 
     metrics: Metrics
     alerts: Annotated[dict[Name, Alert], Field(min_length=1)]
-    dashboards: dict[Name, Dashboard]
+    dashboards: Annotated[dict[Name, Dashboard], Field(min_length=1)]
 
 
 class Probe(Section):
@@ -61,10 +61,10 @@ class Probe(Section):
 class Readiness(Section):
     """The checklist; each item is probed, by its key, and gives evidence."""
 
-    infrastructure: dict[Name, Probe]
-    security: dict[Name, Probe]
-    monitoring: dict[Name, Probe]
-    backup_and_recovery: dict[Name, Probe]
+    infrastructure: Annotated[dict[Name, Probe], Field(min_length=1)]
+    security: Annotated[dict[Name, Probe], Field(min_length=1)]
+    monitoring: Annotated[dict[Name, Probe], Field(min_length=1)]
+    backup_and_recovery: Annotated[dict[Name, Probe], Field(min_length=1)]
 
 
 class Scan(Section):
@@ -77,8 +77,8 @@ class Scan(Section):
 class Security(Section):
     """Before a deployment, and at run time."""
 
-    scans: dict[Name, Scan]
-    run_time: dict[Name, Text]
+    scans: Annotated[dict[Name, Scan], Field(min_length=1)]
+    run_time: Annotated[dict[Name, Text], Field(min_length=1)]
 
 
 class Notifications(Section):
@@ -92,7 +92,7 @@ class Notifications(Section):
 class People(Section):
     """Who is called."""
 
-    leads: dict[Name, Email]
+    leads: Annotated[dict[Name, Email], Field(min_length=1)]
     escalation: Email
     on_call: SecretReference | None = None
     war_room: Text

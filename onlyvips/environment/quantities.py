@@ -13,9 +13,10 @@ from pydantic import BeforeValidator
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
-_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB|TiB)", re.ASCII)
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
+_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?", re.ASCII)
+_SIZE = re.compile(r"(\d{1,18})(B|KiB|MiB|GiB|TiB)", re.ASCII)
+_LONGEST = 3650 * 86400.0
+_PERCENT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)%", re.ASCII)
 
 Unit = Literal["seconds", "share", "count"]
 
@@ -41,6 +42,8 @@ def duration(text: object) -> float:
     seconds = sum(int(n) * unit for n, unit in zip(match.groups(), _SECONDS.values(), strict=True) if n is not None)
     if seconds <= 0:
         raise ValueError(f"{_said(text)} is no time at all: a duration must be more than zero")
+    if seconds > _LONGEST:
+        raise ValueError(f"{_said(text)} is more than ten years: did you mean another unit?")
     return round(seconds, 3)
 
 
@@ -74,7 +77,7 @@ def weight(text: object) -> int:
 
 def limit(text: object) -> Limit:
     """A threshold: ``500ms`` in seconds, ``5%`` as a share, ``1000`` as a count."""
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+    if isinstance(text, int) and not isinstance(text, bool) and 0 <= text <= 10**12:
         return Limit(float(text), "count")
     if isinstance(text, str) and text.endswith("%"):
         return Limit(share(text), "share")

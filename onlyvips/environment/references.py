@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
@@ -98,6 +98,8 @@ def _endpoint(text: str) -> str:
     if is_reference(text):
         return str(parse(text))
     url = urlsplit(text)
+    if re.search(r"\s", text) or not _has_good_port(url):
+        raise ValueError("this URL has a space in it, or a port that is no number from 1 to 65535")
     if url.scheme not in _URL_SCHEMES or not url.hostname:
         raise ValueError(f"an endpoint is a reference or a URL ({', '.join(_URL_SCHEMES)}) with a host")
     if url.password or url.username:
@@ -105,6 +107,13 @@ def _endpoint(text: str) -> str:
     if url.query or url.fragment:
         raise ValueError("this URL carries a query or a fragment (not shown), where secrets hide: make it a reference")
     return text
+
+
+def _has_good_port(url: SplitResult) -> bool:
+    try:
+        return url.port != 0
+    except ValueError:
+        return False
 
 
 def _kubeconfig(text: str) -> str:

@@ -55,7 +55,7 @@ def _of_destination(place: Destination) -> Flaws:
 
 
 def _where(place: Destination) -> tuple[str | None, ...]:
-    return (place.url, place.bucket, place.path)
+    return (place.url and place.url.rstrip("/"), place.bucket, place.path and place.path.rstrip("/"))
 
 
 def recipients(environment: Environment) -> Broken:
@@ -116,11 +116,16 @@ def protected(environment: Environment) -> Broken:
             yield (*here, number), "how often? exactly one of `every`, `with_kind` and `on_change: true`"
 
 
-def redis(environment: Environment) -> Broken:
-    """A persistent Redis is backed up."""
-    kinds = {one.kind for one in environment.recovery.protected}
-    if environment.platform.redis.persistent and "redis" not in kinds:
-        yield ("recovery", "protected"), "`redis` is missing: platform.redis is persistent"
+def all_data(environment: Environment) -> Broken:
+    """What the platform keeps is backed up: a persistent Redis, media, secrets."""
+    kinds, platform = {one.kind for one in environment.recovery.protected}, environment.platform
+    for kind, kept, why in (
+        ("redis", platform.redis.persistent, "platform.redis is persistent"),
+        ("media", platform.media != "none", f"platform.media is {platform.media}"),
+        ("secrets", platform.secret_manager != "none", f"platform.secret_manager is {platform.secret_manager}"),
+    ):
+        if kept and kind not in kinds:
+            yield ("recovery", "protected"), f"`{kind}` is missing: {why}"
 
 
 def targets(environment: Environment) -> Broken:
@@ -160,7 +165,7 @@ RULES = (
     rule(sizes, "backup"),
     rule(recovery_point, "backup", "recovery"),
     rule(protected, "recovery"),
-    rule(redis, "recovery", "platform"),
+    rule(all_data, "recovery", "platform"),
     rule(targets, "recovery"),
     rule(indexes, "performance", "platform"),
     rule(cdn, "performance"),

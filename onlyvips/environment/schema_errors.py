@@ -26,7 +26,14 @@ _SHAPES = {
 
 def problems_of(error: ValidationError, model: type[BaseModel], tree: Tree) -> list[Problem]:
     """Every mistake that pydantic found, at its line."""
-    return [_problem(details, model, tree) for details in error.errors(include_url=False, include_input=True)]
+    every = error.errors(include_url=False, include_input=True)
+    # A list all of whose entries are wrong is not too short as well.
+    told = [one for one in every if one["type"] != "too_short" or not any(_is_below(other, one) for other in every)]
+    return [_problem(details, model, tree) for details in told]
+
+
+def _is_below(one: ErrorDetails, other: ErrorDetails) -> bool:
+    return len(one["loc"]) > len(other["loc"]) and one["loc"][: len(other["loc"])] == other["loc"]
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel], tree: Tree) -> Problem:

@@ -84,7 +84,11 @@ def _variable(environment: Environment, name: str) -> str | None:
 def read_endpoints(path: Path) -> dict[str, str]:
     """NAME=value lines (quotes and comments as in a shell). Raises EnvironmentInvalid, which shows no value."""
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise EnvironmentInvalid(str(path), [Problem(1, (), "it is not UTF-8 text (which is not shown)")]) from None
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, equals, value = line.strip().removeprefix("export ").partition("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from onlyvips.environment.problems import Path, Problem
 
 _MAXIMUM_DEPTH = 20
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
 @dataclass
@@ -68,7 +70,18 @@ def _value(loader: _Loader, node: yaml.Node, path: Path, tree: Tree) -> Any:
         return _mapping(loader, node, path, tree)
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, child, (*path, number), tree) for number, child in enumerate(node.value)]
-    return loader.construct_object(node)
+    return _scalar(loader, node)
+
+
+def _scalar(loader: _Loader, node: yaml.Node) -> Any:
+    """Its value; YAML's other ways to write a number (010 is 8, 1:30 is 90) are refused."""
+    if node.tag == "tag:yaml.org,2002:int" and not _PLAIN_NUMBER.fullmatch(node.value):
+        refusal = "a number is written with the digits 0 to 9 alone, without a 0 in front"
+        raise yaml.MarkedYAMLError(problem=refusal, problem_mark=node.start_mark)
+    try:
+        return loader.construct_object(node)
+    except ValueError as error:
+        raise yaml.MarkedYAMLError(problem="this value cannot be read", problem_mark=node.start_mark) from error
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode, path: Path, tree: Tree) -> dict[str, Any]:

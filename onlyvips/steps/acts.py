@@ -50,8 +50,8 @@ def snapshot_of(cluster: Cluster, record: Record, kind: str) -> Manifest:
     found = cluster.get("ConfigMap", record.snapshot)
     if found is None or kind not in found["data"]:
         raise Permanent(
-            f"The snapshot {record.snapshot} has no {kind}: stable cannot be put back from it; `kubectl rollout undo "
-            f"deployment/{record.service}` does, once you have looked."
+            f"The snapshot {record.snapshot} has no {kind}: stable cannot be put back from it; `kubectl rollout undo` "
+            f"of the Deployment of {record.service} does, once you have looked."
         )
     manifest: Manifest = json.loads(found["data"][kind])
     return manifest

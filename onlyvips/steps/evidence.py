@@ -55,7 +55,8 @@ def keep_evidence(
     if not taken:
         raise Transient(
             f"No store took the evidence {key}: {'; '.join(refusals)} Users are served, the release stays open: "
-            "correct one of them, then run `onlyvips release reconcile`."
+            "correct one of them, then run `onlyvips "
+            f"release reconcile -e {record.environment} -s {record.service}`."
         )
     return Kept(key, tuple(taken), tuple(refusals))
 

@@ -99,8 +99,9 @@ def _check_version(found: Record | None, start: Start) -> None:
     if found is not None and found.version != start.version:
         raise Refused(
             f"Release {found.id} of {found.service} {found.version} is still open (phase {found.phase}, canary at "
-            f"{found.weight} %), so {start.version} was refused and nothing was changed; wait for it, or "
-            "`onlyvips release abort`, or, if its driver is dead, `onlyvips release reconcile`."
+            f"{found.weight} %), so {start.version} was refused and nothing was changed; wait for it, or `onlyvips "
+            f"release abort -e {found.environment} -s {found.service}`, or, if its driver is dead, `onlyvips release "
+            f"reconcile -e {found.environment} -s {found.service}`."
         )
 
 

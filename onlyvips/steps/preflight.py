@@ -125,8 +125,8 @@ def _check_names(cluster: Cluster, plan: ReleasePlan) -> None:
     for kind, name in (("Deployment", plan.service.deployment), ("Service", plan.service.service)):
         if cluster.get(kind, canary_name(name)) is not None:
             raise Refused(
-                f"{kind} {canary_name(name)} is there already, without an open release: {_NOTHING}; run "
-                "`onlyvips release reconcile`, or remove it by hand if it is yours."
+                f"{kind} {canary_name(name)} is there already, without an open release: {_NOTHING}; run `onlyvips "
+                f"release reconcile -e {plan.environment} -s {plan.service.name}`, or remove it by hand if it is yours."
             )
 
 

@@ -70,7 +70,8 @@ def test_a_broken_environment_is_told_on_stderr(
     (tmp_path / "production.yaml").write_text(text)
     assert run(["environment", "check", "production", "--json"]) == console.REFUSED
     out, err = capsys.readouterr()
-    assert out == ""
+    assert json.loads(out)["exit"] == console.REFUSED
+    assert SECRET not in out
     assert re.match(r"\S+/production\.yaml:\d+: endpoints\.redis: a secret must be a reference", err)
     assert SECRET not in err
     assert "\x1b" not in err

@@ -8,7 +8,7 @@ import pytest
 
 from onlyvips.core import report
 from onlyvips.core.record import Driver
-from tests.core.decisions import RECORD
+from tests.core.decisions import ABORT, RECORD
 
 BACK = replace(RECORD, phase="closed", result="rolled-back")
 
@@ -32,3 +32,25 @@ def test_a_killed_driver_is_told_with_the_last_renewal() -> None:
     assert told.startswith("Driver: run one, its Lease last renewed 12:03:44 UTC.")
     assert "reconcile -e test` watches" in told
     assert report.driver(RECORD, Driver("", "")) == "Driver: none: nobody drives it."
+
+
+def test_a_reason_that_is_a_sentence_ends_once() -> None:
+    told = report.headline(replace(BACK, reason="Job migration-v090 failed: read its logs."))
+    assert told.endswith("read its logs")
+
+
+def test_what_a_person_said_of_stable_is_not_taken_for_a_hand_edit() -> None:
+    said = replace(BACK, reason="Ada asked for an abort: stable is slow, somebody said", commands=(ABORT,))
+    assert "backend serves on img:v1." in report.advice(said)
+
+
+def test_advice_can_be_typed_as_it_stands() -> None:
+    told = report.advice(replace(RECORD, phase="canary"))
+    assert "`onlyvips release abort -e test -s backend`" in told
+    assert "`onlyvips release reconcile -e test -s backend`" in told
+
+
+def test_a_release_that_was_closed_by_hand_is_not_said_to_be_open() -> None:
+    by_hand = replace(RECORD, phase="closed")
+    assert report.headline(by_hand).endswith("was closed by hand")
+    assert report.advice(by_hand) == "Nothing to do."

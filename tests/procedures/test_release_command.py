@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flows.commands import following, release
+from flows.commands import following, release, run
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core.record import Driver, Record
-from onlyvips.errors import Driven
+from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps.preflight import Facts
 from tests.core.decisions import RECORD
+from tests.simulators.clock import SimClock
+from tests.simulators.cluster import SimCluster
 
 PROMOTED = replace(RECORD, phase="closed", result="promoted")
 ROLLED_BACK = replace(RECORD, phase="closed", result="rolled-back", reason="bad")
@@ -25,10 +29,11 @@ STILL_OPEN = replace(RECORD, phase="rollback")
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No environment, no server; what would release is written down."""
     did: list[str] = []
-    loaded = SimpleNamespace(waits=SimpleNamespace(lease=15.0))
+    loaded = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0), services={"backend": None})
     monkeypatch.setattr(environments, "load", lambda _: loaded)
     monkeypatch.setattr(following, "answering_server", lambda _: "")
-    monkeypatch.setattr(following, "in_this_process", lambda _: did.append("release") or PROMOTED)
+    monkeypatch.setattr(following, "in_this_process", lambda *_, **__: did.append("release") or PROMOTED)
+    monkeypatch.setattr(wiring, "cluster_of", lambda _: SimCluster(SimClock()))
     monkeypatch.setattr(wiring, "evidence_places", lambda _: [])
     return did
 
@@ -38,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_release_exits_0_only_when_it_promoted(
     monkeypatch: pytest.MonkeyPatch, record: Record, code: int, json: bool
 ) -> None:
-    monkeypatch.setattr(following, "in_this_process", lambda _: record)
+    monkeypatch.setattr(following, "in_this_process", lambda *_, **__: record)
     assert release.start(environment="lab", service="backend", version="v2", json=json) == code
 
 
@@ -100,3 +105,44 @@ def test_status_shows_what_is_open_with_its_driver_and_else_the_newest(
     found.pop(1)
     release.status(environment="lab")
     assert "Release r2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [Transient("The API did not answer."), Permanent("No access.")])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_cluster_that_does_not_answer_is_told_before_a_run_is_made(
+    monkeypatch: pytest.MonkeyPatch, asked: list[str], error: OnlyVipsError, dry_run: bool
+) -> None:
+    def away(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(wiring, "status", away)
+    monkeypatch.setattr(wiring, "check", away)
+    with pytest.raises(Refused, match=str(error)):
+        release.start(environment="lab", service="backend", version="v2", dry_run=dry_run)
+    assert asked == []
+
+
+def test_detach_without_a_server_is_refused_and_releases_nothing(asked: list[str]) -> None:
+    with pytest.raises(Refused, match="--detach needs a Prefect server"):
+        release.start(environment="lab", service="backend", version="v2", detach=True)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda: release.start(environment="lab", service="bakend", version="v2"),
+        lambda: release.status(environment="lab", service="bakend"),
+        lambda: release.abort(environment="lab", service="bakend"),
+        lambda: release.reconcile(environment="lab", service="bakend"),
+    ],
+    ids=["start", "status", "abort", "reconcile"],
+)
+def test_a_service_that_is_misspelt_is_never_told_that_all_is_well(command: Callable[[], int]) -> None:
+    with pytest.raises(Refused, match="lab has no service `bakend`; did you mean `backend`"):
+        command()
+
+
+def test_with_json_an_error_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["release", "status", "-e", "lab", "-s", "bakend", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"].startswith("lab has no service `bakend`")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,10 +125,13 @@ class Platform:
 
     def weight(self) -> int:
         """What the route gives the canary, in percent."""
+        return sum(entry["weight"] for entry in self.rule()["backendRefs"] if entry["name"] == "backend-canary")
+
+    def rule(self) -> dict[str, Any]:
+        """Backend's rule in the route."""
         route = self.cluster.get("HTTPRoute", "onlyvips")
         assert route is not None
-        rule = next(rule for rule in route["spec"]["rules"] if rule.get("name") == "backend")
-        return sum(entry["weight"] for entry in rule["backendRefs"] if entry["name"] == "backend-canary")
+        return next(rule for rule in route["spec"]["rules"] if rule.get("name") == "backend")
 
     def image(self) -> str:
         """What stable runs."""
@@ -144,14 +148,40 @@ class Platform:
         self.lab.command("fault", "backend", version, *options)
 
     @contextmanager
-    def traffic(self) -> Iterator[Callable[[], dict[str, Any]]]:
-        """Open-loop load while the block runs; the value ends it and tells the final counts."""
+    def traffic(self, watched: bool = True) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Open-loop load while the block runs; the value ends it and tells the final counts.
+
+        ``watched``: that no weight is on pods that are not ready is looked at all the time.
+        """
         targets = [{"name": "backend", "path": "/api/tasks", "rate": RATE}]
         httpx.post(f"{self.load}/start", json={"targets": targets}, trust_env=False).raise_for_status()
+        over, broken = threading.Event(), list[str]()
+        watch = threading.Thread(target=self._watch, args=(over, broken))
+        if watched:
+            watch.start()
+
+        def counts() -> dict[str, Any]:
+            found = self._counts()
+            assert not broken, broken[:5]
+            return found
+
         try:
-            yield self._counts
+            yield counts
         finally:
+            over.set()
             httpx.post(f"{self.load}/stop", timeout=30, trust_env=False)
+            if watched:
+                watch.join()
+
+    def _watch(self, over: threading.Event, broken: list[str]) -> None:
+        """Note each moment at which the route sends requests to a copy of which no pod is ready."""
+        while not over.wait(0.1):
+            shares = {entry["name"]: entry.get("weight", 1) for entry in self.rule()["backendRefs"]}
+            for name, share in shares.items():
+                track = "canary" if name.endswith("-canary") else "stable"
+                pods = self.cluster.list("Pod", {"app": "backend", "track": track})
+                if share and not any(is_ready(pod) for pod in pods):
+                    broken.append(f"{name} has a weight of {share} and no pod that is ready")
 
     def _counts(self) -> dict[str, Any]:
         """Counts of backend once the gateway obeyed the last change and each request has ended: total, ok, faults,
@@ -168,6 +198,13 @@ class Platform:
             self.fault(version, "--clear")
         done = self.onlyvips("release", "reconcile", "--environment", "quick", "--service", "backend", "--json")
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether the pod says that it is, and is not leaving."""
+    conditions = pod["status"].get("conditions") or []
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def kill(process: subprocess.Popen[str]) -> None:

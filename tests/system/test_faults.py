@@ -61,9 +61,13 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
         lambda document: backend(document).update(image="ghcr.io/onlyvips/nobody"),
         "No container of Deployment backend runs an image of ghcr.io/onlyvips/nobody: nothing was changed",
     ),
-    "a bucket that refuses the write": (
+    "a bucket that is not there": (
         lambda document: document["backup"]["destinations"]["s3-a"].update(bucket="no-such-bucket"),
-        "s3-a",
+        "nothing was changed: s3-a: bucket no-such-bucket",
+    ),
+    "a bucket that refuses the write": (
+        lambda document: document["backup"]["destinations"]["s3-a"].update(secret_key="env:ONLYVIPS_LAB_JWT_SECRET"),
+        "cannot write it (403 SignatureDoesNotMatch): correct the secret key",
     ),
     "a Prometheus that is down": (
         lambda document: document["endpoints"].update(prometheus="http://127.0.0.1:1"),
@@ -114,9 +118,11 @@ def test_a_deployment_without_track_is_refused_with_the_way_out(platform: Platfo
 
 
 def test_duplicates_that_would_break_the_unique_index_are_found_first(platform: Platform) -> None:
-    version = "v2"
+    version = "v2"  # the release of the environment: only it has a migration
     if platform.other_version() != version:
-        platform.release("v3")
+        with platform.traffic():
+            code, output = platform.release("v3")
+        assert code == 0, output
     with MongoClient[dict[str, Any]](platform.lab.env["ONLYVIPS_LAB_MONGODB_URI"]) as client:
         users = client["copies"]["users"]
         users.drop()
@@ -178,7 +184,10 @@ def test_a_full_disk_at_one_destination_stops_the_release_before_anything_change
         "-v",
         platform.other_version(),
     ]
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    with platform.traffic() as counts:
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        seen = counts()
+    assert seen["lost"] == {}, seen["losses"]
     assert done.returncode == 1, done.stdout + done.stderr
     assert "is degraded (directory:" in done.stdout
     assert platform.image() == before

@@ -46,7 +46,7 @@ def test_a_bad_version_rolls_back_by_itself_and_only_its_own_faults_are_seen(pla
 def test_without_the_waits_before_the_switch_requests_are_lost(platform: Platform) -> None:
     """The waits for pods that the router can see, and for propagation, are what keeps the test above green."""
     hasty = platform.environment("hasty", propagation="1ms")
-    with platform.traffic() as counts:
+    with platform.traffic(watched=False) as counts:
         platform.release(platform.other_version(), hasty)
         seen = counts()
     assert sum(seen["lost"].values()) > 0
@@ -90,12 +90,59 @@ def test_killed_after_stable_got_the_new_spec_reconcile_completes(platform: Plat
         process = platform.begin(version)
         platform.wait_for(lambda record: any(step.action == "replace stable" and step.done for step in record.steps))
         kill(process)
+        refused = platform.onlyvips("release", "start", "-e", "quick", "-s", "backend", "-v", "v4", "--local")
+        assert refused.returncode == 2
+        assert "is still open" in refused.stderr
         done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         seen = counts()
     assert told(done)[0]["outcome"] == "promoted"
     assert platform.image().endswith(f":{version}")
     assert platform.weight() == 0
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_killed_after_stable_got_the_new_spec_a_retry_finishes(platform: Platform) -> None:
+    version = platform.other_version()
+    with platform.traffic() as counts:
+        process = platform.begin(version)
+        platform.wait_for(lambda record: any(step.action == "replace stable" and step.done for step in record.steps))
+        kill(process)
+        code, output = platform.release(version)
+        assert code == 0, output
+        seen = counts()
+    assert platform.image().endswith(f":{version}")
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_a_release_says_how_it_stands_and_goes_back_when_a_person_asks(platform: Platform) -> None:
+    before, version = platform.image(), platform.other_version()
+    with platform.traffic() as counts:
+        process = platform.begin(version)
+        platform.wait_for(lambda record: record.weight == 10)
+        (status,) = told(platform.onlyvips("release", "status", "-e", "quick", "-s", "backend", "--json"))
+        aborted = platform.onlyvips("release", "abort", "-e", "quick", "-s", "backend", "--reason", "looks odd")
+        output, _ = process.communicate(timeout=200)
+        seen = counts()
+    assert (status["phase"], status["version"]) == ("canary", version)
+    assert status["driver"]
+    assert aborted.returncode == 0, aborted.stdout + aborted.stderr
+    assert process.returncode == 1
+    assert "asked for an abort: looks odd" in output
+    assert platform.image() == before
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_a_canary_whose_pods_run_and_never_get_ready_is_taken_away(platform: Platform) -> None:
+    impatient, before, version = platform.environment("slow", ready="8s"), platform.image(), platform.other_version()
+    platform.fault(version, "--slow-start-s", "600")
+    with platform.traffic() as counts:
+        code, output = platform.release(version, impatient)
+        seen = counts()
+    assert code == 1, output
+    assert "running but not ready" in output
+    assert platform.image() == before
+    assert platform.cluster.get("Deployment", "backend-canary") is None
     assert seen["lost"] == {}, seen["losses"]
 
 
