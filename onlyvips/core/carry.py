@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
+
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
@@ -12,6 +15,14 @@ def present(world: World) -> tuple[Workload, Workload | None, Split]:
     """Stable, the canary and the split of a world that has a stable and a rule: the caller saw to it."""
     assert world.stable is not None and world.split is not None
     return world.stable, world.canary, world.split
+
+
+def with_rule(record: Record, world: World) -> World:
+    """The world, where nothing of the canary is left with a rule that gives it nothing: then it matters no more whether
+    the rule can be found."""
+    if world.split is None and world.canary is None and not record.canary_scaled:
+        return replace(world, split=Split(weight=0, settled=inf, listed=False))
+    return world
 
 
 def cannot_carry(who: str, workload: Workload, needed: int, plan: ReleasePlan, world: World) -> Action | None:

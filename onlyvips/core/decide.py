@@ -9,7 +9,7 @@ canary's weight is never raised.
 from __future__ import annotations
 
 from onlyvips.core.action import Action, enter, wait
-from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down
+from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down, with_rule
 from onlyvips.core.going_back import roll_back
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
@@ -176,6 +176,7 @@ def _unresolved(looks: tuple[Look, ...]) -> float:
 
 
 def _promote(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+    world = with_rule(record, world)
     replaced = world.stable is not None and world.stable.release == record.id
     if record.aborted:
         return enter("rollback", _abort_reason(record))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onlyvips.core.action import Action, enter, wait
-from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down, waited_out
+from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down, waited_out, with_rule
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World, weight_for
@@ -11,6 +11,7 @@ from onlyvips.core.world import Split, Workload, World, weight_for
 
 def roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
     """The next act of a release that goes back."""
+    world = with_rule(record, world)
     stable, canary, split = world.stable, world.canary, world.split
     if stable is None:
         return wait("gone", "the Deployment of stable is gone: put it back, the canary keeps its traffic until then")
