@@ -394,14 +394,3 @@ def test_all_mistakes_of_a_file_are_reported_at_once() -> None:
 def test_what_is_not_a_mapping_is_refused_without_a_crash(text: str) -> None:
     with pytest.raises(environments.EnvironmentInvalid, match=r"x\.yaml:\d+: the file: "):
         environments.from_text(text, "x", "x.yaml")
-
-
-@pytest.mark.parametrize("assets", ["published-first", "none"])
-def test_a_front_end_may_be_a_canary_when_no_page_can_be_torn(assets: str) -> None:
-    old = "strategy: blue-green                            # (ours)\n    deployment: miniapp\n    service: main-app\n"
-    new = (
-        "strategy: canary\n    deployment: miniapp\n    service: miniapp\n    route: {name: onlyvips, rule: miniapp}\n"
-    )
-    assert old in PRODUCTION
-    text = PRODUCTION.replace(old, new).replace("assets: versioned", f"assets: {assets}", 1)
-    assert environments.from_text(text, "production", "").services["miniapp"].strategy == "canary"

@@ -312,3 +312,15 @@ def test_the_directory_is_told_found_here_or_beside_the_package(
     monkeypatch.setenv("ONLYVIPS_ENVIRONMENTS_DIR", str(tmp_path / "missing"))
     with pytest.raises(Refused, match="not a directory"):
         environments.environments_directory()
+
+
+@pytest.mark.parametrize("assets", ["published-first", "none"])
+def test_a_front_end_may_be_a_canary_when_no_page_can_be_torn(assets: str) -> None:
+    old = "strategy: blue-green                            # (ours)\n    deployment: miniapp\n    service: main-app\n"
+    new = (
+        "strategy: canary\n    deployment: miniapp\n    service: miniapp\n    route: {name: onlyvips, rule: miniapp}\n"
+    )
+    written = (DIRECTORY / "production.yaml").read_text()
+    assert old in written
+    text = written.replace(old, new).replace("assets: versioned", f"assets: {assets}", 1)
+    assert environments.from_text(text, "production", "").services["miniapp"].strategy == "canary"
