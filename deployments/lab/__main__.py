@@ -11,7 +11,6 @@ import logging
 import os
 import shlex
 import signal
-import socket
 import sys
 import time
 from functools import partial
@@ -36,7 +35,6 @@ except ModuleNotFoundError as absent:
 
 DEFAULT = Path(os.environ.get("ONLYVIPS_LAB_HOME", "~/.onlyvips-lab"))
 UP_LIMIT, DOWN_LIMIT = 240.0, 40.0
-POD_PORT = 8080
 Where = Annotated[Path, Parameter(name="--home", help="The lab's directory.")]
 app = App(name="lab", help="The platform on this machine, out of real servers, without containers.")
 console = Console(highlight=False, soft_wrap=True)
@@ -70,7 +68,7 @@ def up(
         lab.clear()
     lab.prepare()
     made = builds.prepare(lab, console)
-    check_pod_port()
+    builds.check_pod_port()
     try:
         try:
             detach(lab, partial(supervise, lab, made, without, documents))
@@ -114,18 +112,6 @@ def show_running(lab: Home) -> int:
         return 1
     console.print(f"a lab is running in {lab.path}")
     return show_endpoints(lab)
-
-
-def check_pod_port() -> None:
-    """Pods listen at their own loopback addresses: whoever listens at every address would answer in their place."""
-    with socket.socket() as door:
-        try:
-            door.bind(("127.1.255.254", POD_PORT))
-        except OSError as error:
-            raise builds.Missing(
-                f"Port {POD_PORT} is needed at the loopback addresses of the lab's pods, and another program listens "
-                f"there at every address ({error.strerror}): stop it, then start the lab again."
-            ) from error
 
 
 def show_endpoints(lab: Home) -> int:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ STRIP = "-s -w"
 SQLITE_ONLY = "-tags=ferretdb_no_postgresql"
 VERSION = "-X k8s.io/component-base/version."
 GO_NEEDED = (1, 25)
+POD_PORT = 8080
 
 
 _running: set[subprocess.Popen[str]] = set()
@@ -234,6 +236,18 @@ def check_go() -> None:
     version = re.match(r"go(\d+)\.(\d+)", found)
     if version is None or (int(version[1]), int(version[2])) < GO_NEEDED:
         raise Missing(f"{sentence} (found {found or 'an unknown version'}).")
+
+
+def check_pod_port(port: int = POD_PORT) -> None:
+    """Pods listen at their own loopback addresses: whoever listens at every address would answer in their place."""
+    with socket.socket() as door:
+        try:
+            door.bind(("127.1.255.254", port))
+        except OSError as error:
+            raise Missing(
+                f"Port {port} is needed at the loopback addresses of the lab's pods, and another program listens "
+                f"there at every address ({error.strerror}): stop it, then start the lab again."
+            ) from error
 
 
 def go(folder: Path, log: Path, *arguments: str) -> str:

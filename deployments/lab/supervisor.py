@@ -2,7 +2,8 @@
 
 Two processes. The guardian is the subreaper of everything in the lab and holds the home's lock; it only waits, and
 when the supervisor is gone, by whatever death, it kills what is left. The supervisor starts the parts, each of which
-dies with it (PR_SET_PDEATHSIG). That signal comes when the *thread* that forked ends, so only the main thread forks.
+dies with it (PR_SET_PDEATHSIG). That signal comes when the *thread* that forked ends, so only the main thread forks. What
+a part started does not get it: should both be killed, an undertaker finds that by LAB_ROOT in its environment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from home import Home, last_lines
+from node import leftovers
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -137,7 +139,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=base | LAZY | part.env,
+                env=base | LAZY | part.env | {"LAB_ROOT": str(self.home.path)},
                 cwd=self.home.path,
                 start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL),
@@ -238,6 +240,7 @@ def detach(home: Home, serve: Callable[[], int]) -> None:
 def guard(home: Home, serve: Callable[[], int]) -> int:
     """Run the supervisor as a child; when it is gone kill everything that is left of the lab."""
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    undertaker = leftovers.undertaker(home.path, "LAB_ROOT")  # noqa: F841 - it lives as long as its pipe is open
     child = fork_supervisor(serve)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -127,19 +126,6 @@ def test_asking_to_end_a_lab_that_is_still_being_built_ends_the_build(home: Path
     assert building.wait(timeout=20) == 130
     assert not [words for words in processes(tmp_path) if "sleep 300" in words]
     assert not list((tmp_path / "cache").glob(".kubernetes-*"))
-
-
-def test_a_port_that_another_program_has_at_every_address_is_named(home: Path) -> None:
-    with socket.socket() as stranger:
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            stranger.bind(("0.0.0.0", 8080))
-        except OSError:
-            pytest.skip("pods of another lab hold the port")
-        stranger.listen()
-        answer = lab(home, "up")
-    assert answer.returncode == 2
-    assert "Port 8080 is needed" in answer.stderr
 
 
 def test_a_fault_is_refused_where_no_lab_is_and_for_what_is_no_sample(home: Path) -> None:

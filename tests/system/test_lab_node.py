@@ -6,6 +6,7 @@ What it does with a real apiserver is seen by every other test of the lab: no po
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 LAB = Path(__file__).parents[2] / "deployments" / "lab"
 sys.path.insert(0, str(LAB))
 
+import builds  # noqa: E402
 from node import addresses, leftovers, status  # noqa: E402
 from node.container import Container  # noqa: E402
 from node.images import Images  # noqa: E402
@@ -178,3 +180,14 @@ def test_a_process_tells_how_it_ended_and_takes_its_group_along(tmp_path: Path) 
 
     assert asyncio.run(run()) == 137
     wait_for(lambda: not alive(tmp_path))
+
+
+def test_a_port_that_another_program_has_at_every_address_is_named() -> None:
+    """Its answers would be taken for those of the pods."""
+    with socket.socket() as stranger:
+        stranger.bind(("0.0.0.0", 0))
+        stranger.listen()
+        port = stranger.getsockname()[1]
+        with pytest.raises(builds.Missing, match=f"Port {port} is needed"):
+            builds.check_pod_port(port)
+    builds.check_pod_port(port)

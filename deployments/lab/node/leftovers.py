@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def sweep(root: Path) -> None:
-    """Kill every process of the pods whose directory is `root` or below; again, while a look finds any, for one may
-    have started another meanwhile."""
+def sweep(root: Path, name: str = "POD_ROOT") -> None:
+    """Kill every process of the pods, or of the lab, whose `name` is `root` or below; again, while a look finds any, for
+    one may have started another meanwhile."""
     for _ in range(100):
-        found = list(_processes(f"POD_ROOT={root}".encode()))
+        found = list(_processes(f"{name}={root}".encode()))
         if not found:
             return
         for pid in found:
@@ -37,12 +37,12 @@ def _processes(mark: bytes) -> Iterator[int]:
             yield int(directory.name)
 
 
-def undertaker(root: Path) -> subprocess.Popen[bytes]:
-    """Start the process that sweeps when this one is gone."""
-    command = [sys.executable, "-I", "-S", __file__, str(root)]
+def undertaker(root: Path, name: str = "POD_ROOT") -> subprocess.Popen[bytes]:
+    """Start the process that sweeps when this one, and what it forked, is gone."""
+    command = [sys.executable, "-I", "-S", __file__, str(root), name]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 if __name__ == "__main__":
     sys.stdin.read()
-    sweep(Path(sys.argv[1]))
+    sweep(Path(sys.argv[1]), sys.argv[2])
