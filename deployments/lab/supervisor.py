@@ -2,8 +2,8 @@
 
 Two processes. The guardian is the subreaper of everything in the lab and holds the home's lock; it only waits, and
 when the supervisor is gone, by whatever death, it kills what is left. The supervisor starts the parts, each of which
-dies with it (PR_SET_PDEATHSIG). That signal comes when the *thread* that forked ends, so only the main thread forks. What
-a part started does not get it: should both be killed, an undertaker finds that by LAB_ROOT in its environment.
+dies with it (PR_SET_PDEATHSIG). That signal comes when the *thread* that forked ends, so only the main thread forks.
+What a part started does not get it: should both be killed, an undertaker finds that by LAB_ROOT in its environment.
 """
 
 from __future__ import annotations

@@ -16,8 +16,10 @@ from pathlib import Path
 
 
 def sweep(root: Path, name: str = "POD_ROOT") -> None:
-    """Kill every process of the pods, or of the lab, whose `name` is `root` or below; again, while a look finds any, for
-    one may have started another meanwhile."""
+    """Kill every process of the pods, or of the lab, whose `name` is `root` or below.
+
+    Again, while a look finds any, for one may have started another meanwhile.
+    """
     for _ in range(100):
         found = list(_processes(f"{name}={root}".encode()))
         if not found:
