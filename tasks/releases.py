@@ -68,8 +68,7 @@ def act(release: str, action: Action) -> str:
         return f"decided anew: {now.reason}"
     observed = rollout.perform(now)
     get_run_logger().info("%s: %s", now.title, observed)
-    if now.kind != "wait":
-        show(release)
+    show(release)
     return observed
 
 

@@ -125,6 +125,8 @@ def status(
             console.say(report.driver(record, driver))
         for line in report.lines(record, 0, 0)[-8:]:
             console.say(f"  {line}")
+        if told := report.waiting(record):
+            console.say(f"  {told}")
         console.say(report.advice(record))
     return console.OK
 

@@ -86,7 +86,7 @@ class Record:
 
     ``weight`` was last read back; ``intended_weight`` was written before the route was asked for it. ``stage_since``
     and ``canary_since`` are moments on the metrics system's own clock. ``evidence`` is a key, ``evidence_at`` names the
-    stores that have it.
+    stores that have it. ``waiting`` says for what, while it waits.
     """
 
     id: str
@@ -122,6 +122,7 @@ class Record:
     evidence_at: tuple[str, ...] = ()
     from_template: str = ""
     canary_template: str = ""
+    waiting: str = ""
     holders: tuple[str, ...] = field(default=())
 
     @property
@@ -142,11 +143,12 @@ class Record:
     def watched(self, look: Look) -> Record:
         """With one more look. The sentences of old ones go (their numbers stay): a ConfigMap holds 1 MiB."""
         old, recent = self.looks[:-_TOLD_LOOKS], self.looks[-_TOLD_LOOKS:]
-        return replace(self, looks=(*map(_brief, old), *recent, look))
+        waiting = "" if look.elapsed else self.waiting  # a look while it waits covers no time of a stage
+        return replace(self, looks=(*map(_brief, old), *recent, look), waiting=waiting)
 
     def intend(self, action: str, reason: str, at: float) -> Record:
         """With the intent of ``action`` written down."""
-        return replace(self, steps=(*self.steps, Step(action, reason, at)))
+        return replace(self, steps=(*self.steps, Step(action, reason, at)), waiting="")
 
     def finish(self, observed: str, at: float) -> Record:
         """With the last intent marked as done and what was read back."""

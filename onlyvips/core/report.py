@@ -89,6 +89,11 @@ def lines(record: Record, steps_told: int, looks_told: int) -> list[str]:
     return [line for _, line in sorted(fresh)]
 
 
+def waiting(record: Record) -> str:
+    """What an open release waits for, empty when it does not."""
+    return f"waiting: {record.waiting}" if record.waiting and record.open else ""
+
+
 def summary(record: Record) -> dict[str, Any]:
     """The record for machines, with its sentences."""
     return {**asdict(record), "open": record.open, "headline": headline(record), "advice": advice(record)}
@@ -100,7 +105,7 @@ def markdown(record: Record, plan: ReleasePlan) -> str:
     stages = ", ".join(f"{stage.weight} % for {stage.hold:g} s" for stage in plan.stages)
     parts = [
         f"# {record.service} {record.version} on {record.environment}\n\n{headline(record)}.\n\n{advice(record)}",
-        f"{phases}\n\nStages: {stages}. Canary now at **{record.weight} %** of requests.",
+        f"{phases}\n\nStages: {stages}. Canary now at **{record.weight} %** of requests. {waiting(record)}".rstrip(),
         _table(("time", "weight", "verdict", "what was seen"), [_look_row(look) for look in record.looks]),
         _table(("time", "step", "why", "read back"), [_step_row(step) for step in record.steps]),
         f"From `{record.from_image}` to `{record.to_image}`, by {record.operator}. "

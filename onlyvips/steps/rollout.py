@@ -105,6 +105,8 @@ class Rollout:
 
     def _wait(self, action: Action) -> str:
         """Poll until the decision changes, for at most some 20 polls, so that a person sees it go on."""
+        if (record := self.record()).waiting != action.reason:
+            self._save(replace(record, waiting=action.reason))
         for _ in range(20):
             self.tools.clock.sleep(self.plan.waits.poll)
             following = self.next()

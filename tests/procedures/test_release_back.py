@@ -298,3 +298,18 @@ def test_a_closed_record_of_a_later_program_does_not_keep_a_release_from_beginni
     theatre.settle(30.0)
     with suppress(OnlyVipsError):
         assert theatre.process("second", run="run-2").release("v0.9.1").result
+
+
+def test_while_a_release_waits_its_record_says_for_what_and_afterwards_no_more() -> None:
+    theatre, told = Theatre(), set()
+
+    def at(rollout: Rollout, action: Action) -> None:
+        told.add((theatre.record().phase, theatre.record().waiting))
+
+    theatre.platform.nature.broken.add(f"{IMAGE}:{GOOD}")
+    record = theatre.process("first").release(GOOD, at)
+    assert (
+        "canary",
+        "0 of 1 pods of canary are ready (ErrImagePull: ghcr.io/onlyvips/backend:v0.9.0: not found)",
+    ) in told
+    assert record.waiting == ""
