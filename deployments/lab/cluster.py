@@ -104,7 +104,7 @@ def await_gateway(home: Home, settings: Settings, admin: str, patience: float = 
     end = time.monotonic() + patience
     while True:
         with connect(home, settings) as api:
-            ready = [f"{pod['status']['podIP']}:{port}" for pod, port in serving_pods(api) if is_ready(pod)]
+            ready = [f"{pod['status']['podIP']}:{port}" for pod, port in serving_pods(api) if is_routed(pod)]
         state = httpx.get(f"{admin}/state", trust_env=False).text
         if not (missing := [address for address in ready if f'"{address}"' not in state]):
             return
@@ -113,10 +113,11 @@ def await_gateway(home: Home, settings: Settings, admin: str, patience: float = 
         time.sleep(0.2)
 
 
-def is_ready(pod: Object) -> bool:
-    """Whether the pod's condition says so."""
+def is_routed(pod: Object) -> bool:
+    """Whether the route leads to the pod: a canary may have no entry there yet."""
     conditions = pod["status"].get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return ready and pod["metadata"]["labels"].get("track") == "stable"
 
 
 def unready_deployments(api: httpx.Client) -> Iterator[str]:
