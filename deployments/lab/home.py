@@ -33,6 +33,7 @@ LISTENERS = (
     "prometheus",
     "discovery",
     "prefect",
+    "worker",
 )
 SECRETS = ("admin-token", "jwt-secret", "s3-a-access", "s3-a-secret", "s3-b-access", "s3-b-secret")
 
@@ -57,6 +58,11 @@ class Home:
     def keys(self) -> Path:
         """Private keys and tokens, mode 0600."""
         return self.path / "keys"
+
+    @property
+    def temporary(self) -> Path:
+        """What would lie in /tmp, and meet there what another user left."""
+        return self.path / "tmp"
 
     @property
     def kubeconfig(self) -> Path:
@@ -110,7 +116,7 @@ class Home:
 
     def prepare(self) -> None:
         """Make the folders, and forget how the lab before ended."""
-        for folder in (self.bin, self.data, self.keys, self.path / "logs"):
+        for folder in (self.bin, self.data, self.keys, self.path / "logs", self.temporary):
             folder.mkdir(exist_ok=True)
         (self.path / "state.json").unlink(missing_ok=True)
 

@@ -229,14 +229,16 @@ def prefect(lab: Lab) -> Iterator[Part]:
     if not (REPOSITORY / "deployments" / "bootstrap.py").exists():
         return
     client = env | read_env(lab.home.endpoints)
-    client |= {"PREFECT_WORKER_QUERY_SECONDS": "1"}
+    client |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1"}
+    client |= {"PREFECT_WORKER_WEBSERVER_PORT": str(lab.settings.ports["worker"])}
     client |= {"PREFECT_API_URL": api, "ONLYVIPS_ENVIRONMENTS_DIR": str(ENVIRONMENTS), "PYTHONPATH": str(REPOSITORY)}
     yield Step("deployments", partial(bootstrap, lab.home, client), ["prefect"], vital=False, log="deployments")
     yield Process(
         "worker",
-        [*command, "worker", "start", "--pool", "onlyvips", "--type", "process"],
+        [*command, "worker", "start", "--pool", "onlyvips", "--type", "process", "--with-healthcheck"],
         needs=["deployments", "manifests"],
         env=client,
+        ready=f"{lab.url('worker')}/health",
         vital=False,
     )
 

@@ -139,7 +139,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=base | LAZY | part.env | {"LAB_ROOT": str(self.home.path)},
+                env=base | LAZY | part.env | self._own(),
                 cwd=self.home.path,
                 start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGKILL),
@@ -148,6 +148,9 @@ class Supervisor:
         self._mark(part.name, "starting", pid=child.pid)
         watcher = asyncio.create_task(self._watch(part.name, child))
         watcher.add_done_callback(lambda task: task.exception())
+
+    def _own(self) -> dict[str, str]:
+        return {"LAB_ROOT": str(self.home.path), "TMPDIR": str(self.home.temporary)}
 
     async def _await_ready(self, part: Process) -> None:
         end = time.monotonic() + part.deadline
