@@ -127,9 +127,9 @@ class Platform:
         """What the route gives the canary, in percent."""
         return sum(entry["weight"] for entry in self.rule()["backendRefs"] if entry["name"] == "backend-canary")
 
-    def rule(self) -> dict[str, Any]:
+    def rule(self, cluster: Cluster | None = None) -> dict[str, Any]:
         """Backend's rule in the route."""
-        route = self.cluster.get("HTTPRoute", "onlyvips")
+        route = (cluster or self.cluster).get("HTTPRoute", "onlyvips")
         assert route is not None
         return next(rule for rule in route["spec"]["rules"] if rule.get("name") == "backend")
 
@@ -175,11 +175,12 @@ class Platform:
 
     def _watch(self, over: threading.Event, broken: list[str]) -> None:
         """Note each moment at which the route sends requests to a copy of which no pod is ready."""
+        cluster = self.cluster
         while not over.wait(0.1):
-            shares = {entry["name"]: entry.get("weight", 1) for entry in self.rule()["backendRefs"]}
+            shares = {entry["name"]: entry.get("weight", 1) for entry in self.rule(cluster)["backendRefs"]}
             for name, share in shares.items():
                 track = "canary" if name.endswith("-canary") else "stable"
-                pods = self.cluster.list("Pod", {"app": "backend", "track": track})
+                pods = cluster.list("Pod", {"app": "backend", "track": track})
                 if share and not any(is_ready(pod) for pod in pods):
                     broken.append(f"{name} has a weight of {share} and no pod that is ready")
 
