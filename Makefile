@@ -51,7 +51,7 @@ test: lint
 	@$(PY) -m pytest -m "not soak"
 
 soak: venv
-	@$(PY) -m pytest -m "soak or lab" --timeout 7200
+	@$(PY) -m pytest -m soak --timeout 7200
 
 bench: venv
 	@$(PY) -m tests.bench
