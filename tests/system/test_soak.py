@@ -33,6 +33,8 @@ def test_a_release_that_is_killed_at_any_moment_ends_and_loses_nothing(platform:
         time.sleep(moment)
         if process.poll() is None:
             kill(process)
+        else:
+            process.communicate()
         record = platform.newest()
         assert record is not None and record.id == begun.id
         told = come_after(platform, version, comes) if record.open else ""
