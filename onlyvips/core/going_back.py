@@ -53,22 +53,20 @@ def _take_stable_back(record: Record, world: World, plan: ReleasePlan, attended:
 
 def _weight_back(record: Record, world: World, stable: Workload, split: Split, plan: ReleasePlan) -> Action:
     """To what is healthy, found by looking: at once to what is ready, the rest as it becomes ready."""
-    if (more := scaled_down(record, stable)) is not None:
-        return more
     carried = world.canary is not None and world.canary.ready > 0
     able = stable.ready
     if record.stable_replaced and carried:
         # These pods are new: the router must see all of them, or, when no more come, those that there are.
         not_yet = cannot_carry("stable", stable, record.capacity, plan, world)
         if not_yet is not None and not_yet.kind == "wait":
-            return not_yet
+            return scaled_down(record, stable) or not_yet
         able = stable.visible if stable.quiet >= plan.waits.propagation else 0
     if able == 0:
         return wait("stable-ready", f"no pod of stable is ready ({stable.trouble or 'no pod says why'})")
     lowest = 100 - weight_for(able, record.capacity) if carried else 0
     if lowest < split.weight:
         return Action("set-weight", f"back to stable, {able} of {record.capacity} pods ready", number=lowest)
-    return wait("stable-ready", _rest(record, stable, split))
+    return scaled_down(record, stable) or wait("stable-ready", _rest(record, stable, split))
 
 
 def _rest(record: Record, stable: Workload, split: Split) -> str:

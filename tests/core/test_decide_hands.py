@@ -91,6 +91,18 @@ TABLE = [
         "scale stable to 4 pods",
     ),
     (
+        "but first the traffic goes to those that are ready",
+        replace(IN_PROMOTE, phase="rollback"),
+        World(replace(OLD, replicas=2, ready=2, visible=2), canary(4), split(100)),
+        "set weight 50 %",
+    ),
+    (
+        "and then it asks for the rest",
+        replace(IN_PROMOTE, phase="rollback", weight=50),
+        World(replace(OLD, replicas=2, ready=2, visible=2), canary(4), split(50)),
+        "scale stable to 4 pods",
+    ),
+    (
         "promotion too",
         REPLACED,
         World(replace(NEW, replicas=2, ready=2, visible=2), canary(4), split(100)),
