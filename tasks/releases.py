@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.action import Action
+from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Phase, Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
@@ -81,16 +82,20 @@ def through(release: str, phase: Phase) -> None:
 def show(release: str) -> None:
     """Bring the release's artifacts up to date, in good time: the release does not wait for it."""
     record, plan = wiring.record(release), wiring.driven(release).plan
-    text, done, headline = report.markdown(record, plan), report.progress(record, plan), report.headline(record)
+    showing.soon("report", partial(_show_report, record, plan))
+    showing.soon("progress", partial(_show_bar, record, plan))
 
-    def show_bar() -> None:
-        if release in _bars:
-            update_progress_artifact(_bars[release], done, description=headline)
-        else:
-            _bars[release] = create_progress_artifact(done, key=f"{_key(record)}-progress", description=headline)
 
-    showing.soon("report", partial(create_markdown_artifact, text, key=_key(record), description=headline))
-    showing.soon("progress", show_bar)
+def _show_report(record: Record, plan: ReleasePlan) -> None:
+    create_markdown_artifact(report.markdown(record, plan), key=_key(record), description=report.headline(record))
+
+
+def _show_bar(record: Record, plan: ReleasePlan) -> None:
+    done, headline = report.progress(record, plan), report.headline(record)
+    if record.id in _bars:
+        update_progress_artifact(_bars[record.id], done, description=headline)
+    else:
+        _bars[record.id] = create_progress_artifact(done, key=f"{_key(record)}-progress", description=headline)
 
 
 def _key(record: Record) -> str:
@@ -100,8 +105,7 @@ def _key(record: Record) -> str:
 def conclude(release: str) -> dict[str, Any]:
     """The outcome of a closed release. Raises Permanent with its sentence when it was not promoted."""
     record = wiring.record(release)
-    for place in wiring.evidence_places(record):
-        showing.soon(place, partial(_link, place, record))
+    showing.soon("evidence", partial(_show_evidence, record))
     showing.settle()
     if record.result != "promoted":
         raise Permanent(f"{report.headline(record)}. {report.advice(record)}")
@@ -109,13 +113,14 @@ def conclude(release: str) -> dict[str, Any]:
     return report.summary(record)
 
 
-def _link(place: str, record: Record) -> None:
-    create_link_artifact(
-        place,
-        link_text=f"Evidence of {record.id}",
-        key=f"{_key(record)}-evidence",
-        description=report.headline(record),
-    )
+def _show_evidence(record: Record) -> None:
+    for place in wiring.evidence_places(record):
+        create_link_artifact(
+            place,
+            link_text=f"Evidence of {record.id}",
+            key=f"{_key(record)}-evidence",
+            description=report.headline(record),
+        )
 
 
 def go_back(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -15,7 +15,7 @@ from onlyvips.core import httproute, manifests
 from onlyvips.core.action import Action
 from onlyvips.core.manifests import RELEASE, annotations_of, fingerprint, own_metadata
 from onlyvips.core.record import Record
-from onlyvips.errors import OnlyVipsError, Permanent, Transient
+from onlyvips.errors import OnlyVipsError, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Cluster, Manifest
 from onlyvips.steps import records
 from onlyvips.steps.migrate import migrate
@@ -69,7 +69,7 @@ def _hearing(tools: Tools, record: Record) -> Callable[[], None]:
     """
 
     def progress() -> None:
-        with suppress(Transient):
+        with suppress(Transient, UnknownOutcome):
             tools.fence.progress()
             if (command := records.load(tools.cluster, record.id).aborted) is not None:
                 raise Permanent(f"{command.by} asked for an abort: {command.reason or 'no reason given'}")
