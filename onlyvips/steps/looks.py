@@ -56,10 +56,10 @@ def _judged(rail: Guardrail, series: Series, window: Window, fresh: float, alpha
     of alpha."""
     if not rail.recent:
         return judge(rail, series.counts(window.since, fresh), alpha)
-    since = max(window.since, window.end - rail.recent)
-    recent = judge(rail, series.counts(since, fresh), alpha / 2)
-    if recent.verdict == "fail" and since > window.since:
-        return replace(recent, reason=f"in the last {rail.recent:g} s: {recent.reason}")
+    if (since := window.end - rail.recent) > window.since:
+        recent = judge(rail, series.counts(since, fresh), alpha / 2)
+        if recent.verdict == "fail":
+            return replace(recent, reason=f"in the last {rail.recent:g} s: {recent.reason}")
     return judge(rail, series.counts(window.since, fresh), alpha / 2)
 
 
