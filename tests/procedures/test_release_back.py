@@ -9,7 +9,8 @@ import pytest
 
 from onlyvips.core.action import Action
 from onlyvips.core.record import Record
-from onlyvips.errors import OnlyVipsError, Transient
+from onlyvips.errors import Transient
+from onlyvips.steps import records
 from onlyvips.steps.rollout import Rollout
 from tests.procedures.theatre import CAPACITY, GOOD, IMAGE, OLD, Killed, Process, Theatre
 from tests.simulators.controllers import ready
@@ -113,6 +114,31 @@ def test_an_autoscaler_that_shrank_the_idle_stable_does_not_keep_the_traffic_fro
             theatre.clock.after(5.0, lambda: scale(theatre, "backend", 2))
 
     assert drive(theatre.process("first"), shrink) is not None
+    theatre.assert_outcome("promoted")
+
+
+@pytest.mark.parametrize("write", range(1, 5))
+@pytest.mark.parametrize("moment", ["at_write", "after_write"])
+def test_who_dies_while_stable_gets_its_pods_again_is_followed_by_one_who_finishes(write: int, moment: str) -> None:
+    theatre = Theatre()
+    first, left = theatre.process("first"), [write]
+
+    def shrink(rollout: Rollout, action: Action) -> None:
+        if action.kind == "replace-stable":
+            theatre.cluster.change("HorizontalPodAutoscaler", "backend", lambda it: it["spec"].update(minReplicas=2))
+            theatre.clock.after(5.0, lambda: scale(theatre, "backend", 2))
+
+    def die(*_: object) -> None:
+        found = records.find_open(theatre.cluster, "backend") if left[0] else None
+        if found is not None and (steps := found.steps) and steps[-1].action.startswith("scale stable"):
+            left[0] -= 1
+            if not left[0]:
+                first.die()
+
+    setattr(first, moment, die)
+    with pytest.raises(Killed):
+        first.release(GOOD, shrink)
+    theatre.process("second").release(GOOD)
     theatre.assert_outcome("promoted")
 
 
@@ -296,8 +322,7 @@ def test_a_closed_record_of_a_later_program_does_not_keep_a_release_from_beginni
         lambda it: it["data"].update({"record.json": it["data"]["record.json"].replace('"schema":1', '"schema":9')}),
     )
     theatre.settle(30.0)
-    with suppress(OnlyVipsError):
-        assert theatre.process("second", run="run-2").release("v0.9.1").result
+    assert theatre.process("second", run="run-2").release("v0.9.1").result == "promoted"
 
 
 def test_while_a_release_waits_its_record_says_for_what_and_afterwards_no_more() -> None:

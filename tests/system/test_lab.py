@@ -140,9 +140,17 @@ def test_a_killed_lab_leaves_nothing(home: Path, victims: list[str]) -> None:
     up(home)
     assert any("sample" in words for words in processes(home))
     state = json.loads((home / "state.json").read_text())
-    for victim in victims:
-        os.kill(state[victim], signal.SIGKILL)
-    await_no_process(home, 20)
+    # What a part started, and is no pod: a run of the worker, say. No signal of its parent's death comes to it.
+    started = subprocess.Popen(["sleep", "300"], env={**os.environ, "LAB_ROOT": str(home)}, start_new_session=True)
+    try:
+        for victim in victims:
+            os.kill(state[victim], signal.SIGKILL)
+        await_no_process(home, 20)
+        if victims == ["guardian", "supervisor"]:
+            assert started.wait(timeout=20) == -signal.SIGKILL
+    finally:
+        started.kill()
+        started.wait()
     assert lab(home, "status").returncode == 1
 
 

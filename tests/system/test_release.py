@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
 
+from onlyvips.core.record import Record
 from tests.conftest import Lab
 from tests.system.platform import Platform, kill, told
 
@@ -52,16 +54,24 @@ def test_without_the_waits_before_the_switch_requests_are_lost(platform: Platfor
     assert sum(seen["lost"].values()) > 0
 
 
-def test_killed_in_mid_canary_another_version_is_refused_and_a_retry_goes_on(platform: Platform) -> None:
+MOMENTS: dict[str, Callable[[Record], bool]] = {
+    "in mid-canary": lambda record: record.weight == 10 and bool(record.looks),
+    "after stable got the new spec": lambda record: record.replaced,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_another_version_is_refused_and_a_retry_finishes(platform: Platform, moment: str) -> None:
     version = platform.other_version()
     with platform.traffic() as counts:
         process = platform.begin(version)
-        platform.wait_for(lambda record: record.weight == 10 and bool(record.looks))
+        platform.wait_for(lambda record: record.version == version and record.open and MOMENTS[moment](record))
         kill(process)
+        weight = platform.weight()
         refused = platform.onlyvips("release", "start", "-e", "quick", "-s", "backend", "-v", "v4", "--local")
         assert refused.returncode == 2
         assert "is still open" in refused.stderr
-        assert platform.weight() == 10
+        assert platform.weight() == weight
         code, output = platform.release(version)
         assert code == 0, output
         seen = counts()
@@ -73,7 +83,7 @@ def test_killed_in_mid_canary_with_nobody_coming_reconcile_brings_the_weight_to_
     before = platform.image()
     with platform.traffic() as counts:
         process = platform.begin(platform.other_version())
-        platform.wait_for(lambda record: record.weight == 10 and bool(record.looks))
+        platform.wait_for(MOMENTS["in mid-canary"])
         kill(process)
         done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -88,30 +98,14 @@ def test_killed_after_stable_got_the_new_spec_reconcile_completes(platform: Plat
     version = platform.other_version()
     with platform.traffic() as counts:
         process = platform.begin(version)
-        platform.wait_for(lambda record: any(step.action == "replace stable" and step.done for step in record.steps))
+        platform.wait_for(lambda record: record.open and MOMENTS["after stable got the new spec"](record))
         kill(process)
-        refused = platform.onlyvips("release", "start", "-e", "quick", "-s", "backend", "-v", "v4", "--local")
-        assert refused.returncode == 2
-        assert "is still open" in refused.stderr
         done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         seen = counts()
     assert told(done)[0]["outcome"] == "promoted"
     assert platform.image().endswith(f":{version}")
     assert platform.weight() == 0
-    assert seen["lost"] == {}, seen["losses"]
-
-
-def test_killed_after_stable_got_the_new_spec_a_retry_finishes(platform: Platform) -> None:
-    version = platform.other_version()
-    with platform.traffic() as counts:
-        process = platform.begin(version)
-        platform.wait_for(lambda record: any(step.action == "replace stable" and step.done for step in record.steps))
-        kill(process)
-        code, output = platform.release(version)
-        assert code == 0, output
-        seen = counts()
-    assert platform.image().endswith(f":{version}")
     assert seen["lost"] == {}, seen["losses"]
 
 
