@@ -91,17 +91,24 @@ class Platform:
         assert killed, f"no process carries out run {run}"
 
     def retry_run(self, run: str) -> None:
-        """What the button Retry of the Prefect UI does, once the server knows that the run is dead."""
-        api = self.lab.env["ONLYVIPS_LAB_PREFECT_API_URL"]
-        until = time.monotonic() + 60
-        while httpx.get(f"{api}/flow_runs/{run}", trust_env=False).json()["state_type"] != "CRASHED":
-            assert time.monotonic() < until, "the server does not notice that the run crashed"
-            time.sleep(0.5)
-        state = {
+        """What the button Retry of the Prefect UI does, pressed until the run is carried out again.
+
+        A worker reports a dead process twice, before and after the hooks that it has for this, which takes seconds:
+        the second report may undo a retry that came between.
+        """
+        url = f"{self.lab.env['ONLYVIPS_LAB_PREFECT_API_URL']}/flow_runs/{run}"
+        retry = {
             "state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "retried by a person"},
             "force": True,
         }
-        httpx.post(f"{api}/flow_runs/{run}/set_state", json=state, trust_env=False).raise_for_status()
+        pressed, state, until = False, "", time.monotonic() + 90
+        while not (pressed and state == "RUNNING"):
+            assert time.monotonic() < until, f"run {run} is {state}: not carried out again"
+            time.sleep(0.5)
+            state = httpx.get(url, trust_env=False).json()["state_type"]
+            if state == "CRASHED":
+                httpx.post(f"{url}/set_state", json=retry, trust_env=False).raise_for_status()
+                pressed = True
 
     def onlyvips(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One command of ours."""
