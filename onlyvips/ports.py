@@ -100,12 +100,12 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """What a store says it holds. ``version`` is its VersionId, empty where it has none."""
+    """What a store says it holds; ``sha256`` and ``version`` (its VersionId) are empty where it does not say."""
 
     key: str
     size: int
-    sha256: str
-    version: str
+    sha256: str = ""
+    version: str = ""
 
 
 class Upload(Protocol):
@@ -125,12 +125,13 @@ class Upload(Protocol):
 
 
 class ObjectStore(Protocol):
-    """One destination of backups and evidence. Keys are ``a/b/c``; objects are written once and never changed."""
+    """One destination of backups and evidence. Keys are ``a/b/c``; objects are written once, and changed only where a
+    repair says so."""
 
     name: str
 
-    def upload(self, key: str) -> Upload:
-        """Begin writing ``key``, of unknown size."""
+    def upload(self, key: str, *, over: bool = False) -> Upload:
+        """Begin writing ``key``, of unknown size. ``over`` puts it in the place of what is there, if anything is."""
 
     def put_new(self, key: str, data: bytes) -> Stored:
         """Write a small object only if ``key`` does not exist (If-None-Match). Raises Conflict when it does."""
@@ -141,8 +142,8 @@ class ObjectStore(Protocol):
     def head(self, key: str) -> Stored | None:
         """Size and version of ``key`` (``sha256`` is empty where the store does not keep it), or None."""
 
-    def list(self, prefix: str) -> list[str]:
-        """All keys that begin with ``prefix``, sorted."""
+    def list(self, prefix: str) -> list[Stored]:
+        """Key and size of all that begin with ``prefix``, sorted by key."""
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,12 @@ from onlyvips.environment import Environment
 from onlyvips.errors import Misuse, OnlyVipsError, Permanent, Refused
 from onlyvips.ports import Cluster, Lease, ObjectStore
 from onlyvips.steps import opening, preflight, records
-from onlyvips.steps.backup import check_recipients, probe_stores, take_base
+from onlyvips.steps.backup import Run, probe_stores
+from onlyvips.steps.base import take_base
 from onlyvips.steps.evidence import keep_evidence
 from onlyvips.steps.fence import Fence, highest_epoch
 from onlyvips.steps.opening import Site, Start
+from onlyvips.steps.pipe import check_recipients
 from onlyvips.steps.preflight import Facts
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
@@ -192,20 +194,12 @@ def _back_up(loaded: Environment, epoch: int, record: Record, progress: Callable
     """One complete base. Raises Permanent when a destination lacks it: a release needs every copy."""
     plan = replace(environments.backup_plan(loaded), recipients=environments.recipients(loaded))
     with _lively(progress) as alive:
-        base = take_base(
-            database_of(loaded),
-            stores_of(loaded),
-            plan,
-            epoch=epoch,
-            clock=SystemClock(),
-            entropy=secrets.token_bytes,
-            on_progress=lambda size, documents: alive(),
-        )
+        run = Run(epoch, SystemClock(), secrets.token_bytes, lambda size, documents: alive())
+        base = take_base(database_of(loaded), stores_of(loaded), plan, run)
     if base.degraded:
-        lacking = "; ".join(f"{one.name}: {one.why}" for one in base.destinations if not one.complete)
         raise Permanent(
-            f"The backup before release {record.id} is degraded ({lacking}): it is kept as {base.key}, the release "
-            "stopped before anything changed; correct the destination, then start the release again."
+            f"The backup before release {record.id} is degraded ({base.lacking}): it is kept as {base.key}, the "
+            "release stopped before anything changed; correct the destination, then start the release again."
         )
     return base.key
 

@@ -30,11 +30,11 @@ class DirectoryStore:
         self.name = name
         self._root = root
 
-    def upload(self, key: str) -> Upload:
+    def upload(self, key: str, *, over: bool = False) -> Upload:
         with self._explained("begin", key):
             path = self._path(key)
             self._make_directories(path.parent)
-            return _FileUpload(self, key, path)
+            return _FileUpload(self, key, path, over)
 
     def put_new(self, key: str, data: bytes) -> Stored:
         upload = self.upload(key)
@@ -57,11 +57,13 @@ class DirectoryStore:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str) -> list[Stored]:
         with self._explained("list", prefix):
             self._require_root()
-            files = (path for path in self._root.rglob("*") if not path.name.startswith(".") and path.is_file())
-            return sorted(key for path in files if (key := path.relative_to(self._root).as_posix()).startswith(prefix))
+            below = self._root / prefix.rpartition("/")[0]
+            files = (path for path in below.rglob("*") if not path.name.startswith(".") and path.is_file())
+            found = [Stored(path.relative_to(self._root).as_posix(), path.stat().st_size) for path in files]
+            return sorted((one for one in found if one.key.startswith(prefix)), key=lambda one: one.key)
 
     def _path(self, key: str) -> Path:
         if not key or any(part.startswith(".") or not part for part in key.split("/")):
@@ -103,8 +105,8 @@ class DirectoryStore:
 
 
 class _FileUpload:
-    def __init__(self, store: DirectoryStore, key: str, path: Path) -> None:
-        self._store, self._key, self._path = store, key, path
+    def __init__(self, store: DirectoryStore, key: str, path: Path, over: bool) -> None:
+        self._store, self._key, self._path, self._over = store, key, path, over
         self._hidden = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
         self._file = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         self._open = True
@@ -124,8 +126,7 @@ class _FileUpload:
             os.fsync(self._file)
             self._check()
             self._close()
-            os.link(self._hidden, self._path)
-            self._hidden.unlink()
+            self._appear()
             _sync_directory(self._path.parent)
         return Stored(self._key, self._size, self._hash.hexdigest(), "")
 
@@ -133,6 +134,13 @@ class _FileUpload:
         with contextlib.suppress(OSError):
             self._close()
         with contextlib.suppress(OSError):
+            self._hidden.unlink()
+
+    def _appear(self) -> None:
+        if self._over:
+            self._hidden.replace(self._path)
+        else:
+            os.link(self._hidden, self._path)
             self._hidden.unlink()
 
     def _check(self) -> None:

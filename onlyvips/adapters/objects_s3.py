@@ -81,12 +81,16 @@ class S3Store:
                 f"{name}: its address is no URL of an S3 store: correct the environment, or what it refers to."
             ) from None
 
-    def upload(self, key: str) -> Upload:
-        return _S3Upload(self, key)
+    def upload(self, key: str, *, over: bool = False) -> Upload:
+        return _S3Upload(self, key, {} if over else {"IfNoneMatch": "*"})
 
     def put_new(self, key: str, data: bytes) -> Stored:
+        return self.put(key, data, IfNoneMatch="*")
+
+    def put(self, key: str, data: bytes, **condition: str) -> Stored:
+        """Write a small object on ``condition``."""
         digest = hashlib.sha256(data).digest()
-        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=_text(digest), IfNoneMatch="*")
+        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=_text(digest), **condition)
         self.confirm(key, answer, _text(digest))
         return Stored(key, len(data), digest.hex(), answer.get("VersionId", ""))
 
@@ -107,10 +111,11 @@ class S3Store:
         sha256 = "" if "-" in checksum else b64decode(checksum).hex()
         return Stored(key, found["ContentLength"], sha256, found.get("VersionId", ""))
 
-    def list(self, prefix: str) -> list[str]:
+    def list(self, prefix: str) -> list[Stored]:
         with self._explained("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-            return sorted(item["Key"] for page in pages for item in page.get("Contents", []))
+            found = [Stored(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
+        return sorted(found, key=lambda stored: stored.key)
 
     def call(self, verb: str, operation: str, key: str, **arguments: Any) -> Any:
         """One request about ``key``, its failure translated."""
@@ -188,8 +193,8 @@ def _text(digest: bytes) -> str:
 class _S3Upload:
     """Collects a part at a time; what fits into one part is a single PUT."""
 
-    def __init__(self, store: S3Store, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: S3Store, key: str, condition: dict[str, str]) -> None:
+        self._store, self._key, self._condition = store, key, condition
         self._part = bytearray()
         self._id = ""
         self._parts: list[dict[str, Any]] = []
@@ -207,7 +212,7 @@ class _S3Upload:
 
     def finish(self) -> Stored:
         if not self._id:
-            return self._store.put_new(self._key, bytes(self._part))
+            return self._store.put(self._key, bytes(self._part), **self._condition)
         self._send(bytes(self._part))
         self._part.clear()
         whole = hashlib.sha256(b"".join(b64decode(part["ChecksumSHA256"]) for part in self._parts)).digest()
@@ -219,7 +224,7 @@ class _S3Upload:
             UploadId=self._id,
             MultipartUpload={"Parts": self._parts},
             ChecksumSHA256=checksum,
-            IfNoneMatch="*",
+            **self._condition,
         )
         self._id = ""
         self._store.confirm(self._key, answer, checksum)

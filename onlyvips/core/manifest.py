@@ -6,20 +6,13 @@ destination held every object when it was read back. The manifest is written las
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from onlyvips.errors import Permanent
+from onlyvips.core.strict_json import counts, from_json, matches
 
-SCHEMA = 1
-
-
-class BadManifest(Permanent):
-    """This JSON is not what we write: the message names the key."""
+OPLOG = "oplog"
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,8 @@ class NamespaceRecord:
     crc64: str
 
     def __post_init__(self) -> None:
-        _matches("crc64", self.crc64, r"[0-9a-f]{16}")
-        _counts(documents=self.documents, bytes=self.bytes)
+        matches("crc64", self.crc64, r"[0-9a-f]{16}")
+        counts(documents=self.documents, bytes=self.bytes)
 
 
 @dataclass(frozen=True)
@@ -46,17 +39,17 @@ class ObjectRecord:
     key: str
     size: int
     sha256: str
-    namespaces: tuple[NamespaceRecord, ...]
+    namespaces: tuple[NamespaceRecord, ...] = ()
 
     def __post_init__(self) -> None:
-        _matches("key", self.key, r"objects/[A-Za-z0-9._-]+")
-        _matches("sha256", self.sha256, r"[0-9a-f]{64}")
-        _counts(size=self.size)
+        matches("key", self.key, r"objects/[A-Za-z0-9._-]+")
+        matches("sha256", self.sha256, r"[0-9a-f]{64}")
+        counts(size=self.size)
 
 
 @dataclass(frozen=True)
 class Server:
-    """What answered: ``version`` is the MongoDB version it claims, ``dialect`` which program it is."""
+    """What answered: ``version`` is what it claims (of MongoDB, Redis …), ``dialect`` which program it is."""
 
     dialect: str
     version: str
@@ -68,6 +61,37 @@ class Dropped:
 
     name: str
     why: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something else that a restore or a reader must know; never a secret."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An entry of the oplog: ``ts`` is ``SECONDS:ORDINAL``, ``term`` the election term it was written in."""
+
+    ts: str
+    term: int
+
+    def __post_init__(self) -> None:
+        matches("ts", self.ts, r"[0-9]+:[0-9]+")
+
+
+@dataclass(frozen=True)
+class Window:
+    """What stretch of the oplog a backup closes over, or a slice holds: both ends are entries that were read."""
+
+    start: Edge
+    end: Edge
+    entries: int = 0
+
+    def __post_init__(self) -> None:
+        counts(entries=self.entries)
 
 
 @dataclass(frozen=True)
@@ -87,14 +111,19 @@ class Manifest:
     objects: tuple[ObjectRecord, ...]
     copies: tuple[str, ...]
     dropped: tuple[Dropped, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    window: Window | None = None
+    timeline: str = ""
 
     def __post_init__(self) -> None:
-        _matches("id", self.id, r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8,}")
-        for name in ("environment", "kind"):
-            _matches(name, getattr(self, name), r"[A-Za-z0-9][A-Za-z0-9._-]*")
+        matches(
+            "id", self.id, r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8,}" if self.kind != OPLOG else r"[0-9A-Za-z][0-9A-Za-z-]*"
+        )
+        for name in ("environment", "kind", *(["timeline"] if self.kind == OPLOG else [])):
+            matches(name, getattr(self, name), r"[A-Za-z0-9][A-Za-z0-9._-]*")
         for name in ("started", "finished"):
-            _matches(name, getattr(self, name), r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-        _counts(epoch=self.epoch)
+            matches(name, getattr(self, name), r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+        counts(epoch=self.epoch)
         if len({record.key for record in self.objects}) != len(self.objects) or not self.objects:
             raise ValueError("objects: keys must be there and all different")
         if not self.copies:
@@ -103,12 +132,17 @@ class Manifest:
     @property
     def prefix(self) -> str:
         """Where the backup is in every destination."""
-        return prefix(self.environment, self.kind, self.id, self.epoch)
+        return prefix(self.environment, self.kind, self.id, self.epoch, self.timeline)
 
     @property
     def degraded(self) -> bool:
         """Whether a destination that was asked for lacks it."""
         return bool(self.dropped)
+
+    @property
+    def size(self) -> int:
+        """Stored bytes of one copy."""
+        return sum(record.size for record in self.objects)
 
     @property
     def documents(self) -> int:
@@ -137,8 +171,8 @@ class CopyRecord:
     objects: tuple[CopiedObject, ...]
 
     def __post_init__(self) -> None:
-        _matches("destination", self.destination, r"[A-Za-z0-9][A-Za-z0-9._-]*")
-        _counts(epoch=self.epoch)
+        matches("destination", self.destination, r"[A-Za-z0-9][A-Za-z0-9._-]*")
+        counts(epoch=self.epoch)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -154,9 +188,9 @@ def backup_id(unix: float, entropy: bytes) -> str:
     return f"{datetime.fromtimestamp(unix, UTC):%Y%m%dT%H%M%SZ}-{entropy.hex()}"
 
 
-def prefix(environment: str, kind: str, id: str, epoch: int) -> str:
-    """``ENV/KIND/ID-eEPOCH/``."""
-    return f"{environment}/{kind}/{id}-e{epoch}/"
+def prefix(environment: str, kind: str, id: str, epoch: int, timeline: str = "") -> str:
+    """``ENV/KIND/ID-eEPOCH/``; a slice of the oplog is below its timeline: ``ENV/oplog/TIMELINE/ID-eEPOCH/``."""
+    return f"{environment}/{kind}/{timeline + '/' if timeline else ''}{id}-e{epoch}/"
 
 
 def object_key(number: int, database: str, collection: str) -> str:
@@ -175,75 +209,12 @@ def copy_key(destination: str, epoch: int) -> str:
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
-T = TypeVar("T")
-
-
-def to_json(record: Manifest | CopyRecord) -> bytes:
-    """The bytes to store."""
-    return (json.dumps({"schema": SCHEMA, **asdict(record)}, ensure_ascii=False, indent=1) + "\n").encode()
-
 
 def manifest_from_json(data: bytes) -> Manifest:
     """Parse and check a manifest. Raises BadManifest, which names the key."""
-    return _document(data, Manifest)
+    return from_json(data, Manifest)
 
 
 def copy_from_json(data: bytes) -> CopyRecord:
     """Parse and check a copy's record. Raises BadManifest, which names the key."""
-    return _document(data, CopyRecord)
-
-
-def _document(data: bytes, kind: type[T]) -> T:
-    try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise BadManifest(f"this {kind.__name__} is no JSON: {error}") from error
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise BadManifest(f"schema: this {kind.__name__} must say {SCHEMA}; a newer program may have written it")
-    return _build({key: value for key, value in found.items() if key != "schema"}, kind, "")
-
-
-def _build(found: object, kind: type[T], path: str) -> T:
-    """A dataclass from exactly its keys; those with a default may be left out."""
-    if not isinstance(found, Mapping):
-        raise BadManifest(f"{path.rstrip('.') or 'the document'}: must be an object with keys")
-    hints = get_type_hints(kind)
-    _same_keys(found, kind, path)
-    values = {key: _value(value, hints[key], f"{path}{key}") for key, value in found.items()}
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise BadManifest(f"{path}{error}") from error
-
-
-def _same_keys(found: Mapping[str, object], kind: type, path: str) -> None:
-    assert is_dataclass(kind)
-    known = {entry.name for entry in fields(kind)}
-    missing = {entry.name for entry in fields(kind) if entry.default is MISSING} - set(found)
-    if missing:
-        raise BadManifest(f"{path}{min(missing)}: this key is missing")
-    if set(found) - known:
-        raise BadManifest(f"{path}{min(set(found) - known)}: this key is unknown")
-
-
-def _value(value: object, hint: Any, path: str) -> object:
-    if get_origin(hint) is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise BadManifest(f"{path}: must be a list")
-        return tuple(_value(item, get_args(hint)[0], f"{path}[{number}]") for number, item in enumerate(value))
-    if isinstance(hint, type) and is_dataclass(hint):
-        return _build(value, hint, f"{path}.")
-    if not isinstance(value, hint) or isinstance(value, bool):
-        raise BadManifest(f"{path}: must be {'a text' if hint is str else 'a whole number'}")
-    return value
-
-
-def _matches(name: str, value: str, pattern: str) -> None:
-    if not re.fullmatch(pattern, value):
-        raise ValueError(f"{name}: {value[:80]!r} does not look like {pattern}")
-
-
-def _counts(**values: int) -> None:
-    for name, value in values.items():
-        if value < 0:
-            raise ValueError(f"{name}: {value} is less than nothing")
+    return from_json(data, CopyRecord)

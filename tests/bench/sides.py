@@ -15,7 +15,8 @@ from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.core.plan import BackupPlan
-from onlyvips.steps.backup import Base, take_base
+from onlyvips.steps.backup import Run, Taken
+from onlyvips.steps.base import take_base
 from tests.bench.programs import DATABASE, Failed, Source, piped
 
 LEVEL = 3
@@ -75,7 +76,7 @@ def _measure(folder: Path, action: Callable[[], None]) -> Measured:
     return Measured(seconds, sum(path.stat().st_size for path in folder.rglob("*.age")))
 
 
-def _take(setting: Setting, folder: Path) -> Base:
+def _take(setting: Setting, folder: Path) -> Taken:
     plan = BackupPlan(
         environment="bench",
         kind="mongodb",
@@ -93,10 +94,10 @@ def _take(setting: Setting, folder: Path) -> Base:
         lock="none",
     )
     source, store = MongoDatabase(setting.source.uri), DirectoryStore("disk", folder)
-    return take_base(source, [store], plan, epoch=1, clock=SystemClock(), entropy=os.urandom)
+    return take_base(source, [store], plan, Run(1, SystemClock(), os.urandom))
 
 
-def _check_base(source: Source, base: Base) -> None:
+def _check_base(source: Source, base: Taken) -> None:
     records = [record for object in base.manifest.objects for record in object.namespaces]
     found = sum(record.bytes for record in records), sum(record.documents for record in records)
     if base.degraded or found != (source.size, source.documents):

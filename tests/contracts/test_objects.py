@@ -15,7 +15,7 @@ import pytest
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.errors import Conflict, Misuse, OnlyVipsError, Permanent, Transient
-from onlyvips.ports import ObjectStore
+from onlyvips.ports import ObjectStore, Stored
 from tests.simulators.objects import SimulatedStore
 
 MEBIBYTE = 1024 * 1024
@@ -111,7 +111,7 @@ def test_an_upload_is_invisible_until_it_is_finished(store: ObjectStore, folder:
     assert store.head(folder + "one") is None
     assert store.list(folder) == []
     upload.finish()
-    assert store.list(folder) == [folder + "one"]
+    assert store.list(folder) == [Stored(folder + "one", 2 * PART)]
 
 
 @pytest.mark.parametrize("size", [0, 10, 2 * PART + 1])
@@ -154,7 +154,7 @@ def test_a_small_object_is_written_once(store: ObjectStore, folder: str):
 
 def test_of_many_writers_of_one_key_exactly_one_wins(store: ObjectStore, folder: str):
     won: list[int] = []
-    start = threading.Barrier(8)
+    start = threading.Barrier(32)
 
     def write_it(number: int) -> None:
         start.wait()
@@ -164,7 +164,7 @@ def test_of_many_writers_of_one_key_exactly_one_wins(store: ObjectStore, folder:
             return
         won.append(number)
 
-    threads = [threading.Thread(target=write_it, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=write_it, args=(number,)) for number in range(32)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -183,9 +183,21 @@ def test_what_is_not_there_is_none_or_an_error_never_empty(store: ObjectStore, f
 def test_a_list_is_sorted_and_has_only_the_prefix(store: ObjectStore, folder: str):
     for key in ("b/2", "b/10", "a", "bb"):
         store.put_new(folder + key, b"x")
-    assert store.list(folder) == [folder + key for key in ("a", "b/10", "b/2", "bb")]
-    assert store.list(folder + "b/") == [folder + "b/10", folder + "b/2"]
-    assert store.list(folder + "b") == [folder + "b/10", folder + "b/2", folder + "bb"]
+    assert store.list(folder) == [Stored(folder + key, 1) for key in ("a", "b/10", "b/2", "bb")]
+    assert store.list(folder + "b/") == [Stored(folder + "b/10", 1), Stored(folder + "b/2", 1)]
+    assert store.list(folder + "b") == [Stored(folder + key, 1) for key in ("b/10", "b/2", "bb")]
+    assert store.list(folder + "c") == store.list(folder + "c/d") == []
+
+
+@pytest.mark.parametrize("size", [3, 2 * PART])
+def test_a_repair_puts_an_object_in_the_place_of_what_is_there_or_is_not(store: ObjectStore, folder: str, size: int):
+    store.put_new(folder + "bad", b"damaged")
+    data = os.urandom(size)
+    for key in ("bad", "missing"):
+        upload = store.upload(folder + key, over=True)
+        upload.write(data)
+        assert upload.finish().sha256 == hashlib.sha256(data).hexdigest()
+        assert read(store, folder + key) == data
 
 
 # --- a directory

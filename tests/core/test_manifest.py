@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlyvips.core.manifest import (
-    BadManifest,
     CopiedObject,
     CopyRecord,
     Dropped,
@@ -22,8 +21,8 @@ from onlyvips.core.manifest import (
     manifest_from_json,
     moment,
     object_key,
-    to_json,
 )
+from onlyvips.core.strict_json import BadManifest, sealed, to_json
 
 NAMESPACE = NamespaceRecord("app", "orders", "collection", '{"indexes":[]}', 3, 42, "0" * 16)
 MANIFEST = Manifest(
@@ -45,7 +44,7 @@ COPY = CopyRecord("a", 7, MANIFEST.id, MANIFEST.finished, (CopiedObject("objects
 
 
 def changed(path: list[str | int], value: object) -> bytes:
-    """The manifest's JSON with one place changed; ``...`` takes it out."""
+    """The manifest's JSON with one place changed, sealed again; ``...`` takes it out."""
     whole = place = json.loads(to_json(MANIFEST))
     for step in path[:-1]:
         place = place[step]
@@ -53,12 +52,12 @@ def changed(path: list[str | int], value: object) -> bytes:
         del place[path[-1]]
     else:
         place[path[-1]] = value
-    return json.dumps(whole).encode()
+    return sealed({key: value for key, value in whole.items() if key != "seal"})
 
 
 def test_a_manifest_is_read_back_as_it_was_written():
     assert manifest_from_json(to_json(MANIFEST)) == MANIFEST
-    assert json.loads(to_json(MANIFEST))["schema"] == 1
+    assert json.loads(to_json(MANIFEST))["schema"] == 2
 
 
 def test_a_copys_record_is_read_back_as_it_was_written():
@@ -75,7 +74,7 @@ def test_any_collection_survives_the_trip(name: str, metadata: str, count: int, 
 @pytest.mark.parametrize(
     ("path", "value", "key"),
     [
-        (["schema"], 2, "schema"),
+        (["schema"], 3, "schema"),
         (["schema"], ..., "schema"),
         (["id"], ..., "id: this key is missing"),
         (["extra"], 1, "extra: this key is unknown"),
@@ -106,8 +105,32 @@ def test_bad_input_is_refused_by_its_key(path: list[str | int], value: object, k
 def test_two_objects_with_one_key_are_refused():
     twice = json.loads(to_json(MANIFEST))
     twice["objects"] *= 2
+    del twice["seal"]
     with pytest.raises(BadManifest, match="all different"):
-        manifest_from_json(json.dumps(twice).encode())
+        manifest_from_json(sealed(twice))
+
+
+@pytest.mark.parametrize("edit", [lambda whole: whole.update(epoch=8), lambda whole: whole.pop("seal")])
+def test_what_was_edited_is_not_as_it_was_written(edit):
+    whole = json.loads(to_json(MANIFEST))
+    edit(whole)
+    with pytest.raises(BadManifest, match="seal: this Manifest is not as it was written"):
+        manifest_from_json(json.dumps(whole).encode())
+
+
+def test_any_byte_that_changes_is_noticed():
+    data = to_json(MANIFEST)
+    for at in range(0, len(data) - 1, 7):
+        changed_one = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        with pytest.raises(BadManifest):
+            assert manifest_from_json(changed_one) == MANIFEST
+            raise BadManifest("only white space changed")
+
+
+def test_the_first_schema_is_still_read():
+    old = {key: value for key, value in json.loads(to_json(MANIFEST)).items() if key not in ("seal", "facts", "window")}
+    del old["timeline"]
+    assert manifest_from_json(json.dumps({**old, "schema": 1}).encode()) == MANIFEST
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff"])

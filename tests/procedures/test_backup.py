@@ -17,7 +17,8 @@ from onlyvips.core.manifest import copy_from_json, manifest_from_json
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Namespace
-from onlyvips.steps.backup import Base, take_base
+from onlyvips.steps.backup import Run, Taken
+from onlyvips.steps.base import take_base
 from onlyvips.steps.copies import probe_stores, put_once
 from tests.simulators.objects import Killed, Life, SimulatedStore
 
@@ -87,10 +88,11 @@ def database() -> SimulatedDatabase:
     return SimulatedDatabase({"orders": incompressible, "users": [document(1), document(2)], "empty": []})
 
 
-def take(source: SimulatedDatabase, *stores: SimulatedStore, **options: object) -> Base:
-    plan = replace(PLAN, **{key: value for key, value in options.items() if key != "on_progress"})
-    extra = {key: value for key, value in options.items() if key == "on_progress"}
-    return take_base(source, stores, plan, epoch=3, clock=FixedClock(), entropy=lambda n: b"\xab" * n, **extra)
+def take(source: SimulatedDatabase, *stores: SimulatedStore, **options: object) -> Taken:
+    run = Run(3, FixedClock(), lambda n: b"\xab" * n)
+    if "on_progress" in options:
+        run = replace(run, on_progress=options.pop("on_progress"))
+    return take_base(source, stores, replace(PLAN, **options), run)
 
 
 def stores(*names: str, life: Life | None = None) -> list[SimulatedStore]:
@@ -299,7 +301,7 @@ def _assert_taken_again(*dead: SimulatedStore) -> None:
     again = stores("a", "b")
     for store, before in zip(again, dead, strict=True):
         store.objects = dict(before.objects)
-    base = take_base(database(), again, PLAN, epoch=4, clock=FixedClock(), entropy=lambda n: b"\xcd" * n)
+    base = take_base(database(), again, PLAN, Run(4, FixedClock(), lambda n: b"\xcd" * n))
     assert not base.degraded
     assert all(base.key in store.objects for store in again)
 

@@ -11,8 +11,8 @@ import pytest
 from onlyvips.core.manifest import manifest_from_json
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Namespace
-from onlyvips.steps.backup import check_recipients
 from onlyvips.steps.copies import Outcome
+from onlyvips.steps.pipe import check_recipients
 from tests.procedures.test_backup import IDENTITIES, SimulatedDatabase, database, document, manifests, stores, take
 
 

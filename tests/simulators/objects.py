@@ -86,10 +86,10 @@ class SimulatedStore:
 
     # --- ObjectStore
 
-    def upload(self, key: str) -> SimulatedUpload:
+    def upload(self, key: str, *, over: bool = False) -> SimulatedUpload:
         self._may_write(0)
         self.uploads.add(key)
-        return SimulatedUpload(self, key)
+        return SimulatedUpload(self, key, over)
 
     def put_new(self, key: str, data: bytes) -> Stored:
         self._may_write(len(data))
@@ -116,8 +116,8 @@ class SimulatedStore:
         data = self.objects.get(key)
         return None if data is None else Stored(key, len(data), "", self._version(key))
 
-    def list(self, prefix: str) -> list[str]:
-        return sorted(key for key in self.objects if key.startswith(prefix))
+    def list(self, prefix: str) -> list[Stored]:
+        return [Stored(key, len(self.objects[key])) for key in sorted(self.objects) if key.startswith(prefix)]
 
     # --- how
 
@@ -131,11 +131,11 @@ class SimulatedStore:
                 raise Permanent(f"{self.name}: no space is left, {self._free} bytes are free: make room.")
             self._free -= size
 
-    def _store(self, key: str, data: bytes) -> Stored:
+    def _store(self, key: str, data: bytes, over: bool = False) -> Stored:
         if self._refused_key in key:
             raise Permanent(f"{self.name}: cannot write {key} (507 InsufficientStorage): make room.")
         with self._lock:
-            if key in self.objects:
+            if key in self.objects and not over:
                 raise Conflict(f"{self.name}: {key} exists; an object is written once.")
             flips = data and self._flipped and self._flipped in key
             self.objects[key] = bytes([data[0] ^ 1]) + data[1:] if flips else data
@@ -148,8 +148,8 @@ class SimulatedStore:
 class SimulatedUpload:
     """One object, invisible until ``finish``."""
 
-    def __init__(self, store: SimulatedStore, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: SimulatedStore, key: str, over: bool) -> None:
+        self._store, self._key, self._over = store, key, over
         self._chunks: list[bytes] = []
 
     def write(self, chunk: bytes) -> None:
@@ -158,7 +158,7 @@ class SimulatedUpload:
 
     def finish(self) -> Stored:
         self._store._may_write(0)
-        stored = self._store._store(self._key, b"".join(self._chunks))
+        stored = self._store._store(self._key, b"".join(self._chunks), self._over)
         self._store.uploads.discard(self._key)
         return stored
 

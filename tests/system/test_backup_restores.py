@@ -20,7 +20,8 @@ from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.core.manifest import manifest_from_json
 from onlyvips.core.plan import BackupPlan
 from onlyvips.ports import ObjectStore
-from onlyvips.steps.backup import Base, probe_stores, take_base
+from onlyvips.steps.backup import Run, Taken, probe_stores
+from onlyvips.steps.base import take_base
 
 pytestmark = pytest.mark.lab
 SOURCE, TARGET = (f"system_{side}_{os.urandom(4).hex()}" for side in ("source", "target"))
@@ -62,7 +63,7 @@ def stores(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> list[ObjectSto
 
 
 @pytest.fixture(scope="module")
-def base(lab: Any, client: Any, stores: list[ObjectStore]) -> Base:
+def base(lab: Any, client: Any, stores: list[ObjectStore]) -> Taken:
     plan = BackupPlan(
         environment="lab",
         kind="mongodb",
@@ -81,7 +82,7 @@ def base(lab: Any, client: Any, stores: list[ObjectStore]) -> Base:
     )
     probe_stores(stores)
     source = MongoDatabase(lab.env["ONLYVIPS_LAB_MONGODB_URI"])
-    return take_base(source, stores, plan, epoch=1, clock=SystemClock(), entropy=os.urandom)
+    return take_base(source, stores, plan, Run(1, SystemClock(), os.urandom))
 
 
 def program(lab: Any, name: str) -> str:
@@ -102,7 +103,7 @@ def restore(lab: Any, encrypted: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_three_copies_hold_the_same_bytes_and_the_same_manifest(base: Base, stores: list[ObjectStore]):
+def test_three_copies_hold_the_same_bytes_and_the_same_manifest(base: Taken, stores: list[ObjectStore]):
     assert base.manifest.copies == ("disk", "s3-a", "s3-b")
     assert not base.degraded
     for record in base.manifest.objects:
@@ -112,7 +113,7 @@ def test_three_copies_hold_the_same_bytes_and_the_same_manifest(base: Base, stor
 
 
 def test_a_copy_restores_to_the_same_documents_and_options(
-    base: Base, lab: Any, client: Any, stores: list[ObjectStore], tmp_path: Path
+    base: Taken, lab: Any, client: Any, stores: list[ObjectStore], tmp_path: Path
 ):
     """Any copy would do: the test above found them equal."""
     for record in base.manifest.objects:

@@ -1,0 +1,208 @@
+"""One object of a backup: plain bytes → zstd → age → SHA-256 → every destination at once, read back from each.
+
+No local disk; memory is bounded by blocks in flight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyrage
+
+from onlyvips.core.manifest import CopiedObject, NamespaceRecord, ObjectRecord
+from onlyvips.core.plan import BackupPlan
+from onlyvips.errors import Permanent, Refused
+from onlyvips.steps.copies import Destinations, FanOut
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_BLOCK = 1024 * 1024
+
+Progress = Callable[[int, int], None]
+"""Bytes and documents read so far, of all objects together; called for every batch, from several threads."""
+
+
+class Stopped(Permanent):
+    """Another object of the same backup failed."""
+
+
+class Meter:
+    """Counts what is read, and stops everybody when one failed or when ``on_progress`` raises."""
+
+    def __init__(self, on_progress: Progress = lambda size, documents: None) -> None:
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._size = self._documents = 0
+        self._stopped = threading.Event()
+
+    def add(self, size: int, documents: int) -> None:
+        """So much more was read. Raises Stopped, or what the progress raises: an abort, a lost lease."""
+        if self._stopped.is_set():
+            raise Stopped("Given up, for another object of this backup could not be written.")
+        with self._lock:
+            self._size += size
+            self._documents += documents
+            self._on_progress(self._size, self._documents)
+
+    def check(self) -> None:
+        """Raise when the backup is to stop."""
+        self.add(0, 0)
+
+    def stop(self) -> None:
+        """Make every later ``add`` raise Stopped."""
+        self._stopped.set()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One object of a backup before it is compressed and encrypted. ``key`` is under the backup's prefix.
+
+    ``read`` gives its plain bytes in order and tells the meter of each chunk; ``contents`` is asked after the last
+    byte. A piece is read once.
+    """
+
+    key: str
+    read: Callable[[Meter], Iterator[bytes]]
+    contents: Callable[[], tuple[NamespaceRecord, ...]] = tuple
+
+
+Written = tuple[ObjectRecord, dict[str, CopiedObject]]
+"""An object, and what each destination that has it holds."""
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """Where the pieces of one backup go: under ``place``, for ``recipients``."""
+
+    destinations: Destinations
+    place: str
+    recipients: Sequence[Any]
+    plan: BackupPlan
+    meter: Meter
+
+    def write(self, piece: Piece) -> Written:
+        """The piece in every destination that still lacks nothing. Raises NoDestination, or what the source raises."""
+        fan = FanOut(self.destinations, self.place, piece.key, self.meter.check)
+        try:
+            blocks = _Blocks(fan.write)
+            plain = piece.read(self.meter)
+            _encrypt(_compress(plain, self.plan.zstd_level, self.plan.zstd_threads), self.recipients, blocks)
+            size, sha256 = blocks.end()
+            held = fan.finish(size, sha256)
+            self.destinations.require_one()
+        except BaseException:
+            fan.abort()
+            raise
+        return ObjectRecord(piece.key, size, sha256, piece.contents()), held
+
+
+def _compress(frames: Iterator[bytes], level: int, threads: int) -> Iterator[bytes]:
+    parameter = zstd.CompressionParameter
+    compressor = zstd.ZstdCompressor(
+        options={parameter.compression_level: level, parameter.nb_workers: threads, parameter.checksum_flag: 1}
+    )
+    for frame in frames:
+        yield compressor.compress(frame)
+    yield compressor.flush()
+
+
+def _encrypt(chunks: Iterator[bytes], recipients: Sequence[Any], blocks: _Blocks) -> None:
+    hose = _Hose(chunks, blocks)
+    try:
+        pyrage.encrypt_io(hose, hose, recipients)
+    except pyrage.EncryptError as error:
+        if hose.broken:
+            raise hose.broken  # noqa: B904 - with its own cause
+        raise Permanent(f"age could not encrypt: {error}; check the recipients.") from error
+
+
+class _Hose:
+    """What age reads from and writes to; it keeps what broke on either side, for age would only say that it did."""
+
+    def __init__(self, chunks: Iterator[bytes], blocks: _Blocks) -> None:
+        self._chunks, self._blocks = chunks, blocks
+        self._rest = memoryview(b"")
+        self.broken: BaseException | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            while not self._rest:
+                self._rest = memoryview(next(self._chunks))
+        except StopIteration:
+            return b""
+        except BaseException as error:
+            self.broken = error
+            raise
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(piece)
+
+    def write(self, data: bytes) -> int:
+        try:
+            self._blocks.write(data)
+        except BaseException as error:
+            self.broken = error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        """age asks for it; the last block goes with ``end``."""
+
+
+class _Blocks:
+    """Gathers what age writes into larger blocks, and knows size and SHA-256 of all of it."""
+
+    def __init__(self, sink: Callable[[bytes], None]) -> None:
+        self._sink = sink
+        self._block = bytearray()
+        self._size = 0
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._block += data
+        if len(self._block) >= _BLOCK:
+            self._pass_on()
+
+    def end(self) -> tuple[int, str]:
+        self._pass_on()
+        return self._size, self._hash.hexdigest()
+
+    def _pass_on(self) -> None:
+        block = bytes(self._block)
+        self._block.clear()
+        self._hash.update(block)
+        self._size += len(block)
+        self._sink(block)
+
+
+def check_recipients(keys: Sequence[str]) -> None:
+    """Refused, without showing a key, when these are not two different age recipients at least."""
+    recipients(keys)
+
+
+def recipients(keys: Sequence[str]) -> list[Any]:
+    """age's own recipients of these public keys. Raises Refused."""
+    if len(set(keys)) < 2:
+        raise Refused(
+            "A backup needs two different age recipients, one identity kept outside: correct the environment."
+        )
+    return [_recipient(number, key) for number, key in enumerate(keys, start=1)]
+
+
+def _recipient(number: int, key: str) -> Any:
+    try:
+        return pyrage.x25519.Recipient.from_str(key)
+    except pyrage.RecipientError:
+        secret = key.upper().startswith("AGE-SECRET-KEY-")
+        what = "an age identity, a secret: replace that key now, and give" if secret else "no age recipient: give"
+        # Without the key and without the cause, which may quote it.
+        raise Refused(
+            f"Recipient {number} of the backups is {what} its public key (age1…) instead: correct the environment."
+        ) from None
