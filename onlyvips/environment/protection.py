@@ -43,11 +43,19 @@ class Copies(Section):
     immutable: Annotated[int, Strict(), Field(ge=0)]
 
 
+class Leases(Section):
+    """Where the right to write backups is held: a bucket without versioning, at an S3 destination."""
+
+    destination: Name
+    bucket: Bucket
+
+
 class Backup(Section):
     """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts."""
 
     copies: Copies
     destinations: dict[Name, Destination]
+    leases: Leases
     recipients: dict[Name, AgeRecipient]
     zstd_level: Annotated[int, Strict(), Field(ge=1, le=19)]
     zstd_threads: Annotated[int, Strict(), Field(ge=0, le=64)]
