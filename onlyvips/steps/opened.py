@@ -28,7 +28,7 @@ def open_object(chunks: Iterator[bytes], record: ObjectRecord, identities: Seque
     try:
         pyrage.decrypt_io(hose, hose, list(identities))
         wrong = contents.wrong()
-    except (pyrage.DecryptError, Corrupt, zstd.ZstdError) as error:
+    except (pyrage.DecryptError, OSError, Corrupt, zstd.ZstdError) as error:
         if hose.broken is not None and not isinstance(hose.broken, Corrupt | zstd.ZstdError):
             raise hose.broken from error
         wrong = f"does not open: {hose.broken or error}"
