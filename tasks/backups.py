@@ -37,8 +37,9 @@ def _me(operator: str) -> str:
 def taking(environment: str, kind: str, operator: str) -> Iterator[str]:
     """Hold the kind's lease while the block takes one backup; the value is its id."""
     bar = _Bar(f"backup-{environment}-{kind}")
-    with backups.taking(environment, kind, _me(operator), bar.tell) as session:
-        get_run_logger().info("Backup %s of %s began: %d objects.", session, kind, len(backups.keys(session)))
+    with backups.taking(environment, kind, _me(operator), bar.tell, str(flow_run.id or "")) as session:
+        how = "goes on" if backups.resumed(session) else "begins"
+        get_run_logger().info("Backup %s of %s %s: %d objects.", session, kind, how, len(backups.keys(session)))
         yield session
 
 

@@ -20,6 +20,7 @@ from onlyvips.errors import Permanent
 from onlyvips.ports import Clock, ObjectStore
 from onlyvips.steps import copies
 from onlyvips.steps.copies import Destinations, NoDestination, Outcome, put_once
+from onlyvips.steps.journal import Begun, Journal
 from onlyvips.steps.pipe import Meter, Piece, Pipe, Progress, Stopped, Written, recipients
 
 TOOL = "onlyvips"
@@ -27,12 +28,14 @@ TOOL = "onlyvips"
 
 @dataclass(frozen=True)
 class Run:
-    """Who takes a backup: under which ``epoch`` of the kind's lease, with which clock and randomness."""
+    """Who takes a backup: under which ``epoch`` of the kind's lease, with which clock and randomness. A ``key`` that a
+    retry of the same run has too makes a retry go on with what an earlier attempt wrote."""
 
     epoch: int
     clock: Clock
     entropy: Callable[[int], bytes]
     on_progress: Progress = lambda size, documents: None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,20 +94,24 @@ class Session:
         plan: BackupPlan,
         run: Run,
         named: Slice | None = None,
+        begun: Begun | None = None,
     ) -> None:
         """``plan.recipients`` are age's public keys, no references. ``about`` is asked once everything was read; what
-        it raises ends the backup. Raises Refused for recipients or destinations that are none."""
+        it raises ends the backup. With ``begun`` it goes on with that one; Raises Refused for
+        recipients or destinations that are none."""
         encrypted_to = recipients(plan.recipients)
         self._about, self._plan, self._run = about, plan, run
-        self._started = run.clock.now()
-        self.id = named.id if named else records.backup_id(self._started, run.entropy(4))
+        self._started = begun.started if begun else run.clock.now()
+        self.id = named.id if named else begun.id if begun else records.backup_id(self._started, run.entropy(4))
         self._timeline = named.timeline if named else ""
-        self.place = records.prefix(plan.environment, plan.kind, self.id, run.epoch, self._timeline)
+        self._epoch, self.resumed = (begun.epoch, True) if begun else (run.epoch, False)
+        self.place = records.prefix(plan.environment, plan.kind, self.id, self._epoch, self._timeline)
         self._destinations = Destinations(stores, plan.stall_timeout)
         self._meter = Meter(run.on_progress)
         self._pipe = Pipe(self._destinations, self.place, encrypted_to, plan, self._meter)
         self._pieces = {piece.key: piece for piece in pieces}
         self._written: dict[str, Written] = {}
+        self._journal = Journal(self._destinations, self.place) if run.key else None
         self.workers = max(1, plan.workers)
         self._turns = threading.Semaphore(self.workers)
 
@@ -118,10 +125,26 @@ class Session:
         with self._turns:
             self._meter.check()
             try:
-                self._written[key] = self._pipe.write(self._pieces[key])
+                self._written[key] = self._done_before(key) or self._write(key)
             except NoDestination as error:
                 raise self._no_copy(error) from error
         return self._written[key][0]
+
+    def _done_before(self, key: str) -> Written | None:
+        return self._journal.look_up(key) if self._journal and self.resumed else None
+
+    def _write(self, key: str) -> Written:
+        record, held = self._pipe.write(self._pieces[key], over=self.resumed)
+        if self._journal:
+            self._journal.record(record, held)
+        return record, held
+
+    def begin(self, state: str = "") -> None:
+        """Write down what will be written, where a retry is to go on with it; nothing when it goes on itself."""
+        if self._journal and not self.resumed:
+            keys, plan = tuple(self._pieces), self._plan
+            begun = Begun(self._run.key, plan.environment, plan.kind, self.id, self._epoch, self._started, keys, state)
+            self._journal.begin(begun)
 
     def stop(self) -> None:
         """Let no other object go on."""
@@ -129,6 +152,7 @@ class Session:
 
     def publish(self) -> Taken:
         """Once every object is written: where the copies are, then what the backup is."""
+        self._meter.check()
         written, told, finished = [self._written[key] for key in self._pieces], self._about(), self._run.clock.now()
         try:
             _publish_copies(self._destinations, self.place, self._copies(written, finished))
@@ -146,7 +170,7 @@ class Session:
         )
 
     def _copies(self, written: Sequence[Written], finished: float) -> list[CopyRecord]:
-        epoch, verified = self._run.epoch, records.moment(finished)
+        epoch, verified = self._epoch, records.moment(finished)
         return [
             CopyRecord(store.name, epoch, self.id, verified, tuple(copy[store.name] for _, copy in written))
             for store in self._destinations.alive()
@@ -156,7 +180,7 @@ class Session:
         outcomes = self._destinations.outcomes()
         return Manifest(
             id=self.id,
-            epoch=self._run.epoch,
+            epoch=self._epoch,
             environment=self._plan.environment,
             kind=self._plan.kind,
             started=records.moment(self._started),

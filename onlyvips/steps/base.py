@@ -13,11 +13,17 @@ from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Transient
 from onlyvips.ports import Namespace, ObjectStore, SourceDatabase
 from onlyvips.steps.backup import TOOL, About, Run, Session, Taken, take
+from onlyvips.steps.journal import Begun
 from onlyvips.steps.pipe import Meter, Piece
 
 
-def base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run) -> Session:
-    """A backup of ``plan.database``, ready to be taken. Its end raises Transient when collections changed meanwhile."""
+def base(
+    source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run, begun: Begun | None = None
+) -> Session:
+    """A backup of ``plan.database``, ready to be taken. Its end raises Transient when collections changed meanwhile.
+
+    It goes on with what was ``begun`` where the collections are still those.
+    """
     namespaces = source.namespaces(plan.database)
 
     def about() -> About:
@@ -28,7 +34,8 @@ def base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan
 
     dumps = [_Dump(source, namespace) for namespace in namespaces]
     pieces = [dump.piece(number) for number, dump in enumerate(dumps, start=1)]
-    return Session(pieces, about, stores, plan, run)
+    fits = begun is not None and begun.keys == tuple(piece.key for piece in pieces)
+    return Session(pieces, about, stores, plan, run, begun=begun if fits else None)
 
 
 def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run) -> Taken:

@@ -88,9 +88,12 @@ class Pipe:
     plan: BackupPlan
     meter: Meter
 
-    def write(self, piece: Piece) -> Written:
-        """The piece in every destination that still lacks nothing. Raises NoDestination, or what the source raises."""
-        fan = FanOut(self.destinations, self.place, piece.key, self.meter.check)
+    def write(self, piece: Piece, *, over: bool = False) -> Written:
+        """The piece in every destination that still lacks nothing; ``over`` what a dead attempt may have left there.
+
+        Raises NoDestination, or what the source raises.
+        """
+        fan = FanOut(self.destinations, self.place, piece.key, self.meter.check, over=over)
         try:
             blocks = _Blocks(fan.write)
             plain = piece.read(self.meter)

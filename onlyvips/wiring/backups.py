@@ -20,6 +20,7 @@ from onlyvips.errors import Driven, Misuse, Refused, Transient
 from onlyvips.steps import preflight
 from onlyvips.steps.backup import Run, Session, Taken, probe_stores, take
 from onlyvips.steps.base import base
+from onlyvips.steps.journal import find_begun
 from onlyvips.steps.lease import CellLease, Wording
 from onlyvips.steps.pipe import Progress, check_recipients
 from onlyvips.steps.repair import Repair, Repaired, repair
@@ -58,11 +59,15 @@ def preflight_of(loaded: Environment) -> None:
 
 
 @contextmanager
-def taking(environment: str, kind: str, holder: str, tell: Progress) -> Iterator[str]:
-    """Hold the kind's lease while the block takes a backup, whose name is the value; nothing goes on after it."""
+def taking(environment: str, kind: str, holder: str, tell: Progress, run: str = "") -> Iterator[str]:
+    """Hold the kind's lease while the block takes a backup, whose name is the value; nothing goes on after it.
+
+    With a ``run``, a later attempt of the same one goes on with what this one wrote.
+    """
     loaded = check_kind(environment, kind)
     preflight_of(loaded)
-    with _session(loaded, kind, holder, tell) as session:
+    with _session(loaded, kind, holder, tell, run) as session:
+        session.begin()
         _sessions[session.id] = session
         try:
             yield session.id
@@ -74,6 +79,11 @@ def taking(environment: str, kind: str, holder: str, tell: Progress) -> Iterator
 def keys(session: str) -> list[str]:
     """The objects of a backup that this process takes."""
     return _taken_here(session).keys
+
+
+def resumed(session: str) -> bool:
+    """Whether it goes on with what an earlier attempt of the run wrote."""
+    return _taken_here(session).resumed
 
 
 def write(session: str, key: str) -> tuple[int, int]:
@@ -108,7 +118,7 @@ def take_one(loaded: Environment, kind: str, holder: str, tell: Progress) -> Tak
 
 
 @contextmanager
-def _session(loaded: Environment, kind: str, holder: str, tell: Progress) -> Iterator[Session]:
+def _session(loaded: Environment, kind: str, holder: str, tell: Progress, run: str = "") -> Iterator[Session]:
     plan = replace(environments.backup_plan(loaded), kind=kind, recipients=environments.recipients(loaded))
     with _writing(loaded, kind, holder) as lease, lively(lease.progress) as alive:
 
@@ -116,12 +126,13 @@ def _session(loaded: Environment, kind: str, holder: str, tell: Progress) -> Ite
             alive()
             tell(size, documents)
 
-        run = Run(lease.acquire(holder), SystemClock(), secrets.token_bytes, progress)
-        yield _begin(loaded, plan, run)
+        yield _begun(loaded, plan, Run(lease.acquire(holder), SystemClock(), secrets.token_bytes, progress, run))
 
 
-def _begin(loaded: Environment, plan: BackupPlan, run: Run) -> Session:
-    return base(database_of(loaded), stores_of(loaded), plan, run)
+def _begun(loaded: Environment, plan: BackupPlan, run: Run) -> Session:
+    stores = stores_of(loaded)
+    before = find_begun(stores, plan.environment, plan.kind, run.key) if run.key else None
+    return base(database_of(loaded), stores, plan, run, before)
 
 
 @contextmanager
