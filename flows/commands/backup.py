@@ -63,7 +63,10 @@ def _through_server(api: str, loaded: Any, kind: str, quiet: bool) -> dict[str, 
     ok = state.is_completed()
     if not ok and not quiet:
         console.complain(f"{state.name}: {state.message or 'no message'}")
-    return {"kind": kind, "ok": ok, "run": str(found.id), "address": address, "state": state.name}
+    result = {"kind": kind, "ok": ok, "run": str(found.id), "address": address, "state": state.name}
+    if quiet and (one := backups.of_run(loaded.name, kind, str(found.id))):
+        result |= report.catalog_entry(one)
+    return result
 
 
 def _here(environment: str, kind: str, quiet: bool) -> dict[str, Any]:

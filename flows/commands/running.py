@@ -18,6 +18,8 @@ _PAUSE = 1.0
 _PATIENCE = 300.0
 _NO_WORKER_AFTER = 20.0
 _INFO = 20
+_CHATTER = ("Downloading flow code", "Beginning flow run", "Finished in state", "Flow run '")
+"""How lines of Prefect's own begin, which say nothing of the procedure."""
 
 
 def answering_server(loaded: Environment) -> str:
@@ -70,7 +72,7 @@ def follow(run: Any, address: str, *, quiet: bool) -> Any:
             continue
         answered, told = time.monotonic(), told + len(lines)
         for line in lines:
-            if not quiet:
+            if line and not quiet:
                 console.say(f"  {line}")
         if state.is_final():
             return state
@@ -90,5 +92,6 @@ def _look(run: Any, told: int) -> tuple[Any, list[str]]:
         state = client.read_flow_run(run).state
         chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]), level=LogFilterLevel(ge_=_INFO))
         found = client.read_logs(log_filter=chosen, sort=LogSort.TIMESTAMP_ASC, offset=told, limit=200)
-    ours = [f"{log.timestamp:%H:%M:%S} {log.message}" for log in found]
-    return state, ours
+    return state, [
+        "" if log.message.startswith(_CHATTER) else f"{log.timestamp:%H:%M:%S} {log.message}" for log in found
+    ]

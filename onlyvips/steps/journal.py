@@ -103,14 +103,28 @@ def find_begun(stores: Iterable[ObjectStore], environment: str, kind: str, run: 
         listed = [(store, [found.key for found in store.list(f"{environment}/{kind}/")]) for store in stores]
     except OnlyVipsError:
         return None
-    ends = f"/{MANIFEST_KEY}"
-    finished = {key.removesuffix(MANIFEST_KEY) for _, keys in listed for key in keys if key.endswith(ends)}
-    for store, keys in listed:
-        for key in sorted(keys, reverse=True):
-            if key.endswith(f"/{_BEGUN}") and key.removesuffix(_BEGUN) not in finished:
-                begun = _read(store, key, Begun)
-                if begun is not None and begun.run == run:
-                    return begun
+    finished = {key.removesuffix(MANIFEST_KEY) for _, keys in listed for key in keys}
+    open_ones = {store: [key for key in keys if key.removesuffix(_BEGUN) not in finished] for store, keys in listed}
+    return next((begun for store, keys in open_ones.items() if (begun := _of_run(store, keys, run))), None)
+
+
+def find_of_run(stores: Iterable[ObjectStore], environment: str, kind: str, run: str) -> Begun | None:
+    """What ``run`` began, finished or not, where any store says so."""
+    for store in stores:
+        try:
+            keys = [found.key for found in store.list(f"{environment}/{kind}/")]
+        except OnlyVipsError:
+            continue
+        if begun := _of_run(store, keys, run):
+            return begun
+    return None
+
+
+def _of_run(store: ObjectStore, keys: Iterable[str], run: str) -> Begun | None:
+    for key in sorted((key for key in keys if key.endswith(f"/{_BEGUN}")), reverse=True):
+        begun = _read(store, key, Begun)
+        if begun is not None and begun.run == run:
+            return begun
     return None
 
 

@@ -20,7 +20,7 @@ from onlyvips.errors import Driven, Misuse, Refused, Transient
 from onlyvips.steps import preflight
 from onlyvips.steps.backup import Run, Session, Taken, probe_stores, take
 from onlyvips.steps.base import base
-from onlyvips.steps.journal import find_begun
+from onlyvips.steps.journal import find_begun, find_of_run
 from onlyvips.steps.lease import CellLease, Wording
 from onlyvips.steps.pipe import Progress, check_recipients
 from onlyvips.steps.repair import Repair, Repaired, repair
@@ -44,8 +44,7 @@ def check_kind(environment: str, kind: str) -> Environment:
     loaded = environments.load(environment)
     asked = environments.kinds(loaded)
     if kind not in asked:
-        told = environments.nearest(kind, asked)
-        raise Refused(f"{environment} has nothing of kind `{kind}` to back up{told} It asks for {', '.join(asked)}.")
+        raise Refused(f"{environment} has nothing of kind `{kind}` to back up{environments.nearest(kind, asked)}")
     if kind not in _BUILT:
         raise Refused(f"Backups of kind `{kind}` cannot be taken yet; nothing was read. There is {', '.join(_BUILT)}.")
     return loaded
@@ -183,6 +182,12 @@ def catalog(environment: str) -> Catalog:
     """What all destinations have, now. Raises Transient when none answers."""
     backups, away = _catalog_of(environments.load(environment))
     return Catalog(tuple(backups), away)
+
+
+def of_run(environment: str, kind: str, run: str) -> Backup | None:
+    """The backup that a Prefect run took, when it is there."""
+    begun = find_of_run(stores_of(environments.load(environment)), environment, kind, run)
+    return next((one for one in catalog(environment).backups if begun and one.prefix == begun.place), None)
 
 
 def one_backup(environment: str, id: str, among: Catalog | None = None) -> Backup:
