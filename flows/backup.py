@@ -27,4 +27,6 @@ def backup(
     """
     with backups.taking(environment, kind, operator) as session:
         backups.write_all(session)  # each object a task run: read once, written to every destination, read back
-        return backups.publish(session)  # where the copies are, then the manifest
+        taken = backups.publish(session)  # where the copies are, then the manifest
+    backups.measure(environment)  # what monitoring reads
+    return backups.conclude(taken)

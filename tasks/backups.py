@@ -22,6 +22,7 @@ from onlyvips.core import backup_report as report
 from onlyvips.core.audit import Report
 from onlyvips.core.verification import Verification
 from onlyvips.errors import Permanent
+from onlyvips.steps.backup import Taken
 from onlyvips.steps.repair import Repaired
 from onlyvips.wiring import backups
 from onlyvips.wiring.backups import Asked, Read
@@ -59,13 +60,24 @@ def write(session: str, key: str) -> str:
 
 
 @backup_task(name="publish", task_run_name="publish {session}")
-def publish(session: str) -> dict[str, Any]:
-    """The manifest, last. Raises Permanent when a destination lacks the backup: it exists, and is degraded."""
+def publish(session: str) -> Taken:
+    """The manifest, last."""
     taken = backups.publish(session)
-    told = report.taken(taken.manifest, taken.lacking)
-    get_run_logger().info("%s", told)
+    get_run_logger().info("%s", report.taken(taken.manifest, taken.lacking))
+    return taken
+
+
+@backup_task(name="measure", task_run_name="measure")
+def measure(environment: str) -> None:
+    """The metrics of backups, where the environment wants them."""
+    if why := backups.measure(environment):
+        get_run_logger().warning("%s", why)
+
+
+def conclude(taken: Taken) -> dict[str, Any]:
+    """The backup in a few values. Raises Permanent when a destination lacks it: it exists, and is degraded."""
     if taken.degraded:
-        raise Permanent(told)
+        raise Permanent(report.taken(taken.manifest, taken.lacking))
     return report.backup_summary(taken.manifest)
 
 

@@ -74,6 +74,8 @@ def _here(environment: str, kind: str, quiet: bool) -> dict[str, Any]:
         console.say(f"Backing up {kind} of {environment} in this process.")
     with _bar(quiet) as bar, backups.taking(environment, kind, _me(), bar.tell) as session:
         taken = backups.take_all(session)
+    if why := backups.measure(environment):
+        console.complain(why)
     told = report.taken(taken.manifest, taken.lacking)
     if not quiet:
         console.say(told, "red" if taken.degraded else "")

@@ -63,6 +63,8 @@ class Standing:
 
     kind: str
     newest: str
+    newest_size: int
+    started: str
     finished: str
     recoverable: str
     copies: tuple[str, ...]
@@ -120,6 +122,8 @@ def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float) -
     return Standing(
         kind=kind,
         newest=last.name if last else "",
+        newest_size=last.manifest.size if last and last.manifest else 0,
+        started=last.manifest.started if last and last.manifest else "",
         finished=last.finished if last else "",
         recoverable=_recoverable(last),
         copies=tuple(place.name for place in places),

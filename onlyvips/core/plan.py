@@ -147,6 +147,16 @@ class DestinationPlan:
 
 
 @dataclass(frozen=True)
+class Scheduled:
+    """A deployment that Prefect starts by itself each ``every`` seconds, with these parameters; ``name`` is unique."""
+
+    name: str
+    deployment: str
+    parameters: tuple[tuple[str, str | float], ...]
+    every: float
+
+
+@dataclass(frozen=True)
 class LeasePlan:
     """Where the right to write backups is held: at ``destination``, in the ``bucket`` of leases; ``duration`` is in
     seconds, ``patience`` how long a writer may make no progress."""

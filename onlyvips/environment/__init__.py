@@ -8,7 +8,7 @@ from __future__ import annotations
 from onlyvips.environment.describe import describe
 from onlyvips.environment.load import environments_directory, from_text, load, names
 from onlyvips.environment.model import Environment
-from onlyvips.environment.plans import audit_plan, backup_plan, guardrails, kinds, lease_plan, release_plan
+from onlyvips.environment.plans import audit_plan, backup_plan, guardrails, kinds, lease_plan, release_plan, schedules
 from onlyvips.environment.problems import EnvironmentInvalid, Problem, nearest
 from onlyvips.environment.values import (
     all_references,
@@ -42,5 +42,6 @@ __all__ = [
     "recipients",
     "release_plan",
     "resolve",
+    "schedules",
     "unresolved",
 ]

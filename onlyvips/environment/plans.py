@@ -94,6 +94,25 @@ def _every(environment: Environment) -> dict[str, float]:
     return found
 
 
+def schedules(environment: Environment) -> list[plan.Scheduled]:
+    """What Prefect starts by itself: each kind as often as it is due, slices of the oplog, read-backs, audits."""
+    backup, name = environment.backup, environment.name
+    if not backup.scheduled:
+        return []
+    every = {**_every(environment), "oplog": backup.oplog_every}
+    taken = [(kind, every[kind]) for kind in kinds(environment) if every[kind]]
+    found = [
+        plan.Scheduled(f"{name}-{kind}", "backup/backup", (("environment", name), ("kind", kind)), seconds)
+        for kind, seconds in taken
+    ]
+    hours = backup.verified_within / 2 / 3600
+    unread = (("environment", name), ("unread_hours", hours))
+    found.append(plan.Scheduled(f"{name}-verify", "backup-verify/backup-verify", unread, backup.verified_within / 2))
+    about = (("environment", name),)
+    found.append(plan.Scheduled(f"{name}-audit", "backup-audit/backup-audit", about, every["mongodb"]))
+    return found
+
+
 def kinds(environment: Environment) -> list[str]:
     """The kinds of backup that the environment asks for, and whose data the platform keeps."""
     platform = environment.platform

@@ -51,7 +51,10 @@ class Leases(Section):
 
 
 class Backup(Section):
-    """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts."""
+    """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts.
+
+    ``metrics_file`` is written for node_exporter's textfile collector; ``scheduled``: Prefect takes backups by itself.
+    """
 
     copies: Copies
     destinations: dict[Name, Destination]
@@ -67,6 +70,8 @@ class Backup(Section):
     oplog_every: Duration
     oplog_limit: Duration
     verified_within: Duration
+    metrics_file: PathReference | None = None
+    scheduled: Flag = False
     lock: Literal["compliance", "governance", "none"]
 
 

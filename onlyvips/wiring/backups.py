@@ -7,16 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
-from onlyvips.core.audit import AuditPlan, Report, audit, seconds
+from onlyvips.adapters.gauges_textfile import write_gauges
+from onlyvips.core.audit import AuditPlan, Finding, Report, audit, seconds
+from onlyvips.core.backup_metrics import gauges
 from onlyvips.core.catalog import Backup, Shelf, find, newest, read_catalog, with_verifications
 from onlyvips.core.plan import BackupPlan
 from onlyvips.core.verification import Verification
 from onlyvips.environment import Environment
-from onlyvips.errors import Driven, Misuse, Refused, Transient
+from onlyvips.errors import Driven, Misuse, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps import preflight
 from onlyvips.steps.backup import Run, Session, Taken, probe_stores, take
 from onlyvips.steps.base import base
@@ -252,7 +255,31 @@ def audit_backups(environment: str, read: Read, tell: Tell) -> Report:
     stores = [store for store in stores_of(loaded) if store.name not in found.away]
     reading = _reading(loaded, Asked(), tell)
     results = [one for backup in _to_read(found, plan, read) for one in verify(backup, stores, reading)]
-    return audit(with_verifications(found.backups, results), found.away, plan, SystemClock().now())
+    return _measured(loaded, audit(with_verifications(found.backups, results), found.away, plan, SystemClock().now()))
+
+
+def _measured(loaded: Environment, report: Report) -> Report:
+    """The report, once monitoring has its numbers; with a warning more when they cannot be written."""
+    if (file := loaded.backup.metrics_file) is None:
+        return report
+    try:
+        write_gauges(Path(environments.endpoint(loaded, file)), gauges(report))
+    except Permanent as error:
+        warning = Finding("warning", "", str(error).rstrip("."), "see that monitoring reads it")
+        return replace(report, findings=(*report.findings, warning))
+    return report
+
+
+def measure(environment: str) -> str:
+    """Bring the metrics of backups up to date, where the environment wants them; why not, or "". A backup that was
+    taken is not lost by that."""
+    if environments.load(environment).backup.metrics_file is None:
+        return ""
+    try:
+        report = audit_backups(environment, "nothing", lambda size: None)
+    except OnlyVipsError as error:
+        return f"The metrics of backups were not brought up to date: {error}"
+    return " ".join(one.what for one in report.findings if one.severity == "warning" and not one.kind)
 
 
 def _to_read(found: Catalog, plan: AuditPlan, read: Read) -> list[Backup]:
