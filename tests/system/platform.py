@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,8 +223,9 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """``kill -9`` of the driver and whatever it started."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """``kill -9`` of the driver and whatever it started; nothing when it is over."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
 
 

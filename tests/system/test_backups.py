@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from onlyvips.wiring import backups
 from tests.conftest import Lab
 from tests.system.platform import Platform, kill, told
 
@@ -88,19 +89,17 @@ def test_one_damaged_object_is_named_by_the_next_audit_which_counts_two(
 
 
 def test_a_second_writer_is_refused_while_the_first_one_lives(slow: Platform) -> None:
-    with running(slow) as first:
+    with backups.taking("slow", "mongodb", "the first one", lambda size, documents: None) as first:
         second = slow.onlyvips("backup", "run", "--kind", "mongodb", "--local", *HERE)
-        assert first.poll() is None, "the first one was over too soon to tell"
         assert second.returncode == 2, second.stdout + second.stderr
-        assert "writes the mongodb backups of slow and is alive" in told(second)["error"]
-        output, _ = first.communicate(timeout=200)
-    assert first.returncode == 0, output
+        assert "the first one writes the mongodb backups of slow and is alive" in told(second)["error"]
+        assert not backups.take_all(first).degraded
 
 
 def test_killed_in_the_middle_it_leaves_no_backup_and_the_next_one_is_whole(slow: Platform) -> None:
     before = {one["backup"] for one in told(slow.onlyvips("backup", "list", *HERE))["backups"]}
-    with running(slow) as process:
-        kill(process)
+    with running(slow):
+        pass  # killed at its end
     listed = told(slow.onlyvips("backup", "list", *HERE))["backups"]
     (left,) = [one for one in listed if one["backup"] not in before]
     assert left["finished"] is None
@@ -119,8 +118,7 @@ def running(platform: Platform) -> Iterator[subprocess.Popen[str]]:
         wait_until(lambda: bool(set(folder.glob("*/objects/[!.]*")) - seen))
         yield process
     finally:
-        if process.poll() is None:
-            kill(process)
+        kill(process)
 
 
 def wait_until(what: Callable[[], bool], limit: float = 120) -> None:
