@@ -20,6 +20,7 @@ import httpx
 from onlyvips import environment as environments
 from onlyvips.core.plan import Scheduled
 from onlyvips.errors import OnlyVipsError
+from onlyvips.wiring import backups
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "onlyvips"
@@ -108,7 +109,7 @@ def main() -> int:
         reference = loaded.endpoints.prefect_api
         if not reference:
             raise SystemExit(f"Environment {name} names no Prefect server (endpoints.prefect_api).")
-        wanted = environments.schedules(loaded)
+        wanted = backups.schedules(loaded)
         bootstrap(environments.endpoint(loaded, reference), name, wanted)
     except httpx.HTTPError as error:
         sys.stderr.write(

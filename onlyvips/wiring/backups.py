@@ -16,7 +16,7 @@ from onlyvips.adapters.gauges_textfile import write_gauges
 from onlyvips.core.audit import AuditPlan, Finding, Report, audit, seconds
 from onlyvips.core.backup_metrics import gauges
 from onlyvips.core.catalog import Backup, Shelf, find, newest, read_catalog, with_verifications
-from onlyvips.core.plan import BackupPlan
+from onlyvips.core.plan import BackupPlan, Scheduled
 from onlyvips.core.verification import Verification
 from onlyvips.environment import Environment
 from onlyvips.errors import Driven, Misuse, OnlyVipsError, Permanent, Refused, Transient
@@ -51,6 +51,11 @@ def check_kind(environment: str, kind: str) -> Environment:
     if kind not in _BUILT:
         raise Refused(f"Backups of kind `{kind}` cannot be taken yet; nothing was read. There is {', '.join(_BUILT)}.")
     return loaded
+
+
+def schedules(loaded: Environment) -> list[Scheduled]:
+    """What Prefect is to start by itself, of the kinds that can be taken."""
+    return [one for one in environments.schedules(loaded) if dict(one.parameters).get("kind", _BUILT[0]) in _BUILT]
 
 
 def preflight_of(loaded: Environment) -> None:

@@ -11,6 +11,7 @@ import pytest
 from onlyvips import environment as environments
 from onlyvips.core import plan
 from onlyvips.errors import Refused
+from onlyvips.wiring import backups
 
 SECRET = "hunter2-Sw0rdfish"
 DIRECTORY = Path(__file__).parents[2] / "deployments" / "environments"
@@ -324,3 +325,37 @@ def test_a_front_end_may_be_a_canary_when_no_page_can_be_torn(assets: str) -> No
     assert old in written
     text = written.replace(old, new).replace("assets: versioned", f"assets: {assets}", 1)
     assert environments.from_text(text, "production", "").services["miniapp"].strategy == "canary"
+
+
+def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -> None:
+    every = {one.name: one.every for one in environments.schedules(PRODUCTION)}
+    assert every == {
+        "production-mongodb": 6 * 3600,
+        "production-oplog": 600,
+        "production-redis": 6 * 3600,
+        "production-media": 24 * 3600,
+        "production-secrets": 24 * 3600,
+        "production-verify": 12 * 3600,
+        "production-audit": 6 * 3600,
+    }
+    assert environments.schedules(LAB) == []
+
+
+def test_a_kind_that_cannot_be_taken_yet_is_not_scheduled() -> None:
+    names = [one.name for one in backups.schedules(PRODUCTION)]
+    assert names == ["production-mongodb", "production-verify", "production-audit"]
+
+
+def test_an_audit_asks_for_what_the_environment_does() -> None:
+    asked = environments.audit_plan(PRODUCTION)
+    assert (asked.copies, asked.media, asked.offsite, asked.immutable) == (3, 2, 1, 1)
+    assert (asked.rpo, asked.verified_within) == (3600, 24 * 3600)
+    assert asked.every["redis"] == asked.every["mongodb"] == 6 * 3600
+    assert [place.name for place in asked.places if place.offsite] == ["s3-b"]
+    assert environments.kinds(LAB) == ["mongodb", "oplog", "configuration"]
+
+
+def test_leases_of_backups_are_held_in_a_bucket_of_their_own() -> None:
+    lease = environments.lease_plan(PRODUCTION)
+    assert (lease.destination.name, lease.bucket, lease.duration) == ("s3-a", "onlyvips-leases", 60)
+    assert lease.patience > PRODUCTION.backup.stall_timeout
