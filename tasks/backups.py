@@ -16,6 +16,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.futures import as_completed
 from prefect.runtime import flow_run
 
 from onlyvips.core import backup_report as report
@@ -46,7 +47,7 @@ def taking(environment: str, kind: str, operator: str) -> Iterator[str]:
 
 def write_all(session: str) -> None:
     """Every object as a task run of its own, as many at a time as the environment says; raises the first failure."""
-    for written in [write.submit(session, key) for key in backups.keys(session)]:
+    for written in as_completed([write.submit(session, key) for key in backups.keys(session)]):
         written.result()
 
 

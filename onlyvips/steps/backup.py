@@ -95,12 +95,15 @@ class Session:
         run: Run,
         named: Slice | None = None,
         begun: Begun | None = None,
+        state: str = "",
     ) -> None:
         """``plan.recipients`` are age's public keys, no references. ``about`` is asked once everything was read; what
-        it raises ends the backup. With ``begun`` it goes on with that one; Raises Refused for
-        recipients or destinations that are none."""
+        it raises ends the backup. With ``begun`` it goes on with that one where it fits: the same objects, the same
+        ``state`` of the source. Raises Refused for recipients or destinations that are none."""
+        if begun is not None and (begun.keys, begun.state) != (tuple(piece.key for piece in pieces), state):
+            begun = None
         encrypted_to = recipients(plan.recipients)
-        self._about, self._plan, self._run = about, plan, run
+        self._about, self._plan, self._run, self._state = about, plan, run, state
         self._started = begun.started if begun else run.clock.now()
         self.id = named.id if named else begun.id if begun else records.backup_id(self._started, run.entropy(4))
         self._timeline = named.timeline if named else ""
@@ -139,12 +142,12 @@ class Session:
             self._journal.record(record, held)
         return record, held
 
-    def begin(self, state: str = "") -> None:
+    def begin(self) -> None:
         """Write down what will be written, where a retry is to go on with it; nothing when it goes on itself."""
         if self._journal and not self.resumed:
             keys, plan = tuple(self._pieces), self._plan
-            begun = Begun(self._run.key, plan.environment, plan.kind, self.id, self._epoch, self._started, keys, state)
-            self._journal.begin(begun)
+            about = (self._run.key, plan.environment, plan.kind, self.id, self._epoch, self._started)
+            self._journal.begin(Begun(*about, keys, self._state))
 
     def stop(self) -> None:
         """Let no other object go on."""

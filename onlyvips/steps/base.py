@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ def base(
 ) -> Session:
     """A backup of ``plan.database``, ready to be taken. Its end raises Transient when collections changed meanwhile.
 
-    It goes on with what was ``begun`` where the collections are still those.
+    It goes on with what was ``begun`` where collections, options and indexes are still those.
     """
     namespaces = source.namespaces(plan.database)
 
@@ -34,8 +35,8 @@ def base(
 
     dumps = [_Dump(source, namespace) for namespace in namespaces]
     pieces = [dump.piece(number) for number, dump in enumerate(dumps, start=1)]
-    fits = begun is not None and begun.keys == tuple(piece.key for piece in pieces)
-    return Session(pieces, about, stores, plan, run, begun=begun if fits else None)
+    state = hashlib.sha256(repr(namespaces).encode()).hexdigest()
+    return Session(pieces, about, stores, plan, run, begun=begun, state=state)
 
 
 def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run) -> Taken:
@@ -43,7 +44,7 @@ def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: Backu
     return take(base(source, stores, plan, run))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Dump:
     source: SourceDatabase
     namespace: Namespace
@@ -54,8 +55,9 @@ class _Dump:
         return Piece(key, self.frames, lambda: (self.record(),))
 
     def frames(self, meter: Meter) -> Iterator[bytes]:
-        """The archive; the meter counts its documents."""
-        one, tally = self.namespace, self.tally
+        """The archive, from its beginning each time; the meter counts its documents."""
+        one, tally = self.namespace, Tally()
+        self.tally = tally
         entry = Entry(one.database, one.collection, one.metadata, one.type)
         yield write_prelude(Prelude(self.source.server()["version"], TOOL, (entry,)))
         size = count = 0

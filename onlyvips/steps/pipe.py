@@ -66,7 +66,7 @@ class Piece:
     """One object of a backup before it is compressed and encrypted. ``key`` is under the backup's prefix.
 
     ``read`` gives its plain bytes in order and tells the meter of each chunk; ``contents`` is asked after the last
-    byte. A piece is read once.
+    byte. After a failure it may be read once more, from its beginning.
     """
 
     key: str

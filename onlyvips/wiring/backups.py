@@ -199,7 +199,7 @@ def of_run(environment: str, kind: str, run: str) -> Backup | None:
 
 
 def one_backup(environment: str, id: str, among: Catalog | None = None) -> Backup:
-    """The backup that is called ``id``, or the only one whose name begins so; ``newest`` is the newest of mongodb."""
+    """The backup that is called ``id``, or the only one whose name begins so. Raises Refused."""
     found = find((among or catalog(environment)).backups, id)
     if not found:
         raise Refused(f"{environment} has no backup `{id}`: see `onlyvips backup list -e {environment}`.")

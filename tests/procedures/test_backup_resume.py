@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from onlyvips.core.catalog import read_catalog
-from onlyvips.errors import Permanent
+from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Namespace
 from onlyvips.steps.backup import Run, Session, Taken, take
 from onlyvips.steps.base import base
@@ -120,6 +120,46 @@ def test_collections_that_changed_meanwhile_begin_a_new_backup():
     source = Watched()
     source.collections["new"] = []
     assert not session(source, places, replace(RUN, entropy=lambda n: b"\x02" * n)).resumed
+
+
+def test_indexes_that_changed_meanwhile_begin_a_new_backup():
+    """What was written before has the old ones in it."""
+    places = stores("a")
+    session(Watched(), places)
+
+    class Indexed(Watched):
+        def namespaces(self, database: str) -> list[Namespace]:
+            return [replace(one, metadata='{"indexes":["new"]}') for one in super().namespaces(database)]
+
+    assert session(Watched(), places).resumed
+    assert not session(Indexed(), places, replace(RUN, entropy=lambda n: b"\x02" * n)).resumed
+
+
+def test_an_object_that_is_tried_again_is_counted_from_its_beginning():
+    class Blinks(Watched):
+        def documents(self, namespace: Namespace) -> Iterator[bytes]:
+            self.breaks_in = namespace.collection if namespace.collection not in self.read else ""
+            return super().documents(namespace)
+
+    places = stores("a", "b")
+    tried = session(Blinks(), places)
+    for key in tried.keys:
+        if "empty" not in key:
+            with pytest.raises(Transient):
+                tried.write(key)
+        tried.write(key)
+    taken = tried.publish()
+    assert not taken.degraded and whole(taken, places)
+    closed = {
+        one.collection: one
+        for one in (
+            unpack(places[0].objects[taken.manifest.prefix + record.key], 0)[1] for record in taken.manifest.objects
+        )
+    }
+    for record in taken.manifest.objects:
+        (told,) = record.namespaces
+        found = closed[told.collection]
+        assert (told.documents, told.bytes, told.crc64) == (found.count, found.size, f"{found.crc64:016x}")
 
 
 def test_a_destination_that_lost_an_object_meanwhile_is_no_copy():
