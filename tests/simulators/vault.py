@@ -15,7 +15,7 @@ import os
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -185,13 +185,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/gzip")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for at in range(0, len(data), 10_000):
-            chunk = data[at : at + 10_000]
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-        if drops:
-            self.close_connection = True
-        else:
-            self.wfile.write(b"0\r\n\r\n")
+        with suppress(ConnectionError):  # whoever asked went away
+            for at in range(0, len(data), 10_000):
+                chunk = data[at : at + 10_000]
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            if not drops:
+                self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
 
     def _error(self, status: int, sentence: str) -> None:
         self._respond(status, json.dumps({"errors": [sentence]}).encode())
