@@ -78,6 +78,31 @@ class Lease(Protocol):
 
 
 @dataclass(frozen=True)
+class Term:
+    """What a lease says: who holds it ("" for nobody), its epoch, duration in seconds, when it was renewed last (for
+    people), and the version of the cell that said so ("" for one that is not there yet)."""
+
+    holder: str
+    epoch: int
+    duration: float
+    renewed: float
+    version: str
+
+
+class Cell(Protocol):
+    """One place in the world that is changed by compare-and-set: what a lease is made of."""
+
+    def read(self) -> Term | None:
+        """What it says now; None when it is not there."""
+
+    def write(self, term: Term) -> Term:
+        """Replace what has ``term.version`` (make it, where that is ""), and return what is stored, with its version.
+
+        Raises Conflict when it was changed meanwhile.
+        """
+
+
+@dataclass(frozen=True)
 class Sample:
     """Raw samples of one counter: ``points`` are (unix seconds, value), oldest first."""
 

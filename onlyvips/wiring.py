@@ -15,7 +15,7 @@ from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
 from onlyvips.adapters.database_mongodb import MongoDatabase
-from onlyvips.adapters.lease_kubernetes import KubernetesLease
+from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.adapters.metrics_prometheus import PrometheusMetrics
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
@@ -29,6 +29,7 @@ from onlyvips.steps.backup import Run, probe_stores
 from onlyvips.steps.base import take_base
 from onlyvips.steps.evidence import keep_evidence
 from onlyvips.steps.fence import Fence, highest_epoch
+from onlyvips.steps.lease import CellLease
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.pipe import check_recipients
 from onlyvips.steps.preflight import Facts
@@ -103,7 +104,8 @@ def site_of(loaded: Environment, service: str, version: str) -> Site:
         [("Deployment", plan.service.deployment), ("HTTPRoute", plan.service.route.name)] if plan.service.route else []
     )
     floor = partial(highest_epoch, cluster, service, stamped)
-    lease = KubernetesLease(cluster, clock, _lease_name(service), plan.lease_duration, patience, floor=floor)
+    cell = KubernetesCell(cluster, _lease_name(service))
+    lease = CellLease(cell, clock, plan.lease_duration, patience, floor=floor)
     return Site(
         cluster=cluster,
         clock=clock,

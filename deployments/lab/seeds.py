@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from home import Home, Settings, write
 
-BUCKET = "onlyvips-backup"
+BUCKETS = ("onlyvips-backup", "onlyvips-leases")
 
 
 def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
     """Everything at once; what is there already stays. `databases` are files for empty folders."""
     for store in ("s3-a", "s3-b"):
-        (home.data / store / BUCKET).mkdir(parents=True, exist_ok=True)
+        for bucket in BUCKETS:
+            (home.data / store / bucket).mkdir(parents=True, exist_ok=True)
         (home.data / f"{store}-versions").mkdir(exist_ok=True)
     for folder in ("directory", "mongodb", "prefect"):
         (home.data / folder).mkdir(exist_ok=True)

@@ -103,7 +103,7 @@ class S3Store:
         try:
             with self._explained("look for", key):
                 found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
-        except _NotFound:
+        except NotFound:
             with self._explained("look into", key):  # a HEAD cannot say whether the key or the bucket is missing
                 self._client.head_bucket(Bucket=self._bucket)
             return None
@@ -118,23 +118,29 @@ class S3Store:
         return sorted(found, key=lambda stored: stored.key)
 
     def call(self, verb: str, operation: str, key: str, **arguments: Any) -> Any:
-        """One request about ``key``, its failure translated."""
+        """One request about ``key`` ("" for the whole bucket), its failure translated."""
+        about = {"Bucket": self._bucket, "Key": key} if key else {"Bucket": self._bucket}
         with self._explained(verb, key):
-            return getattr(self._client, operation)(Bucket=self._bucket, Key=key, **arguments)
+            return getattr(self._client, operation)(**about, **arguments)
+
+    def bucket_setting(self, operation: str) -> Any:
+        """What the bucket is set to, by ``get_bucket_versioning`` and the like."""
+        return self.call("look into", operation, "")
 
     def confirm(self, key: str, answer: dict[str, Any], checksum: str) -> None:
         """Raise unless the store says that what it has is what we sent."""
         found = answer.get("ChecksumSHA256")
         if found != checksum:
             said = f"says SHA-256 {found}, sent was {checksum}" if found else "does not confirm SHA-256"
-            raise Permanent(f"{self._where(key)}: the store {said}: use one that keeps S3's additional checksums.")
+            raise Permanent(f"{self.where(key)}: the store {said}: use one that keeps S3's additional checksums.")
 
-    def _where(self, key: str) -> str:
+    def where(self, key: str) -> str:
+        """An object's place, for people."""
         return f"{self.name}: bucket {self._bucket}, key {key or '(all)'} at {self._endpoint}"
 
     @contextmanager
     def _explained(self, verb: str, key: str) -> Iterator[None]:
-        what = f"{self._where(key)}: cannot {verb} it"
+        what = f"{self.where(key)}: cannot {verb} it"
         try:
             yield
         except ClientError as error:
@@ -150,8 +156,8 @@ class S3Store:
             raise Permanent(f"{what}: {error}; correct the environment.") from error
 
 
-class _NotFound(Permanent):
-    pass
+class NotFound(Permanent):
+    """There is no such key, or no such bucket."""
 
 
 def _without_profiles() -> botocore.session.Session:
@@ -181,7 +187,7 @@ def _from_answer(error: ClientError, what: str) -> OnlyVipsError:
         return Conflict(f"{what}, for it exists; an object is written once.")
     if code in _PASSING or status == 429 or (status >= 500 and status not in (501, 507)):
         return Transient(f"{what} just now ({status} {code}): try again.", delay=5.0)
-    kind = _NotFound if status == 404 else Permanent
+    kind = NotFound if status == 404 else Permanent
     said = str(error.response.get("Error", {}).get("Message", ""))[:200].rstrip(".")
     return kind(f"{what} ({status} {code}): {_ADVICE.get(code) or said or 'look at the store'}.")
 
@@ -233,7 +239,7 @@ class _S3Upload:
     def abort(self) -> None:
         self._part.clear()
         if self._id:
-            with contextlib.suppress(_NotFound):
+            with contextlib.suppress(NotFound):
                 self._store.call("abort", "abort_multipart_upload", self._key, UploadId=self._id)
             self._id = ""
 

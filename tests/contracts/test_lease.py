@@ -1,11 +1,12 @@
-"""Lease's contract: the same lease on simulated time and cluster, and on the real apiserver in real seconds."""
+"""Lease's contract: the same lease in simulated cells and time, on the real apiserver and in real buckets."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import pytest
 
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
-from onlyvips.adapters.lease_kubernetes import KubernetesLease
-from onlyvips.errors import Fenced, Refused, Transient
-from onlyvips.ports import Clock, Cluster
+from onlyvips.adapters.lease_kubernetes import KubernetesCell
+from onlyvips.adapters.lease_s3 import S3Cell
+from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.errors import Conflict, Fenced, Refused, Transient
+from onlyvips.ports import Cell, Clock, Term
+from onlyvips.steps.lease import CellLease, in_a_thread
+from tests.simulators.cell import SimCell
 from tests.simulators.clock import SimClock
 from tests.simulators.cluster import SimCluster
 
@@ -26,16 +31,13 @@ DURATION = 2.0
 class Office:
     """Where leases of one name are given out; ``ours`` makes one as another process would."""
 
-    cluster: Cluster
+    cell: Callable[[], Cell]
     clock: Clock
-    name: str = field(default_factory=lambda: f"contract-{os.urandom(4).hex()}")
-    made: list[KubernetesLease] = field(default_factory=list)
+    made: list[CellLease] = field(default_factory=list)
 
-    def ours(self, patience: float = 60.0) -> KubernetesLease:
-        if isinstance(self.clock, SimClock):
-            lease = KubernetesLease(self.cluster, self.clock, self.name, DURATION, patience, self._heart)
-        else:
-            lease = KubernetesLease(self.cluster, self.clock, self.name, DURATION, patience)
+    def ours(self, patience: float = 60.0) -> CellLease:
+        heart = self._heart if isinstance(self.clock, SimClock) else in_a_thread
+        lease = CellLease(self.cell(), self.clock, DURATION, patience, heart=heart)
         self.made.append(lease)
         return lease
 
@@ -43,7 +45,14 @@ class Office:
         assert isinstance(self.clock, SimClock)
         self.clock.every(interval, lambda: stop.is_set() or not beat())
 
-    def live_for(self, lease: KubernetesLease, seconds: float) -> None:
+    def changes(self, **values: Any) -> None:
+        """Somebody else writes the cell."""
+        cell = self.cell()
+        found = cell.read()
+        assert found is not None
+        cell.write(replace(found, **values))
+
+    def live_for(self, lease: CellLease, seconds: float) -> None:
         """Let time go by while the holder makes progress."""
         until = self.clock.monotonic() + seconds
         while self.clock.monotonic() < until:
@@ -51,20 +60,65 @@ class Office:
             self.clock.sleep(0.2)
 
 
-@pytest.fixture(params=["simulator", pytest.param("kubernetes", marks=pytest.mark.lab)])
+def kubernetes(env: dict[str, str], name: str) -> Callable[[], Cell]:
+    cluster = KubernetesCluster(Path(env["ONLYVIPS_LAB_KUBECONFIG"]), "production")
+    return lambda: KubernetesCell(cluster, name)
+
+
+def bucket(env: dict[str, str], name: str) -> Callable[[], Cell]:
+    where = {key: env[f"ONLYVIPS_LAB_S3_A_{key.upper()}"] for key in ("access_key", "secret_key")}
+    store = S3Store("s3-a", env["ONLYVIPS_LAB_S3_A_URL"], "onlyvips-leases", "", **where)
+    return lambda: S3Cell(store, name)
+
+
+def in_a_cluster(clock: SimClock) -> Office:
+    cluster = SimCluster(clock)
+    return Office(lambda: KubernetesCell(cluster, "contract"), clock)
+
+
+def in_memory(clock: SimClock) -> Office:
+    cell = SimCell()
+    return Office(lambda: cell, clock)
+
+
+SIMULATED = {"simulated cluster": in_a_cluster, "simulator": in_memory}
+REAL = {"kubernetes": kubernetes, "s3-a": bucket}
+
+
+@pytest.fixture(params=[*SIMULATED, *(pytest.param(name, marks=pytest.mark.lab) for name in REAL)])
 def office(request: pytest.FixtureRequest) -> Iterator[Office]:
-    if request.param == "simulator":
-        clock = SimClock()
-        yield Office(SimCluster(clock), clock)
+    if request.param in SIMULATED:
+        yield SIMULATED[request.param](SimClock())
         return
     env = request.getfixturevalue("lab").env
-    found = Office(KubernetesCluster(Path(env["ONLYVIPS_LAB_KUBECONFIG"]), "production"), SystemClock())
+    found = Office(REAL[request.param](env, f"contract-{os.urandom(4).hex()}"), SystemClock())
     yield found
     for lease in found.made:
         lease.release()
-    live = found.cluster.get("Lease", found.name)
-    if live is not None:
-        found.cluster.delete("Lease", found.name, live["metadata"]["resourceVersion"])
+
+
+def test_of_many_who_write_one_cell_at_once_exactly_one_wins(office: Office) -> None:
+    """Both to make it and to change it."""
+    version = ""
+    for epoch in (1, 2):
+        won, start = list[Term](), threading.Barrier(32)
+
+        def write_it(number: int, term: Term, won: list[Term] = won, start: threading.Barrier = start) -> None:
+            start.wait()
+            with suppress(Conflict, Transient):
+                won.append(office.cell().write(replace(term, holder=f"writer {number}")))
+
+        term = Term("", epoch, DURATION, office.clock.now(), version)
+        threads = [threading.Thread(target=write_it, args=(number, term)) for number in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (winner,) = won
+        found = office.cell().read()
+        assert found is not None
+        assert (found.holder, found.epoch, found.version) == (winner.holder, epoch, winner.version)
+        version = winner.version
 
 
 def test_a_lease_that_nobody_ever_held_is_free(office: Office) -> None:
@@ -148,13 +202,7 @@ def test_the_same_name_in_another_process_waits_for_the_lease_to_run_out(office:
 def test_a_lease_whose_holder_lives_elsewhere_is_fenced_when_its_epoch_is_passed(office: Office) -> None:
     first = office.ours()
     first.acquire("Ada")
-    live = office.cluster.get("Lease", office.name)
-    assert live is not None
-    taken = [
-        {"op": "add", "path": "/spec/holderIdentity", "value": "Bob"},
-        {"op": "add", "path": "/spec/leaseTransitions", "value": 7},
-    ]
-    office.cluster.patch("Lease", office.name, live["metadata"]["resourceVersion"], taken)
+    office.changes(holder="Bob", epoch=7)
     office.clock.sleep(DURATION)
     with pytest.raises(Fenced, match="Bob took this release over"):
         first.progress()
@@ -163,8 +211,7 @@ def test_a_lease_whose_holder_lives_elsewhere_is_fenced_when_its_epoch_is_passed
 def test_a_late_lease_that_changes_while_it_is_renewed_is_read_again_before_it_is_judged() -> None:
     clock = SimClock()
     cluster = SimCluster(clock)
-    office = Office(cluster, clock)
-    lease = office.ours()
+    lease = Office(lambda: KubernetesCell(cluster, "contract"), clock).ours()
     lease.acquire("Ada")
     cluster.apiserver_away(2 * DURATION)
     clock.sleep(2 * DURATION)
@@ -184,7 +231,7 @@ def test_a_late_lease_that_changes_while_it_is_renewed_is_read_again_before_it_i
 def test_while_nobody_answers_a_late_lease_is_neither_held_nor_lost() -> None:
     clock = SimClock()
     cluster = SimCluster(clock)
-    lease = Office(cluster, clock).ours()
+    lease = Office(lambda: KubernetesCell(cluster, "contract"), clock).ours()
     lease.acquire("Ada")
     cluster.apiserver_away(3 * DURATION)
     clock.sleep(2 * DURATION)
@@ -197,7 +244,7 @@ def test_while_nobody_answers_a_late_lease_is_neither_held_nor_lost() -> None:
 def test_a_lease_that_was_lost_begins_above_every_epoch_that_objects_carry() -> None:
     """Else its new holder would find itself fenced by its own past."""
     clock = SimClock()
-    lease = KubernetesLease(SimCluster(clock), clock, "lost", 15, 60, heart=lambda *_: None, floor=lambda: 41)
+    lease = CellLease(SimCell(), clock, 15, 60, heart=lambda *_: None, floor=lambda: 41)
     assert lease.acquire("run 1") == 42
 
 
@@ -205,10 +252,7 @@ def test_a_later_epoch_fences_also_a_holder_of_the_same_name(office: Office) -> 
     """A retry bears the name of the attempt that it replaces, when nobody counted that one."""
     first = office.ours()
     first.acquire("run 1")
-    live = office.cluster.get("Lease", office.name)
-    assert live is not None
-    later = [{"op": "add", "path": "/spec/leaseTransitions", "value": 2}]
-    office.cluster.patch("Lease", office.name, live["metadata"]["resourceVersion"], later)
+    office.changes(epoch=2)
     office.clock.sleep(DURATION)
     with pytest.raises(Fenced, match=r"run 1 took this release over \(epoch 2, ours was 1\)"):
         first.progress()

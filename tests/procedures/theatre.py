@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from onlyvips.adapters.lease_kubernetes import KubernetesLease
+from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.core.action import Action
 from onlyvips.core.plan import (
     Guardrail,
@@ -31,6 +31,7 @@ from onlyvips.errors import Transient, UnknownOutcome
 from onlyvips.ports import Manifest
 from onlyvips.steps import opening, preflight, records
 from onlyvips.steps.evidence import Kept
+from onlyvips.steps.lease import CellLease
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
@@ -91,7 +92,7 @@ class Process:
         plan, clock = theatre.plan, theatre.clock
         patience = max(3 * plan.waits.look, 4 * plan.lease_duration)
         name = f"onlyvips-release-{plan.service.name}"
-        self.lease = KubernetesLease(self, clock, name, plan.lease_duration, patience, self._heart)
+        self.lease = CellLease(KubernetesCell(self, name), clock, plan.lease_duration, patience, heart=self._heart)
         self.site = Site(
             cluster=self,
             clock=clock,
