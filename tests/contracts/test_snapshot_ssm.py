@@ -5,78 +5,32 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
-import httpx
 import pytest
 from botocore.exceptions import ClientError
 
 from onlyvips.adapters import snapshot_ssm
 from onlyvips.adapters.snapshot_ssm import SsmSnapshot
 from onlyvips.errors import OnlyVipsError, Permanent, Transient
+from tests.moto import HERE, THERE, Moto, serving
 from tests.simulators.clock import SimClock
 
-HERE, THERE = "eu-central-1", "eu-west-1"
 ROOT = "/onlyvips"
 VALUES = {f"{ROOT}/many/p{number:02}": f"geheim-{number}" for number in range(12)}
 
 
-class Server:
-    """moto's server; ``client`` is anybody's."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._clients: dict[tuple[str, ...], Any] = {}
-
-    def client(self, service: str = "ssm", region: str = HERE) -> Any:
-        if (service, region) not in self._clients:
-            keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
-            made = boto3.client(service, endpoint_url=self.url, region_name=region, **keys)  # type: ignore[call-overload]
-            self._clients[service, region] = made
-        return self._clients[service, region]
-
-    def put(self, name: str, value: str, **more: Any) -> None:
-        self.client().put_parameter(Name=name, Value=value, **({"Type": "SecureString"} | more))
-
-    def source(self, *paths: str, region: str = HERE, clock: SimClock | None = None) -> SsmSnapshot:
-        return SsmSnapshot(region, paths or (ROOT,), "any", "any", clock or SimClock(), endpoint=self.url)
-
-    def tell(self, path: str, data: bytes = b"") -> None:
-        """To moto itself."""
-        headers = {"Content-Type": "text/plain"}
-        assert httpx.post(f"{self.url}/moto-api/{path}", content=data, headers=headers, trust_env=False).is_success
-
-    def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
-
-
 @pytest.fixture(scope="module")
 def process() -> Iterator[str]:
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr
-        said = ""
-        while not (found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", said)):
-            line = running.stderr.readline()
-            assert line, f"moto did not start: {said}"
-            said += line
-        rest = threading.Thread(target=running.stderr.read)
-        rest.start()
-        yield found[1]
-        running.terminate()
-        rest.join()
+    with serving() as url:
+        yield url
 
 
 @pytest.fixture
-def server(process: str) -> Iterator[Server]:
-    found = Server(process)
+def server(process: str) -> Iterator[Moto]:
+    found = Moto(process)
     found.tell("reset")
     for name, value in VALUES.items():
         found.put(name, value)
@@ -88,39 +42,39 @@ def lines(source: SsmSnapshot) -> list[dict[str, Any]]:
     return [json.loads(line) for line in b"".join(source.snapshot()).splitlines()]
 
 
-def test_ssm_says_where_it_is_and_how_many_parameters_there_are_but_no_names(server: Server):
-    told = server.source().describe()
+def test_ssm_says_where_it_is_and_how_many_parameters_there_are_but_no_names(server: Moto):
+    told = server.source(ROOT).describe()
     assert told == {"dialect": "ssm", "version": "2014-11-06", "region": HERE, "parameters": "12"}
 
 
-def test_after_a_snapshot_the_count_is_of_what_that_holds(server: Server):
-    source = server.source()
+def test_after_a_snapshot_the_count_is_of_what_that_holds(server: Moto):
+    source = server.source(ROOT)
     assert len(lines(source)) == 12
     server.put(f"{ROOT}/new", "x")
     assert source.describe()["parameters"] == "12"
 
 
-def test_every_parameter_below_the_path_is_a_line_sorted_by_name(server: Server):
+def test_every_parameter_below_the_path_is_a_line_sorted_by_name(server: Moto):
     server.put(f"{ROOT}/a", "é\n\x7f\U0001f511")
     server.put("/onlyvips-other/x", "not ours")
     server.put("flat", "not ours")
-    found = {line["put"]["Name"]: line["put"]["Value"] for line in lines(server.source())}
+    found = {line["put"]["Name"]: line["put"]["Value"] for line in lines(server.source(ROOT))}
     assert found == {f"{ROOT}/a": "é\n\x7f\U0001f511", **VALUES}
     assert list(found) == sorted(found)
 
 
-def test_the_same_parameters_are_the_same_bytes(server: Server):
-    assert b"".join(server.source().snapshot()) == b"".join(server.source().snapshot())
+def test_the_same_parameters_are_the_same_bytes(server: Moto):
+    assert b"".join(server.source(ROOT).snapshot()) == b"".join(server.source(ROOT).snapshot())
 
 
-def test_several_paths_are_one_snapshot_and_the_root_is_everything(server: Server):
+def test_several_paths_are_one_snapshot_and_the_root_is_everything(server: Moto):
     server.put("/other/x", "x")
     server.put("flat", "x")
     assert len(lines(server.source(ROOT, "/other"))) == 13
     assert len(lines(server.source("/"))) == 14
 
 
-def test_a_line_says_all_that_it_takes_to_make_the_parameter_again(server: Server):
+def test_a_line_says_all_that_it_takes_to_make_the_parameter_again(server: Moto):
     tags = [{"Key": "owner", "Value": "backend"}, {"Key": "area", "Value": "jwt"}]
     rest = {"Description": "signs", "AllowedPattern": "x*", "Tier": "Advanced", "KeyId": "alias/ours"}
     server.put("/one/key", "x" * 5000, Tags=tags, **rest)
@@ -132,13 +86,13 @@ def test_a_line_says_all_that_it_takes_to_make_the_parameter_again(server: Serve
     assert line["put"] == {**named, **rest, "Tags": tags[::-1]}
 
 
-def test_put_parameter_line_by_line_brings_all_back_in_another_region(server: Server):
+def test_put_parameter_line_by_line_brings_all_back_in_another_region(server: Moto):
     server.put(f"{ROOT}/list", "a,b", Type="StringList", Tags=[{"Key": "k", "Value": "v"}])
     server.put(f"{ROOT}/plain", " x ", Type="String", Description="d")
-    kept = lines(server.source())
+    kept = lines(server.source(ROOT))
     for line in kept:
         server.client(region=THERE).put_parameter(**line["put"])
-    assert [line["put"] for line in lines(server.source(region=THERE))] == [line["put"] for line in kept]
+    assert [line["put"] for line in lines(server.source(ROOT, region=THERE))] == [line["put"] for line in kept]
     ours = server.client(region=THERE).get_parameter(Name=f"{ROOT}/many/p07", WithDecryption=True)["Parameter"]
     assert (ours["Value"], ours["Type"]) == ("geheim-7", "SecureString")
 
@@ -168,39 +122,39 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("after", [0.25, 1.0, 1.55])
-def test_a_change_while_it_is_read_is_noticed(server: Server, change: str, after: float):
+def test_a_change_while_it_is_read_is_noticed(server: Moto, change: str, after: float):
     """After the list, before some of the values, and when all but the last tag were read."""
     clock = SimClock()
     clock.after(after, lambda: CHANGES[change](server.client()))
     with pytest.raises(Transient, match="changed while they were read.*take it again") as raised:
-        list(server.source(clock=clock).snapshot())
+        list(server.source(ROOT, clock=clock).snapshot())
     assert clock.monotonic() >= after
     assert not re.search(r"other|geheim|p11", str(raised.value))
 
 
-def test_what_changed_before_or_after_is_no_matter(server: Server):
+def test_what_changed_before_or_after_is_no_matter(server: Moto):
     clock = SimClock()
     clock.after(1000.0, lambda: CHANGES["a new value"](server.client()))
     CHANGES["one less"](server.client())
-    assert len(list(server.source(clock=clock).snapshot())) == 11
+    assert len(list(server.source(ROOT, clock=clock).snapshot())) == 11
 
 
-def test_ssm_is_asked_at_most_ten_times_a_second(server: Server):
+def test_ssm_is_asked_at_most_ten_times_a_second(server: Moto):
     clock = SimClock()
-    list(server.source(clock=clock).snapshot())
+    list(server.source(ROOT, clock=clock).snapshot())
     assert clock.monotonic() > 0.1 * (12 + 3)
 
 
 # --- what is refused
 
 
-def test_nothing_below_a_path_is_an_error_and_never_an_empty_backup(server: Server):
+def test_nothing_below_a_path_is_an_error_and_never_an_empty_backup(server: Moto):
     for paths in (["/none"], [ROOT, "/none"], ["/only"]):
         with pytest.raises(Permanent, match=f"no parameter below {paths[-1]}, and nothing is no backup"):
             list(server.source(*paths).snapshot())
 
 
-def test_a_credential_without_the_right_or_with_a_wrong_key_is_told_what_it_needs(server: Server):
+def test_a_credential_without_the_right_or_with_a_wrong_key_is_told_what_it_needs(server: Moto):
     server.client("iam").create_user(UserName="reader")
     key = server.client("iam").create_access_key(UserName="reader")["AccessKey"]
     server.tell("reset-auth", b"0")
@@ -246,7 +200,7 @@ def test_an_address_that_is_no_url_is_not_shown():
     assert raised.value.__cause__ is None
 
 
-def test_nothing_of_the_users_own_aws_set_up_is_read(server: Server, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_of_the_users_own_aws_set_up_is_read(server: Moto, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    assert server.source().describe()["parameters"] == "12"
+    assert server.source(ROOT).describe()["parameters"] == "12"
