@@ -17,6 +17,7 @@ from tests.simulators.vault import pack, summed
 SEAL = b"seal"
 FILES = summed({"meta.json": b'{"Index": 42}', "state.bin": bytes(range(256)) * 400 + os.urandom(20_000)}, SEAL)
 WHOLE = pack(FILES)
+TWICE = gzip.compress(gzip.decompress(pack({"state.bin": b"other"}))[:1024] + gzip.decompress(WHOLE))
 
 
 def through(data: bytes, step: int = 1000) -> bytes:
@@ -60,6 +61,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "another meta": (pack({**FILES, "meta.json": b"{}"}), "meta.json is not what its SHA256SUMS says"),
     "sums of one": (pack({**FILES, "SHA256SUMS": FILES["SHA256SUMS"][:78]}), "state.bin is not what"),
     "endless sums": (pack({**FILES, "SHA256SUMS": b"x" * 10_000}), "SHA256SUMS has 10000 bytes"),
+    "a state before the state": (TWICE, "'state.bin' does not belong into it, or comes twice"),
     "a file of another program": (pack({**FILES, "etcd.db": b"x"}), "'etcd.db' does not belong"),
 }
 
