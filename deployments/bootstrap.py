@@ -1,4 +1,5 @@
-"""Bring a Prefect server up to date with this checkout: the work pool and every deployment. Safe to run again.
+"""Bring a Prefect server up to date with this checkout: the work pool, every deployment, and the schedules that the
+environment asks for. Safe to run again; schedules of other environments on the same server stay.
 
 ``.venv/bin/python deployments/bootstrap.py --environment lab``
 """
@@ -9,15 +10,21 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from onlyvips import environment as environments
+from onlyvips.core.plan import Scheduled
 from onlyvips.errors import OnlyVipsError
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "onlyvips"
+_ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
+"""What intervals are counted from: so that running this again moves no schedule."""
 
 
 def _prefect(api: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,11 +40,47 @@ def _required(api: str, *arguments: str) -> None:
         raise SystemExit(f"`prefect {' '.join(arguments)}` failed at {api}:\n{tail}")
 
 
-def bootstrap(api: str) -> None:
-    """The pool when it is missing, and all deployments of prefect.yaml."""
+def bootstrap(api: str, environment: str, wanted: Sequence[Scheduled]) -> None:
+    """The pool when it is missing, all deployments of prefect.yaml, and the environment's schedules."""
     os.environ["PREFECT_API_URL"] = api
     _make_pool()
-    _required(api, "deploy", "--all")
+    others = _schedules_of_others(environment)
+    _required(api, "deploy", "--all")  # which takes away every schedule that prefect.yaml does not have
+    _schedule(wanted, others)
+
+
+def _schedules_of_others(environment: str) -> dict[str, list[Any]]:
+    """By deployment, what is there for other environments."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+
+    found: dict[str, list[Any]] = {}
+    with get_client(sync_client=True) as client:
+        flows = {flow.id: flow.name for flow in client.read_flows()}
+        for deployment in client.read_deployments():
+            found[f"{flows[deployment.flow_id]}/{deployment.name}"] = [
+                DeploymentScheduleCreate(
+                    schedule=one.schedule, active=one.active, parameters=one.parameters, slug=one.slug
+                )
+                for one in deployment.schedules
+                if one.parameters.get("environment") != environment
+            ]
+    return found
+
+
+def _schedule(wanted: Sequence[Scheduled], others: Mapping[str, list[Any]]) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import IntervalSchedule
+
+    asked = {name: list(kept) for name, kept in others.items() if kept}
+    for one in wanted:
+        interval = IntervalSchedule(interval=timedelta(seconds=one.every), anchor_date=_ANCHOR)
+        made = DeploymentScheduleCreate(schedule=interval, parameters=dict(one.parameters), slug=one.name)
+        asked.setdefault(one.deployment, []).append(made)
+    with get_client(sync_client=True) as client:
+        for name, schedules in asked.items():
+            client.create_deployment_schedules(client.read_deployment_by_name(name).id, schedules)
 
 
 def _make_pool() -> None:
@@ -65,7 +108,8 @@ def main() -> int:
         reference = loaded.endpoints.prefect_api
         if not reference:
             raise SystemExit(f"Environment {name} names no Prefect server (endpoints.prefect_api).")
-        bootstrap(environments.endpoint(loaded, reference))
+        wanted = environments.schedules(loaded)
+        bootstrap(environments.endpoint(loaded, reference), name, wanted)
     except httpx.HTTPError as error:
         sys.stderr.write(
             f"The Prefect server of {name} did not answer ({type(error).__name__}): start it, try again.\n"
@@ -74,7 +118,9 @@ def main() -> int:
     except OnlyVipsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(f"Prefect of {name}: pool {POOL} and the deployments of prefect.yaml are up to date.\n")
+    sys.stdout.write(
+        f"Prefect of {name}: pool {POOL}, the deployments of prefect.yaml and {len(wanted)} schedules are up to date.\n"
+    )
     return 0
 
 

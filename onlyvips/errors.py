@@ -23,6 +23,10 @@ class Permanent(OnlyVipsError):
     """Trying again would fail again: a person, or a different input, is needed."""
 
 
+class NotFound(Permanent):
+    """There is no such object, or no such place; that was the answer, not the lack of one."""
+
+
 class Refused(Permanent):
     """The request was refused before anything was changed."""
 

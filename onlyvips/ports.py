@@ -162,7 +162,7 @@ class ObjectStore(Protocol):
         """Write a small object only if ``key`` does not exist (If-None-Match). Raises Conflict when it does."""
 
     def read(self, key: str) -> Iterator[bytes]:
-        """The object's bytes in chunks. Raises Permanent when there is no such key."""
+        """The object's bytes in chunks. Raises NotFound when there is no such key."""
 
     def head(self, key: str) -> Stored | None:
         """Size and version of ``key`` (``sha256`` is empty where the store does not keep it), or None."""

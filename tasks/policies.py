@@ -1,6 +1,6 @@
 """The only retries there are, driven by the error vocabulary: what may pass by itself is tried again, nothing else.
 
-Every task of a rollout is NO_CACHE: it converges from the live state, and no cache may say that it was done.
+Every task is NO_CACHE: it converges from the live state, and no cache may say that it was done.
 """
 
 from __future__ import annotations
@@ -28,9 +28,17 @@ def passes_by_itself(_task: Task[..., Any], _run: TaskRun, state: State[Any]) ->
 
 def rollout_task(**options: Any) -> Callable[..., Any]:
     """Options of ``@task`` for a rollout: some fourteen minutes of patience with the cluster, then a person is told."""
+    return _patient([0.5, 1, 2, 5, 10, 15, *[20] * 40], options)
+
+
+def backup_task(**options: Any) -> Callable[..., Any]:
+    """Options of ``@task`` for a backup: some three minutes of patience with a server that blinks."""
+    return _patient([1, 5, 15, 30, 60, 60], options)
+
+
+def _patient(delays: list[float], options: dict[str, Any]) -> Callable[..., Any]:
     from prefect import task
 
-    delays = [0.5, 1, 2, 5, 10, 15, *[20] * 40]
     return task(
         cache_policy=NO_CACHE,
         persist_result=False,

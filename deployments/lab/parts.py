@@ -275,6 +275,8 @@ def write_endpoints(lab: Lab) -> None:
         "AGE_RECIPIENT_1": recipients[0],
         "AGE_RECIPIENT_2": recipients[1],
         "AGE_IDENTITY": home.keys / "age-1.txt",
+        "AGE_SECRET_KEY": (home.keys / "age-1.txt").read_text().strip(),
+        "METRICS_FILE": home.data / "onlyvips-backup.prom",
         "JWT_SECRET": secrets["jwt-secret"],
         "BIN": home.bin,
     }

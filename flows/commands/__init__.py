@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from flows.commands import console, environment, release
+from flows.commands import backup, console, environment, release
 from onlyvips.errors import OnlyVipsError
 
 app = App(
@@ -21,6 +21,7 @@ app = App(
     exit_on_error=False,
     print_error=False,
 )
+app.command(backup.app)
 app.command(environment.app)
 app.command(release.app)
 

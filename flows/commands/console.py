@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -47,6 +48,16 @@ def report(error: OnlyVipsError) -> int:
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on stdout, indented, never coloured."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns, with their heads; nothing when there are none."""
+    if not rows:
+        return
+    widths = [max(len(each) for each in column) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        line = "  ".join(each.ljust(width) for each, width in zip(row, widths, strict=True))
+        say(line.rstrip(), "bold" if row is heads else "")
 
 
 def _print(console: Console, text: str, style: str) -> None:

@@ -11,10 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
-from flows.commands import console
-from onlyvips import environment as environments
+from flows.commands import console, running
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.record import Record
@@ -64,36 +61,10 @@ class Teller:
         self._looks = len(record.looks)
 
 
-def answering_server(loaded: Environment) -> str:
-    """The environment's Prefect API when it answers, else ""."""
-    reference = loaded.endpoints.prefect_api
-    try:
-        api = environments.endpoint(loaded, reference) if reference else os.environ.get("PREFECT_API_URL", "")
-        return api if api and httpx.get(f"{api}/health", timeout=3.0, trust_env=False).is_success else ""
-    except (httpx.HTTPError, httpx.InvalidURL, Refused):  # Refused: its address is a setting that is not set here
-        return ""
-
-
 def through_server(api: str, loaded: Environment, asked: Asked, *, detach: bool) -> Record | None:
     """Make a run of the release's deployment and follow it. None when detached. Raises Refused when it was refused."""
-    os.environ["PREFECT_API_URL"] = api
-    from prefect.deployments import run_deployment
-    from prefect.exceptions import ObjectNotFound
-
-    try:
-        run: Any = run_deployment(DEPLOYMENT, parameters=_parameters(asked), timeout=0, as_subflow=False)
-    except ObjectNotFound as error:
-        raise Refused(
-            f"The Prefect server at {api} has no deployment {DEPLOYMENT}: nothing was started; run "
-            f"`.venv/bin/python deployments/bootstrap.py --environment {asked.environment}`, or use --local."
-        ) from error
-    except httpx.HTTPError as error:
-        raise Permanent(
-            f"The Prefect server at {api} was asked for a run and gave no good answer ({error}): whether it made one "
-            f"is not known; look at {_ui(loaded, api)} and at `onlyvips release status -e {asked.environment}` before "
-            "starting again."
-        ) from error
-    address = f"{_ui(loaded, api)}/runs/flow-run/{run.id}"
+    run = running.begin(api, loaded, DEPLOYMENT, _parameters(asked))
+    address = running.address_of(loaded, api, run.id)
     if asked.quiet and detach:
         console.print_json({"run": str(run.id), "name": run.name, "address": address})
     elif not asked.quiet:
@@ -109,11 +80,6 @@ def through_server(api: str, loaded: Environment, asked: Asked, *, detach: bool)
             f"-e {asked.environment} -s {asked.service}"
         )
         raise
-
-
-def _ui(loaded: Environment, api: str) -> str:
-    reference = loaded.endpoints.prefect_ui
-    return environments.endpoint(loaded, reference) if reference else api.removesuffix("/api")
 
 
 def _parameters(asked: Asked) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import console, following
+from flows.commands import console, following, running
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core import report
@@ -53,7 +53,7 @@ def start(
     loaded = environments.load(environment)
     if dry_run:
         return _check(environment, service, version, json)
-    api = "" if local else following.answering_server(loaded)
+    api = "" if local else running.answering_server(loaded)
     if detach and not api:
         raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
     if not detach:

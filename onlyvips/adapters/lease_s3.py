@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import secrets
 
-from onlyvips.adapters.objects_s3 import NotFound, S3Store
-from onlyvips.errors import Permanent, Refused
+from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.errors import NotFound, Permanent, Refused
 from onlyvips.ports import Term
 
 _SCHEMA = 1

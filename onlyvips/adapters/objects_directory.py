@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onlyvips.errors import Conflict, Misuse, Permanent
+from onlyvips.errors import Conflict, Misuse, NotFound, Permanent
 from onlyvips.ports import Stored, Upload
 
 _CHUNK = 1024 * 1024
@@ -91,7 +91,8 @@ class DirectoryStore:
             raise Conflict(f"{self.name}: {self._root / key} exists; an object is written once.") from error
         except OSError as error:
             what = f"{self.name}: cannot {verb} {self._root / key}: {error.strerror}"
-            raise Permanent(f"{what}; {self._advice(error)}") from error
+            kind = NotFound if error.errno == errno.ENOENT else Permanent
+            raise kind(f"{what}; {self._advice(error)}") from error
 
     def _advice(self, error: OSError) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -29,7 +29,7 @@ from botocore.exceptions import (
     ConnectionError as NotConnected,
 )
 
-from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Transient, UnknownOutcome
+from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Stored, Upload
 
 _MEBIBYTE = 1024 * 1024
@@ -154,10 +154,6 @@ class S3Store:
             raise Transient(f"{sentence}.") from error
         except BotoCoreError as error:
             raise Permanent(f"{what}: {error}; correct the environment.") from error
-
-
-class NotFound(Permanent):
-    """There is no such key, or no such bucket."""
 
 
 def _without_profiles() -> botocore.session.Session:

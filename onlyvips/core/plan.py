@@ -147,6 +147,27 @@ class DestinationPlan:
 
 
 @dataclass(frozen=True)
+class Scheduled:
+    """A deployment that Prefect starts by itself each ``every`` seconds, with these parameters; ``name`` is unique."""
+
+    name: str
+    deployment: str
+    parameters: tuple[tuple[str, str | float], ...]
+    every: float
+
+
+@dataclass(frozen=True)
+class LeasePlan:
+    """Where the right to write backups is held: at ``destination``, in the ``bucket`` of leases; ``duration`` is in
+    seconds, ``patience`` how long a writer may make no progress."""
+
+    destination: DestinationPlan
+    bucket: str
+    duration: float
+    patience: float
+
+
+@dataclass(frozen=True)
 class BackupPlan:
     """How one base of the database is made.
 
@@ -158,7 +179,7 @@ class BackupPlan:
     """
 
     environment: str
-    kind: Literal["mongodb"]
+    kind: str
     database: str
     uri: str
     destinations: tuple[DestinationPlan, ...]

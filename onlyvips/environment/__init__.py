@@ -8,15 +8,24 @@ from __future__ import annotations
 from onlyvips.environment.describe import describe
 from onlyvips.environment.load import environments_directory, from_text, load, names
 from onlyvips.environment.model import Environment
-from onlyvips.environment.plans import backup_plan, guardrails, release_plan
+from onlyvips.environment.plans import audit_plan, backup_plan, guardrails, kinds, lease_plan, release_plan, schedules
 from onlyvips.environment.problems import EnvironmentInvalid, Problem, nearest
-from onlyvips.environment.values import all_references, endpoint, endpoints_path, recipients, resolve, unresolved
+from onlyvips.environment.values import (
+    all_references,
+    endpoint,
+    endpoints_path,
+    identities,
+    recipients,
+    resolve,
+    unresolved,
+)
 
 __all__ = [
     "Environment",
     "EnvironmentInvalid",
     "Problem",
     "all_references",
+    "audit_plan",
     "backup_plan",
     "describe",
     "endpoint",
@@ -24,11 +33,15 @@ __all__ = [
     "environments_directory",
     "from_text",
     "guardrails",
+    "identities",
+    "kinds",
+    "lease_plan",
     "load",
     "names",
     "nearest",
     "recipients",
     "release_plan",
     "resolve",
+    "schedules",
     "unresolved",
 ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from onlyvips.core import plan
+from onlyvips.core.audit import AuditPlan, Place
 from onlyvips.environment.delivery import Release, Service
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import nearest
+from onlyvips.environment.protection import Protected
 from onlyvips.errors import Refused
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -57,6 +59,69 @@ def backup_plan(environment: Environment) -> plan.BackupPlan:
         split_above=backup.split_above,
         lock=backup.lock,
     )
+
+
+def lease_plan(environment: Environment) -> plan.LeasePlan:
+    """Where the right to write backups is held."""
+    leases, duration = environment.backup.leases, environment.waits.lease
+    patience = max(4 * duration, environment.backup.stall_timeout + duration)
+    return plan.LeasePlan(_destination(leases.destination, environment), leases.bucket, duration, patience)
+
+
+def audit_plan(environment: Environment) -> AuditPlan:
+    """What an audit asks of the backups."""
+    backup, asked = environment.backup, environment.backup.copies
+    return AuditPlan(
+        environment=environment.name,
+        every=_every(environment),
+        places=tuple(Place(name, one.medium, one.offsite, one.immutable) for name, one in backup.destinations.items()),
+        copies=asked.at_least,
+        media=asked.media,
+        offsite=asked.offsite,
+        immutable=asked.immutable,
+        rpo=environment.recovery.targets.rpo,
+        verified_within=backup.verified_within,
+    )
+
+
+def _every(environment: Environment) -> dict[str, float]:
+    """Seconds between two backups of each kind that the platform has; 0 for one that follows changes."""
+    asked: dict[str, Protected] = {one.kind: one for one in environment.recovery.protected}
+    found = {}
+    for kind in kinds(environment):
+        one = asked[kind]
+        found[kind] = (asked[one.with_kind].every if one.with_kind else one.every) or 0.0
+    return found
+
+
+def schedules(environment: Environment) -> list[plan.Scheduled]:
+    """What Prefect starts by itself: each kind as often as it is due, slices of the oplog, read-backs, audits."""
+    backup, name = environment.backup, environment.name
+    if not backup.scheduled:
+        return []
+    every = {**_every(environment), "oplog": backup.oplog_every}
+    taken = [(kind, every[kind]) for kind in kinds(environment) if every[kind]]
+    found = [
+        plan.Scheduled(f"{name}-{kind}", "backup/backup", (("environment", name), ("kind", kind)), seconds)
+        for kind, seconds in taken
+    ]
+    hours = backup.verified_within / 2 / 3600
+    unread = (("environment", name), ("unread_hours", hours))
+    found.append(plan.Scheduled(f"{name}-verify", "backup-verify/backup-verify", unread, backup.verified_within / 2))
+    about = (("environment", name),)
+    found.append(plan.Scheduled(f"{name}-audit", "backup-audit/backup-audit", about, every["mongodb"]))
+    return found
+
+
+def kinds(environment: Environment) -> list[str]:
+    """The kinds of backup that the environment asks for, and whose data the platform keeps."""
+    platform = environment.platform
+    absent = {
+        "redis": not platform.redis.persistent,
+        "media": platform.media == "none",
+        "secrets": platform.secret_manager == "none",
+    }
+    return [one.kind for one in environment.recovery.protected if not absent.get(one.kind, False)]
 
 
 def guardrails(environment: Environment) -> tuple[plan.Guardrail, ...]:

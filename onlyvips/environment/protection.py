@@ -67,12 +67,23 @@ class SecretsReader(Section):
     ssm: SsmReader | None = None
 
 
+class Leases(Section):
+    """Where the right to write backups is held: a bucket without versioning, at an S3 destination."""
+
+    destination: Name
+    bucket: Bucket
+
+
 class Backup(Section):
-    """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts."""
+    """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts.
+
+    ``metrics_file`` is written for node_exporter's textfile collector; ``scheduled``: Prefect takes backups by itself.
+    """
 
     copies: Copies
     secrets: SecretsReader | None = None
     destinations: dict[Name, Destination]
+    leases: Leases
     recipients: dict[Name, AgeRecipient]
     zstd_level: Annotated[int, Strict(), Field(ge=1, le=19)]
     zstd_threads: Annotated[int, Strict(), Field(ge=0, le=64)]
@@ -84,6 +95,8 @@ class Backup(Section):
     oplog_every: Duration
     oplog_limit: Duration
     verified_within: Duration
+    metrics_file: PathReference | None = None
+    scheduled: Flag = False
     lock: Literal["compliance", "governance", "none"]
 
 

@@ -58,6 +58,20 @@ def _where(place: Destination) -> tuple[str | None, ...]:
     return (place.url and place.url.rstrip("/"), place.bucket, place.path and place.path.rstrip("/"))
 
 
+def leases(environment: Environment) -> Broken:
+    """Leases are at an S3 destination, in a bucket of their own: that of the backups may keep versions or locks."""
+    asked, places = environment.backup.leases, environment.backup.destinations
+    here: Path = ("backup", "leases")
+    place = places.get(asked.destination)
+    if place is None:
+        told = f"there is no destination `{asked.destination}`{nearest(asked.destination, places)}"
+        yield (*here, "destination"), told
+    elif place.kind != "s3":
+        yield (*here, "destination"), f"{asked.destination} is no S3 store: leases need its conditional writes"
+    elif place.bucket == asked.bucket:
+        yield (*here, "bucket"), f"{asked.bucket} is the bucket of the backups: give leases one of their own"
+
+
 def recipients(environment: Environment) -> Broken:
     """Two different keys at least, one of which survives the loss of Vault and cluster."""
     keys = environment.backup.recipients
@@ -194,6 +208,7 @@ def cdn(environment: Environment) -> Broken:
 RULES = (
     rule(copies, "backup"),
     rule(destinations, "backup"),
+    rule(leases, "backup"),
     rule(recipients, "backup"),
     rule(secret_manager, "backup", "platform", "endpoints"),
     rule(own_identities, "backup", "platform"),

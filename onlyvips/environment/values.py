@@ -38,6 +38,21 @@ def recipients(environment: Environment) -> tuple[str, ...]:
     return tuple(keys.values())
 
 
+def identities(environment: Environment) -> tuple[str, ...]:
+    """The age identities that this process can have, to decrypt with. Raises Refused when there is none."""
+    found, missing = [], []
+    for name, one in environment.backup.recipients.items():
+        if one.identity is None:
+            missing.append(f"{name} names none (it is kept {one.identity_kept_in})")
+        elif told := unresolved(environment, one.identity):
+            missing.append(f"{name}: {told}")
+        else:
+            found.append(resolve(environment, one.identity).get_secret_value())
+    if not found:
+        raise Refused(f"No identity to decrypt with is to be had here: {'; '.join(missing)}")
+    return tuple(found)
+
+
 def unresolved(environment: Environment, reference: str) -> str | None:
     """Why ``reference`` has no value now, or None when it has one."""
     try:

@@ -6,19 +6,21 @@ The manifest is the last thing written, so that a death at any line leaves no ba
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
 from onlyvips.core import manifest as records
-from onlyvips.core.manifest import CopyRecord, Dropped, Fact, Manifest, Server, Window
+from onlyvips.core.manifest import CopyRecord, Dropped, Fact, Manifest, ObjectRecord, Server, Window
 from onlyvips.core.plan import BackupPlan
 from onlyvips.core.strict_json import to_json
 from onlyvips.errors import Permanent
 from onlyvips.ports import Clock, ObjectStore
 from onlyvips.steps import copies
 from onlyvips.steps.copies import Destinations, NoDestination, Outcome, put_once
+from onlyvips.steps.journal import Begun, Journal
 from onlyvips.steps.pipe import Meter, Piece, Pipe, Progress, Stopped, Written, recipients
 
 TOOL = "onlyvips"
@@ -26,12 +28,14 @@ TOOL = "onlyvips"
 
 @dataclass(frozen=True)
 class Run:
-    """Who takes a backup: under which ``epoch`` of the kind's lease, with which clock and randomness."""
+    """Who takes a backup: under which ``epoch`` of the kind's lease, with which clock and randomness. A ``key`` that a
+    retry of the same run has too makes a retry go on with what an earlier attempt wrote."""
 
     epoch: int
     clock: Clock
     entropy: Callable[[int], bytes]
     on_progress: Progress = lambda size, documents: None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,84 +83,145 @@ def probe_stores(stores: Sequence[ObjectStore]) -> None:
     copies.probe_stores(stores, nonce=secrets.token_hex(8))
 
 
-def take(
-    pieces: Sequence[Piece],
-    about: Callable[[], About],
-    stores: Sequence[ObjectStore],
-    plan: BackupPlan,
-    run: Run,
-    *,
-    named: Slice | None = None,
-) -> Taken:
-    """Back up ``pieces`` as one backup of ``plan.kind``; ``plan.recipients`` are age's public keys, no references.
+class Session:
+    """One backup while it is taken: its pieces are written in any order, several at a time, then it is published."""
 
-    ``about`` is asked once everything was read; what it raises ends the backup. Raises Permanent, and publishes
-    nothing, when no destination has a complete copy; passes on what a piece raises.
+    def __init__(
+        self,
+        pieces: Sequence[Piece],
+        about: Callable[[], About],
+        stores: Sequence[ObjectStore],
+        plan: BackupPlan,
+        run: Run,
+        named: Slice | None = None,
+        begun: Begun | None = None,
+    ) -> None:
+        """``plan.recipients`` are age's public keys, no references. ``about`` is asked once everything was read; what
+        it raises ends the backup. With ``begun`` it goes on with that one; Raises Refused for
+        recipients or destinations that are none."""
+        encrypted_to = recipients(plan.recipients)
+        self._about, self._plan, self._run = about, plan, run
+        self._started = begun.started if begun else run.clock.now()
+        self.id = named.id if named else begun.id if begun else records.backup_id(self._started, run.entropy(4))
+        self._timeline = named.timeline if named else ""
+        self._epoch, self.resumed = (begun.epoch, True) if begun else (run.epoch, False)
+        self.place = records.prefix(plan.environment, plan.kind, self.id, self._epoch, self._timeline)
+        self._destinations = Destinations(stores, plan.stall_timeout)
+        self._meter = Meter(run.on_progress)
+        self._pipe = Pipe(self._destinations, self.place, encrypted_to, plan, self._meter)
+        self._pieces = {piece.key: piece for piece in pieces}
+        self._written: dict[str, Written] = {}
+        self._journal = Journal(self._destinations, self.place) if run.key else None
+        self.workers = max(1, plan.workers)
+        self._turns = threading.Semaphore(self.workers)
+
+    @property
+    def keys(self) -> list[str]:
+        """The objects that the backup is made of."""
+        return list(self._pieces)
+
+    def write(self, key: str) -> ObjectRecord:
+        """One object, in every destination that still lacks nothing; waits for its turn. See ``take`` for errors."""
+        with self._turns:
+            self._meter.check()
+            try:
+                self._written[key] = self._done_before(key) or self._write(key)
+            except NoDestination as error:
+                raise self._no_copy(error) from error
+        return self._written[key][0]
+
+    def _done_before(self, key: str) -> Written | None:
+        return self._journal.look_up(key) if self._journal and self.resumed else None
+
+    def _write(self, key: str) -> Written:
+        record, held = self._pipe.write(self._pieces[key], over=self.resumed)
+        if self._journal:
+            self._journal.record(record, held)
+        return record, held
+
+    def begin(self, state: str = "") -> None:
+        """Write down what will be written, where a retry is to go on with it; nothing when it goes on itself."""
+        if self._journal and not self.resumed:
+            keys, plan = tuple(self._pieces), self._plan
+            begun = Begun(self._run.key, plan.environment, plan.kind, self.id, self._epoch, self._started, keys, state)
+            self._journal.begin(begun)
+
+    def stop(self) -> None:
+        """Let no other object go on."""
+        self._meter.stop()
+
+    def publish(self) -> Taken:
+        """Once every object is written: where the copies are, then what the backup is."""
+        self._meter.check()
+        written, told, finished = [self._written[key] for key in self._pieces], self._about(), self._run.clock.now()
+        try:
+            _publish_copies(self._destinations, self.place, self._copies(written, finished))
+        except NoDestination as error:
+            raise self._no_copy(error) from error
+        manifest = self._manifest(told, written, finished)
+        _publish(self._destinations, manifest)
+        return Taken(manifest, self._destinations.outcomes())
+
+    def _no_copy(self, error: NoDestination) -> Permanent:
+        return Permanent(
+            f"There is no backup of {self._plan.kind}: no destination has a complete copy ({error}); no manifest was "
+            f"written, so what is left under {self.place} counts for nothing: correct a destination, then take the "
+            "backup again."
+        )
+
+    def _copies(self, written: Sequence[Written], finished: float) -> list[CopyRecord]:
+        epoch, verified = self._epoch, records.moment(finished)
+        return [
+            CopyRecord(store.name, epoch, self.id, verified, tuple(copy[store.name] for _, copy in written))
+            for store in self._destinations.alive()
+        ]
+
+    def _manifest(self, told: About, written: Sequence[Written], finished: float) -> Manifest:
+        outcomes = self._destinations.outcomes()
+        return Manifest(
+            id=self.id,
+            epoch=self._epoch,
+            environment=self._plan.environment,
+            kind=self._plan.kind,
+            started=records.moment(self._started),
+            finished=records.moment(finished),
+            server=told.server,
+            oplog=told.oplog,
+            tool=TOOL,
+            recipients=self._plan.recipients,
+            objects=tuple(record for record, _ in written),
+            copies=tuple(outcome.name for outcome in outcomes if outcome.complete),
+            dropped=tuple(Dropped(outcome.name, outcome.why) for outcome in outcomes if not outcome.complete),
+            facts=told.facts,
+            window=told.window,
+            timeline=self._timeline,
+        )
+
+
+def take(session: Session) -> Taken:
+    """Write every object, several at a time, and publish; the first failure stops them all.
+
+    Raises Permanent, and publishes nothing, when no destination has a complete copy; passes on what a piece raises.
     """
-    encrypted_to = recipients(plan.recipients)
-    destinations = Destinations(stores, plan.stall_timeout)
-    started = run.clock.now()
-    id = named.id if named else records.backup_id(started, run.entropy(4))
-    place = records.prefix(plan.environment, plan.kind, id, run.epoch, named.timeline if named else "")
-    pipe = Pipe(destinations, place, encrypted_to, plan, Meter(run.on_progress))
-    try:
-        written = _write_all(pipe, pieces)
-        told, finished = about(), run.clock.now()
-        _publish_copies(pipe, id, run.epoch, finished, written)
-        destinations.require_one()
-    except NoDestination as error:
-        raise Permanent(
-            f"There is no backup of {plan.kind}: no destination has a complete copy ({error}); no manifest was written,"
-            f" so what is left under {place} counts for nothing: correct a destination, then take the backup again."
-        ) from error
-    outcomes = destinations.outcomes()
-    manifest = Manifest(
-        id=id,
-        epoch=run.epoch,
-        environment=plan.environment,
-        kind=plan.kind,
-        started=records.moment(started),
-        finished=records.moment(finished),
-        server=told.server,
-        oplog=told.oplog,
-        tool=TOOL,
-        recipients=plan.recipients,
-        objects=tuple(record for record, _ in written),
-        copies=tuple(outcome.name for outcome in outcomes if outcome.complete),
-        dropped=tuple(Dropped(outcome.name, outcome.why) for outcome in outcomes if not outcome.complete),
-        facts=told.facts,
-        window=told.window,
-        timeline=named.timeline if named else "",
-    )
-    _publish(destinations, manifest)
-    return Taken(manifest, destinations.outcomes())
-
-
-def _write_all(pipe: Pipe, pieces: Sequence[Piece]) -> list[Written]:
-    """Every piece, several at a time; the first failure stops them all."""
-    with ThreadPoolExecutor(max(1, pipe.plan.workers)) as pool:
-        running = [pool.submit(pipe.write, piece) for piece in pieces]
+    with ThreadPoolExecutor(session.workers) as pool:
+        running = [pool.submit(session.write, key) for key in session.keys]
         try:
             wait(running, return_when=FIRST_EXCEPTION)
         finally:
             if not all(future.done() for future in running):
-                pipe.meter.stop()
+                session.stop()
             pool.shutdown(wait=False, cancel_futures=True)
     failures = [error for future in running if not future.cancelled() and (error := future.exception())]
     for error in sorted(failures, key=lambda error: isinstance(error, Stopped)):
         raise error
-    return [future.result() for future in running]
+    return session.publish()
 
 
-def _publish_copies(pipe: Pipe, id: str, epoch: int, finished: float, written: Sequence[Written]) -> None:
+def _publish_copies(destinations: Destinations, place: str, held: Sequence[CopyRecord]) -> None:
     """Where every copy is, at each destination whose objects are complete."""
-    held = [
-        CopyRecord(store.name, epoch, id, records.moment(finished), tuple(copy[store.name] for _, copy in written))
-        for store in pipe.destinations.alive()
-    ]
-    documents = [(pipe.place + records.copy_key(one.destination, one.epoch), to_json(one)) for one in held]
-    pipe.destinations.each(partial(_put_all, documents=documents))
-    pipe.destinations.require_one()
+    documents = [(place + records.copy_key(one.destination, one.epoch), to_json(one)) for one in held]
+    destinations.each(partial(_put_all, documents=documents))
+    destinations.require_one()
 
 
 def _publish(destinations: Destinations, manifest: Manifest) -> None:

@@ -12,12 +12,18 @@ from onlyvips.core.manifest import NamespaceRecord, Server, object_key
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Transient
 from onlyvips.ports import Namespace, ObjectStore, SourceDatabase
-from onlyvips.steps.backup import TOOL, About, Run, Taken, take
+from onlyvips.steps.backup import TOOL, About, Run, Session, Taken, take
+from onlyvips.steps.journal import Begun
 from onlyvips.steps.pipe import Meter, Piece
 
 
-def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run) -> Taken:
-    """Back up ``plan.database``; see ``backup.take``. Raises Transient when collections changed while it was read."""
+def base(
+    source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run, begun: Begun | None = None
+) -> Session:
+    """A backup of ``plan.database``, ready to be taken. Its end raises Transient when collections changed meanwhile.
+
+    It goes on with what was ``begun`` where the collections are still those.
+    """
     namespaces = source.namespaces(plan.database)
 
     def about() -> About:
@@ -27,7 +33,14 @@ def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: Backu
         return About(Server(server["dialect"], server["version"]))
 
     dumps = [_Dump(source, namespace) for namespace in namespaces]
-    return take([dump.piece(number) for number, dump in enumerate(dumps, start=1)], about, stores, plan, run)
+    pieces = [dump.piece(number) for number, dump in enumerate(dumps, start=1)]
+    fits = begun is not None and begun.keys == tuple(piece.key for piece in pieces)
+    return Session(pieces, about, stores, plan, run, begun=begun if fits else None)
+
+
+def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run) -> Taken:
+    """Take it at once; see ``backup.take``."""
+    return take(base(source, stores, plan, run))
 
 
 @dataclass(frozen=True)

@@ -97,9 +97,11 @@ class FanOut:
     ``check`` is called twice a second while something is waited for; what it raises ends the object.
     """
 
-    def __init__(self, destinations: Destinations, prefix: str, key: str, check: Callable[[], None]) -> None:
+    def __init__(
+        self, destinations: Destinations, prefix: str, key: str, check: Callable[[], None], *, over: bool = False
+    ) -> None:
         self._destinations, self._check = destinations, check
-        self._begun = [_Branch(store, prefix, key) for store in destinations.alive()]
+        self._begun = [_Branch(store, prefix, key, over) for store in destinations.alive()]
         self._branches = list(self._begun)
 
     def write(self, block: bytes) -> None:
@@ -161,9 +163,9 @@ class _GivenUp(OnlyVipsError):
 class _Branch:
     """One object on its way to one store, in a thread of its own."""
 
-    def __init__(self, store: ObjectStore, prefix: str, key: str) -> None:
+    def __init__(self, store: ObjectStore, prefix: str, key: str, over: bool) -> None:
         self.name, self.key = store.name, key
-        self._store, self._prefix = store, prefix
+        self._store, self._prefix, self._over = store, prefix, over
         self._blocks: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -210,7 +212,7 @@ class _Branch:
         self._done.set()
 
     def _run(self) -> CopiedObject:
-        upload = self._store.upload(self._prefix + self.key)
+        upload = self._store.upload(self._prefix + self.key, over=self._over)
         try:
             while (block := self._next()) is not None:
                 upload.write(block)

@@ -88,9 +88,12 @@ class Pipe:
     plan: BackupPlan
     meter: Meter
 
-    def write(self, piece: Piece) -> Written:
-        """The piece in every destination that still lacks nothing. Raises NoDestination, or what the source raises."""
-        fan = FanOut(self.destinations, self.place, piece.key, self.meter.check)
+    def write(self, piece: Piece, *, over: bool = False) -> Written:
+        """The piece in every destination that still lacks nothing; ``over`` what a dead attempt may have left there.
+
+        Raises NoDestination, or what the source raises.
+        """
+        fan = FanOut(self.destinations, self.place, piece.key, self.meter.check, over=over)
         try:
             blocks = _Blocks(fan.write)
             plain = piece.read(self.meter)
@@ -115,7 +118,7 @@ def _compress(frames: Iterator[bytes], level: int, threads: int) -> Iterator[byt
 
 
 def _encrypt(chunks: Iterator[bytes], recipients: Sequence[Any], blocks: _Blocks) -> None:
-    hose = _Hose(chunks, blocks)
+    hose = Hose(chunks, blocks.write)
     try:
         pyrage.encrypt_io(hose, hose, recipients)
     except pyrage.EncryptError as error:
@@ -124,15 +127,16 @@ def _encrypt(chunks: Iterator[bytes], recipients: Sequence[Any], blocks: _Blocks
         raise Permanent(f"age could not encrypt: {error}; check the recipients.") from error
 
 
-class _Hose:
+class Hose:
     """What age reads from and writes to; it keeps what broke on either side, for age would only say that it did."""
 
-    def __init__(self, chunks: Iterator[bytes], blocks: _Blocks) -> None:
-        self._chunks, self._blocks = chunks, blocks
+    def __init__(self, chunks: Iterator[bytes], sink: Callable[[bytes], None]) -> None:
+        self._chunks, self._sink = chunks, sink
         self._rest = memoryview(b"")
         self.broken: BaseException | None = None
 
     def read(self, size: int) -> bytes:
+        """The next bytes, at most ``size``; none at the end."""
         try:
             while not self._rest:
                 self._rest = memoryview(next(self._chunks))
@@ -145,8 +149,9 @@ class _Hose:
         return bytes(piece)
 
     def write(self, data: bytes) -> int:
+        """Pass on what age made."""
         try:
-            self._blocks.write(data)
+            self._sink(data)
         except BaseException as error:
             self.broken = error
             raise

@@ -14,7 +14,7 @@ import pytest
 
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
-from onlyvips.errors import Conflict, Misuse, OnlyVipsError, Permanent, Transient
+from onlyvips.errors import Conflict, Misuse, NotFound, OnlyVipsError, Permanent, Transient
 from onlyvips.ports import ObjectStore, Stored
 from tests.simulators.objects import SimulatedStore
 
@@ -175,7 +175,7 @@ def test_of_many_writers_of_one_key_exactly_one_wins(store: ObjectStore, folder:
 def test_what_is_not_there_is_none_or_an_error_never_empty(store: ObjectStore, folder: str):
     assert store.head(folder + "none") is None
     assert store.head(folder + "none/deeper") is None
-    with pytest.raises(Permanent, match="another copy"):
+    with pytest.raises(NotFound, match="another copy"):
         read(store, folder + "none")
     assert store.list(folder) == []
 

@@ -20,7 +20,6 @@ from onlyvips.steps.backup import Taken
 from onlyvips.steps.copies import Outcome
 from tasks import policies, releases
 from tests.core.decisions import RECORD
-from tests.procedures.test_backup import PLAN as BACKUP_PLAN
 
 LOG = SimpleNamespace(info=lambda *_: None)
 
@@ -130,13 +129,8 @@ def test_the_reconciler_is_unattended_and_waits_for_the_plans_time(monkeypatch: 
 def test_a_degraded_backup_stops_a_release_and_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = (Outcome("near", True), Outcome("far", False, "far: no space is left."))
     manifest = SimpleNamespace(prefix="lab/mongodb/x/")
-    base = Taken(manifest, outcomes)  # type: ignore[arg-type]
-    monkeypatch.setattr(wiring.environments, "backup_plan", lambda _: BACKUP_PLAN)
-    monkeypatch.setattr(wiring.environments, "recipients", lambda _: ("age1a", "age1b"))
-    monkeypatch.setattr(wiring, "database_of", lambda _: None)
-    monkeypatch.setattr(wiring, "stores_of", lambda _: [])
-    monkeypatch.setattr(wiring, "take_base", lambda *_, **__: base)
+    taken = [Taken(manifest, outcomes), Taken(manifest, outcomes[:1])]  # type: ignore[arg-type]
+    monkeypatch.setattr(wiring.backups, "take_one", lambda *_: taken.pop(0))
     with pytest.raises(Permanent, match=r"is degraded \(far: far: no space is left.\): it is kept as lab/mongodb/x/"):
-        wiring._back_up(None, 3, RECORD, lambda: None)  # type: ignore[arg-type]
-    base = Taken(manifest, outcomes[:1])  # type: ignore[arg-type]
-    assert wiring._back_up(None, 3, RECORD, lambda: None) == base.key  # type: ignore[arg-type]
+        wiring._back_up(None, RECORD, lambda: None)  # type: ignore[arg-type]
+    assert wiring._back_up(None, RECORD, lambda: None) == "lab/mongodb/x/manifest.json"  # type: ignore[arg-type]

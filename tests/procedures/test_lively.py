@@ -6,13 +6,14 @@ import time
 
 import pytest
 
-from onlyvips import wiring
 from onlyvips.errors import Fenced, OnlyVipsError, Permanent
+from onlyvips.wiring import living
+from onlyvips.wiring.living import lively
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "_SIGN_OF_LIFE", 0.01)
+    monkeypatch.setattr(living, "_SIGN_OF_LIFE", 0.01)
 
 
 @pytest.mark.parametrize("error", [Permanent("Ada asked for an abort: looks odd"), Fenced("Bob took it over.")])
@@ -20,7 +21,7 @@ def test_an_abort_and_a_lost_lease_end_the_backup_at_its_next_sign(error: OnlyVi
     def progress() -> None:
         raise error
 
-    with pytest.raises(type(error), match=str(error)), wiring._lively(progress) as alive:
+    with pytest.raises(type(error), match=str(error)), lively(progress) as alive:
         until = time.monotonic() + 20
         while time.monotonic() < until:
             alive()
@@ -29,7 +30,7 @@ def test_an_abort_and_a_lost_lease_end_the_backup_at_its_next_sign(error: OnlyVi
 
 def test_the_driver_says_that_it_lives_while_nothing_is_read() -> None:
     said: list[float] = []
-    with wiring._lively(lambda: said.append(time.monotonic())) as alive:
+    with lively(lambda: said.append(time.monotonic())) as alive:
         until = time.monotonic() + 20
         while len(said) < 3 and time.monotonic() < until:
             time.sleep(0.001)

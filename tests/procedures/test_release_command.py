@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.commands import following, release, run
+from flows.commands import following, release, run, running
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core.record import Driver, Record
@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     did: list[str] = []
     loaded = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0), services={"backend": None})
     monkeypatch.setattr(environments, "load", lambda _: loaded)
-    monkeypatch.setattr(following, "answering_server", lambda _: "")
+    monkeypatch.setattr(running, "answering_server", lambda _: "")
     monkeypatch.setattr(following, "in_this_process", lambda *_, **__: did.append("release") or PROMOTED)
     monkeypatch.setattr(wiring, "cluster_of", lambda _: SimCluster(SimClock()))
     monkeypatch.setattr(wiring, "evidence_places", lambda _: [])

@@ -15,7 +15,8 @@ from onlyvips.core.manifest import Fact, Server
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import OnlyVipsError, Permanent, Transient
 from onlyvips.ports import SnapshotSource
-from onlyvips.steps.backup import Run, Taken, take
+from onlyvips.steps.backup import Run, Session, Taken, take
+from onlyvips.steps.pipe import Progress
 from onlyvips.steps.secret_snapshots import about, snapshot_piece
 from tests.moto import HERE, THERE, Moto, serving
 from tests.simulators.clock import SimClock
@@ -60,9 +61,14 @@ def url(vault: SimulatedVault) -> Iterator[str]:
         yield address
 
 
-def back_up(source: SnapshotSource, name: str, stores: list[SimulatedStore]) -> Taken:
-    run = Run(1, SimClock(), lambda size: b"\xab" * size)
-    return take([snapshot_piece(source, name)], lambda: about(source), stores, PLAN, run)
+def back_up(
+    source: SnapshotSource,
+    name: str,
+    stores: list[SimulatedStore],
+    on_progress: Progress = lambda size, documents: None,
+) -> Taken:
+    run = Run(1, SimClock(), lambda size: b"\xab" * size, on_progress)
+    return take(Session([snapshot_piece(source, name)], lambda: about(source), stores, PLAN, run))
 
 
 def plain(taken: Taken, store: SimulatedStore, identity: int = 0) -> bytes:
@@ -100,13 +106,12 @@ def test_a_snapshot_that_was_cut_short_is_published_nowhere(
 
 
 def test_a_vault_that_is_sealed_meanwhile_is_no_backup(vault: SimulatedVault, url: str, stores: list[SimulatedStore]):
-    source = VaultSnapshot(url, TOKEN)
-    piece = snapshot_piece(source, "vault.snap")
-    vault.sealed = True
-    run = Run(1, SimClock(), lambda size: b"\xab" * size)
+    def seal(size: int, documents: int) -> None:
+        vault.sealed = size > 0
+
     with pytest.raises(Permanent, match="unseal it"):
-        take([piece], lambda: about(source), stores, PLAN, run)
-    assert [store.objects for store in stores] == [{}, {}, {}]
+        back_up(VaultSnapshot(url, TOKEN), "vault.snap", stores, seal)
+    assert [key for store in stores for key in store.objects if "manifest" in key] == []
 
 
 def test_an_abort_ends_the_reading(url: str, stores: list[SimulatedStore]):
@@ -117,15 +122,9 @@ def test_an_abort_ends_the_reading(url: str, stores: list[SimulatedStore]):
         if size:
             raise Aborted
 
-    source = VaultSnapshot(url, TOKEN)
     with pytest.raises(Aborted):
-        take(
-            [snapshot_piece(source, "vault.snap")],
-            lambda: about(source),
-            stores,
-            PLAN,
-            Run(1, SimClock(), lambda size: b"\xab" * size, abort),
-        )
+        back_up(VaultSnapshot(url, TOKEN), "vault.snap", stores, abort)
+    assert [store.objects for store in stores] == [{}, {}, {}]
 
 
 @pytest.fixture(scope="module")

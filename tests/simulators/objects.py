@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from onlyvips.errors import Conflict, Permanent, Transient
+from onlyvips.errors import Conflict, NotFound, Permanent, Transient
 from onlyvips.ports import Stored
 
 
@@ -97,7 +97,7 @@ class SimulatedStore:
 
     def read(self, key: str) -> Iterator[bytes]:
         if key not in self.objects:
-            raise Permanent(f"{self.name}: cannot read {key} (404 NoSuchKey): look it up in another copy.")
+            raise NotFound(f"{self.name}: cannot read {key} (404 NoSuchKey): look it up in another copy.")
         data = self.objects[key]
         for at in range(0, len(data), 1024):
             if not self._free_to_read:

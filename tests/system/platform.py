@@ -54,16 +54,23 @@ class Platform:
 
     def begin(self, version: str, environment: str = "quick") -> subprocess.Popen[str]:
         """``onlyvips release start`` as a process group of its own, so that it can be killed whole."""
-        command = [str(Path(sys.executable).parent / "onlyvips"), "release", "start", "--local"]
         where = ["--environment", environment, "--service", "backend", "--version", version]
+        return self.process("release", "start", "--local", *where)
+
+    def process(self, *arguments: str) -> subprocess.Popen[str]:
+        """One command of ours as a process group of its own."""
+        command = [str(Path(sys.executable).parent / "onlyvips"), *arguments]
         return subprocess.Popen(
-            [*command, *where],
-            cwd=ROOT,
-            text=True,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            command, cwd=ROOT, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+
+    def begin_deployment(self, name: str, parameters: dict[str, str]) -> str:
+        """A run of a deployment, for the lab's worker; returns its id."""
+        api = self.lab.env["ONLYVIPS_LAB_PREFECT_API_URL"]
+        found = httpx.get(f"{api}/deployments/name/{name}", trust_env=False).raise_for_status().json()
+        asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        url = f"{api}/deployments/{found['id']}/create_flow_run"
+        return str(httpx.post(url, json=asked, trust_env=False).raise_for_status().json()["id"])
 
     def release(self, version: str, environment: str = "quick") -> tuple[int, str]:
         """A release to its end: exit code and output."""

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
-from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.adapters.metrics_prometheus import PrometheusMetrics
-from onlyvips.adapters.objects_directory import DirectoryStore
-from onlyvips.adapters.objects_s3 import S3Store
-from onlyvips.core.plan import DestinationPlan, ReleasePlan
+from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Command, Driver, Record
 from onlyvips.environment import Environment
-from onlyvips.errors import Misuse, OnlyVipsError, Permanent, Refused
-from onlyvips.ports import Cluster, Lease, ObjectStore
+from onlyvips.errors import Misuse, Permanent, Refused
+from onlyvips.ports import Cluster, Lease
 from onlyvips.steps import opening, preflight, records
-from onlyvips.steps.backup import Run, probe_stores
-from onlyvips.steps.base import take_base
+from onlyvips.steps.backup import probe_stores
 from onlyvips.steps.evidence import keep_evidence
 from onlyvips.steps.fence import Fence, highest_epoch
 from onlyvips.steps.lease import CellLease
@@ -35,9 +29,11 @@ from onlyvips.steps.pipe import check_recipients
 from onlyvips.steps.preflight import Facts
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
+from onlyvips.wiring import backups
+from onlyvips.wiring.living import lively
+from onlyvips.wiring.places import database_of, openers, place_of, stores_of
 
 _PATIENCE_LOOKS = 3
-_SIGN_OF_LIFE = 5.0
 
 
 @dataclass
@@ -139,46 +135,14 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
         clock=SystemClock(),
         fence=fence,
         plan=plan,
-        back_up=partial(_back_up, loaded, fence.epoch),
+        back_up=partial(_back_up, loaded),
         resolve=lambda reference: environments.resolve(loaded, reference).get_secret_value(),
-        keep_evidence=lambda record: keep_evidence(_openers(loaded), SystemClock(), plan, record),
+        keep_evidence=lambda record: keep_evidence(openers(loaded), SystemClock(), plan, record),
     )
 
 
 def _metrics(loaded: Environment) -> PrometheusMetrics:
     return PrometheusMetrics(environments.endpoint(loaded, loaded.endpoints.prometheus))
-
-
-def database_of(loaded: Environment) -> MongoDatabase:
-    """The environment's MongoDB."""
-    return MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))
-
-
-def stores_of(loaded: Environment) -> list[ObjectStore]:
-    """Every destination of backups and evidence, in the environment's order."""
-    plan = environments.backup_plan(loaded)
-    return [_store(loaded, destination, plan.part_size) for destination in plan.destinations]
-
-
-def _openers(loaded: Environment) -> dict[str, Callable[[], ObjectStore]]:
-    """Every destination by name, each opened, with its credentials, only when it is written to."""
-    plan = environments.backup_plan(loaded)
-    return {one.name: partial(_store, loaded, one, plan.part_size) for one in plan.destinations}
-
-
-def _store(loaded: Environment, destination: DestinationPlan, part_size: int) -> ObjectStore:
-    look_up = partial(environments.endpoint, loaded)
-    if destination.kind == "directory":
-        return DirectoryStore(destination.name, Path(look_up(destination.path)))
-    return S3Store(
-        name=destination.name,
-        endpoint=look_up(destination.url),
-        bucket=destination.bucket,
-        region=destination.region,
-        access_key=look_up(destination.access_key),
-        secret_key=look_up(destination.secret_key),
-        part_size=part_size,
-    )
 
 
 def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, version: str) -> Facts:
@@ -188,48 +152,21 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     check_recipients(environments.recipients(loaded))
     preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
     probe_stores(stores_of(loaded))
+    backups.check_lease(loaded, "mongodb")
     preflight.check_duplicates(database_of(loaded), plan)
     return facts
 
 
-def _back_up(loaded: Environment, epoch: int, record: Record, progress: Callable[[], None]) -> str:
+def _back_up(loaded: Environment, record: Record, progress: Callable[[], None]) -> str:
     """One complete base. Raises Permanent when a destination lacks it: a release needs every copy."""
-    plan = replace(environments.backup_plan(loaded), recipients=environments.recipients(loaded))
-    with _lively(progress) as alive:
-        run = Run(epoch, SystemClock(), secrets.token_bytes, lambda size, documents: alive())
-        base = take_base(database_of(loaded), stores_of(loaded), plan, run)
+    with lively(progress) as alive:
+        base = backups.take_one(loaded, "mongodb", f"release {record.id}", lambda size, documents: alive())
     if base.degraded:
         raise Permanent(
             f"The backup before release {record.id} is degraded ({base.lacking}): it is kept as {base.key}, the "
             "release stopped before anything changed; correct the destination, then start the release again."
         )
     return base.key
-
-
-@contextmanager
-def _lively(progress: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Say every few seconds that the driver lives, whatever is waited for. The value passes on what that raised: an
-    abort that somebody asked for, a lease that is lost."""
-    done, raised = threading.Event(), list[OnlyVipsError]()
-
-    def live() -> None:
-        while not raised and not done.wait(_SIGN_OF_LIFE):
-            try:
-                progress()
-            except OnlyVipsError as error:
-                raised.append(error)
-
-    def alive() -> None:
-        if raised:
-            raise raised[0]
-
-    thread = threading.Thread(target=live, name="backup-lives", daemon=True)
-    thread.start()
-    try:
-        yield alive
-    finally:
-        done.set()
-        thread.join()
 
 
 def check_service(environment: str, service: str) -> Environment:
@@ -310,16 +247,7 @@ def evidence_places(record: Record) -> list[str]:
         return []
     plan = environments.backup_plan(loaded := environments.load(record.environment))
     names = record.evidence_at or [one.name for one in plan.destinations]
-    return [_place(loaded, one, record.evidence) for one in plan.destinations if one.name in names]
-
-
-def _place(loaded: Environment, destination: DestinationPlan, key: str) -> str:
-    try:
-        if destination.kind == "s3":
-            return f"{environments.endpoint(loaded, destination.url)}/{destination.bucket}/{key}"
-        return f"file://{environments.endpoint(loaded, destination.path)}/{key}"
-    except Refused:
-        return f"{destination.name}: {key}"  # its address is a setting that this process has not got
+    return [place_of(loaded, one, record.evidence) for one in plan.destinations if one.name in names]
 
 
 def check(environment: str, service: str, version: str) -> Facts:

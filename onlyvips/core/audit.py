@@ -1,0 +1,206 @@
+"""3-2-1-1-0 by evidence: what the catalog shows against what the environment asks for, finding by finding. Pure.
+
+A copy counts when it is complete and all of it was read back, and found good, not longer ago than the environment
+allows. Media and sites are what the environment declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from onlyvips.core.catalog import BAD_MANIFEST, Backup, Copy, by_kind, newest
+from onlyvips.core.manifest import moment
+
+Severity = Literal["fault", "warning", "note"]
+_LATE = 1.5
+"""A backup is overdue at this many times the time between two."""
+_AHEAD = 300.0
+"""Seconds that a clock may be ahead of ours."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A destination as the environment declares it."""
+
+    name: str
+    medium: str
+    offsite: bool
+    immutable: bool
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """What is asked for. ``every``: seconds between two backups of a kind, 0 where none is said; ``rpo``: seconds that
+    may be lost of the database; ``verified_within``: seconds for which a read-back counts."""
+
+    environment: str
+    every: Mapping[str, float]
+    places: tuple[Place, ...]
+    copies: int
+    media: int
+    offsite: int
+    immutable: int
+    rpo: float
+    verified_within: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing: where, what, and what to do."""
+
+    severity: Severity
+    kind: str
+    what: str
+    todo: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one kind stands: its newest good backup, the copies that count, and the moment it brings back."""
+
+    kind: str
+    newest: str
+    newest_size: int
+    started: str
+    finished: str
+    recoverable: str
+    copies: tuple[str, ...]
+    media: tuple[str, ...]
+    offsite: tuple[str, ...]
+    immutable: tuple[str, ...]
+    backups: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """An audit: it holds when no finding is a fault."""
+
+    environment: str
+    at: str
+    standings: tuple[Standing, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def holds(self) -> bool:
+        return not any(finding.severity == "fault" for finding in self.findings)
+
+
+def audit(backups: Sequence[Backup], away: Mapping[str, str], plan: AuditPlan, now: float) -> Report:
+    """The report at ``now``, unix seconds. ``away``: destinations that could not be read, with the reason."""
+    kinds = by_kind(backups)
+    standings = [_standing(kind, kinds.get(kind, []), plan, now) for kind in plan.every]
+    findings = [
+        Finding("fault", "", f"{name} could not be read: {why}", "its copies count for nothing until it answers")
+        for name, why in away.items()
+    ]
+    for standing in standings:
+        findings += _of_standing(standing, plan, now)
+    for kind, found in kinds.items():
+        for one in found:
+            findings += _of_backup(one, kind, plan, now)
+    return Report(plan.environment, moment(now), tuple(standings), tuple(findings))
+
+
+def seconds(text: str) -> float:
+    """Unix seconds of ``2026-08-01T12:00:00Z``."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def counts(copy: Copy, plan: AuditPlan, now: float) -> bool:
+    """Whether the copy is complete, and was read back whole not too long ago."""
+    return copy.complete and bool(copy.verified) and now - seconds(copy.verified) <= plan.verified_within
+
+
+def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float) -> Standing:
+    last = newest(found, kind)
+    good = {copy.destination for copy in last.copies if counts(copy, plan, now)} if last else set()
+    places = [place for place in plan.places if place.name in good]
+    return Standing(
+        kind=kind,
+        newest=last.name if last else "",
+        newest_size=last.manifest.size if last and last.manifest else 0,
+        started=last.manifest.started if last and last.manifest else "",
+        finished=last.finished if last else "",
+        recoverable=_recoverable(last),
+        copies=tuple(place.name for place in places),
+        media=tuple(sorted({place.medium for place in places})),
+        offsite=tuple(place.name for place in places if place.offsite),
+        immutable=tuple(place.name for place in places if place.immutable),
+        backups=sum(one.manifest is not None for one in found),
+        size=sum(one.manifest.size for one in found if one.manifest),
+    )
+
+
+def _recoverable(last: Backup | None) -> str:
+    """The newest moment of which everything is in the backup: without an oplog, that of its start."""
+    if last is None or last.manifest is None:
+        return ""
+    window = last.manifest.window
+    return moment(float(window.end.ts.partition(":")[0])) if window else last.manifest.started
+
+
+def _of_standing(one: Standing, plan: AuditPlan, now: float) -> Iterator[Finding]:
+    if not one.newest:
+        yield Finding("fault", one.kind, f"there is no backup of {one.kind}", _take(one.kind, plan))
+        return
+    for asked, has, what in (
+        (plan.copies, one.copies, "copies"),
+        (plan.media, one.media, "media"),
+        (plan.offsite, one.offsite, "copies off site"),
+        (plan.immutable, one.immutable, "immutable copies"),
+    ):
+        if len(has) < asked:
+            told = f"{one.newest} counts {len(has)} of the {asked} {what} asked for ({', '.join(has) or 'none'})"
+            yield Finding("fault", one.kind, told, _repair(one.newest, plan))
+    age, every = now - seconds(one.finished), plan.every[one.kind]
+    if every and age > _LATE * every:
+        told = f"the newest backup, {one.newest}, is {_span(age)} old; one is due every {_span(every)}"
+        yield Finding("fault", one.kind, told, _take(one.kind, plan))
+    lost = now - seconds(one.recoverable)
+    if one.kind == "mongodb" and lost > plan.rpo:
+        told = f"the newest moment that can be brought back is {one.recoverable}, {_span(lost)} ago"
+        yield Finding("fault", one.kind, f"{told}; the RPO is {_span(plan.rpo)}", _take(one.kind, plan))
+
+
+def _of_backup(one: Backup, kind: str, plan: AuditPlan, now: float) -> Iterator[Finding]:
+    if one.manifest is None:
+        yield _unfinished(one, kind)
+        return
+    if seconds(one.manifest.started) - now > _AHEAD:
+        told = f"{one.name} says that it began at {one.manifest.started}, which is still to come"
+        yield Finding("warning", kind, told, "set the clocks of the workers; ages of backups are wrong until then")
+    for copy in one.copies:
+        for flaw in copy.flaws:
+            what = f"{one.name} is complete at {len(one.complete)} of {len(one.copies)}: {copy.destination} {flaw}"
+            yield Finding("fault", kind, what, _repair(one.name, plan))
+
+
+def _unfinished(one: Backup, kind: str) -> Finding:
+    flaws = [(copy.destination, flaw) for copy in one.copies for flaw in copy.flaws]
+    manifests = [f"{name}: {flaw}" for name, flaw in flaws if flaw.startswith(BAD_MANIFEST)]
+    if manifests:
+        told = f"{one.name} has no manifest that can be believed ({'; '.join(manifests)})"
+        return Finding("fault", kind, told, "it is no backup any more: find out who changed it; prune removes the rest")
+    told = f"{one.name} was never finished, or is being written now"
+    return Finding("note", kind, told, "nothing: prune removes what was left behind")
+
+
+def _take(kind: str, plan: AuditPlan) -> str:
+    return f"onlyvips backup run -e {plan.environment} --kind {kind}"
+
+
+def _repair(name: str, plan: AuditPlan) -> str:
+    return f"onlyvips backup repair {name} -e {plan.environment}"
+
+
+def _span(seconds: float) -> str:
+    """``3 min``, ``2 h 5 min``, ``4 d 1 h``: for people."""
+    minutes = max(0, round(seconds / 60))
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    told = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(told[:2]) or "0 min"

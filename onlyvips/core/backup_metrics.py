@@ -1,0 +1,52 @@
+"""What monitoring is told of backups: gauges a kind, from an audit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onlyvips.core.audit import Report, Standing, seconds
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """One value of a Prometheus gauge, with its labels in order."""
+
+    name: str
+    help: str
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+_HELP = {
+    "onlyvips_backup_last_success_timestamp_seconds": "When the newest good backup was finished, unix time.",
+    "onlyvips_backup_age_seconds": "How old the newest good backup was when this was written.",
+    "onlyvips_backup_recoverable_timestamp_seconds": "The newest moment that can be brought back, unix time.",
+    "onlyvips_backup_duration_seconds": "How long the newest good backup took.",
+    "onlyvips_backup_size_bytes": "Stored bytes of one copy of the newest good backup.",
+    "onlyvips_backup_copies": "Copies of the newest good backup that are complete and were lately read back.",
+    "onlyvips_backup_faults": "Faults that the audit found.",
+}
+
+
+def gauges(report: Report) -> list[Gauge]:
+    """Every gauge of every kind; a kind without a backup has only its copies (0) and faults."""
+    return [
+        Gauge(name, _HELP[name], (("environment", report.environment), ("kind", one.kind)), value)
+        for one in report.standings
+        for name, value in _of_kind(one, report)
+    ]
+
+
+def _of_kind(one: Standing, report: Report) -> Iterator[tuple[str, float]]:
+    faults = sum(finding.severity == "fault" and finding.kind == one.kind for finding in report.findings)
+    yield "onlyvips_backup_copies", len(one.copies)
+    yield "onlyvips_backup_faults", faults
+    if not one.newest:
+        return
+    finished = seconds(one.finished)
+    yield "onlyvips_backup_last_success_timestamp_seconds", finished
+    yield "onlyvips_backup_age_seconds", seconds(report.at) - finished
+    yield "onlyvips_backup_recoverable_timestamp_seconds", seconds(one.recoverable)
+    yield "onlyvips_backup_duration_seconds", finished - seconds(one.started)
+    yield "onlyvips_backup_size_bytes", one.newest_size

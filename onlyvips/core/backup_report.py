@@ -1,0 +1,168 @@
+"""What backups, read-backs and audits say to people, in sentences and tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from onlyvips.core.audit import Finding, Report, Standing
+from onlyvips.core.catalog import Backup
+from onlyvips.core.manifest import Manifest
+from onlyvips.core.verification import Verification
+
+
+def size(count: float) -> str:
+    """``512 B``, ``1.4 MiB``: for people."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def progress(done: int, documents: int, seconds: float) -> str:
+    """How far something is that reads ``done`` bytes."""
+    told = f", {documents:,} documents" if documents else ""
+    return f"{size(done)} read{told}, {size(done / max(seconds, 0.001))}/s"
+
+
+def written(key: str, stored: int, documents: int) -> str:
+    """One object that is in its destinations."""
+    return f"{key}: {size(stored)} stored" + (f", {documents:,} documents" if documents else "")
+
+
+def taken(manifest: Manifest, lacking: str) -> str:
+    """A backup that was published; ``lacking`` names destinations that have no copy, with the reasons."""
+    what = f"{manifest.id}-e{manifest.epoch}"
+    told = f"Backup {what} of {manifest.kind}: {size(manifest.size)} in {', '.join(manifest.copies)}"
+    if not lacking:
+        return f"{told}, each read back."
+    repair = f"onlyvips backup repair {what} -e {manifest.environment}"
+    return f"{told}. It is degraded: {lacking} Correct that, then `{repair}`."
+
+
+def verification(one: Verification) -> str:
+    """What was found when a copy was read back."""
+    name = f"{one.backup.rpartition('/')[2]} at {one.destination}"
+    if one.away:
+        return f"{name} could not be read back: {one.away}"
+    damage = "; ".join(f"{each.key} {each.why}" for each in one.damage)
+    if damage:
+        return f"{name} is damaged: {damage}. Repair it from another copy: onlyvips backup repair {name.split()[0]}"
+    share = "" if one.whole else f" of {one.of}"
+    return f"{name}: {one.objects}{share} objects, {size(one.size)} read back ({one.how}), as they were written."
+
+
+def repaired(destination: str, keys: Sequence[str], why: str) -> str:
+    """What a repair did at one destination."""
+    did = f"wrote {len(keys)} ({', '.join(keys)})" if keys else "nothing was to be done"
+    return f"{destination}: {did}; it is still no copy: {why}" if why else f"{destination}: {did}; it is complete."
+
+
+def backup_summary(manifest: Manifest) -> dict[str, Any]:
+    """A backup in a few values, for machines."""
+    return {
+        "backup": f"{manifest.id}-e{manifest.epoch}",
+        "kind": manifest.kind,
+        "started": manifest.started,
+        "finished": manifest.finished,
+        "copies": list(manifest.copies),
+        "dropped": [{"name": one.name, "why": one.why} for one in manifest.dropped],
+        "objects": len(manifest.objects),
+        "size": manifest.size,
+        "documents": manifest.documents,
+    }
+
+
+def catalog_entry(one: Backup) -> dict[str, Any]:
+    """A backup of the catalog, for machines."""
+    return {
+        "backup": one.name,
+        "kind": one.kind,
+        "prefix": one.prefix,
+        "finished": one.manifest.finished if one.manifest else None,
+        "size": one.manifest.size if one.manifest else None,
+        "copies": [
+            {
+                "destination": copy.destination,
+                "complete": copy.complete,
+                "away": copy.away,
+                "verified": copy.verified or None,
+                "flaws": list(copy.flaws),
+            }
+            for copy in one.copies
+        ],
+    }
+
+
+def catalog_row(one: Backup) -> tuple[str, str, str, str, str]:
+    """Name, kind, finished, size, copies: a line of the list."""
+    if one.manifest is None:
+        return one.name, one.kind, "never finished", "", "no backup"
+    lacking = [copy.destination for copy in one.copies if not copy.complete and not copy.away]
+    good = f"{len(one.complete)} ({', '.join(one.complete) or 'none'})"
+    told = good + "".join(f", not {name}" for name in lacking)
+    return one.name, one.kind, one.finished, size(one.manifest.size), told
+
+
+# --- audits ----------------------------------------------------------------------------------------------------------
+
+
+def audit_headline(report: Report) -> str:
+    """The audit in one sentence."""
+    faults = sum(finding.severity == "fault" for finding in report.findings)
+    how = "holds" if report.holds else f"does not hold: {faults} fault{'s' if faults > 1 else ''}"
+    return f"3-2-1-1-0 of {report.environment} {how}, at {report.at}."
+
+
+def standing(one: Standing) -> str:
+    """How one kind stands."""
+    if not one.newest:
+        return f"{one.kind}: no backup"
+    places = f"{len(one.copies)} copies ({', '.join(one.copies) or 'none'}), {len(one.media)} media"
+    sites = f"{len(one.offsite)} off site, {len(one.immutable)} immutable"
+    return f"{one.kind}: {one.newest}, {places}, {sites}; brings back {one.recoverable}; {one.backups} backups"
+
+
+def finding(one: Finding) -> str:
+    """One finding, with what to do."""
+    return f"{one.severity}: {f'{one.kind}: ' if one.kind else ''}{one.what}. Do: {one.todo}"
+
+
+def faults(report: Report) -> list[str]:
+    """The faults, a sentence each."""
+    return [finding(one) for one in report.findings if one.severity == "fault"]
+
+
+def audit_lines(report: Report) -> list[str]:
+    """Everything, a line each."""
+    return [
+        *(standing(one) for one in report.standings),
+        *(finding(one) for one in report.findings),
+        "Media and sites are what the environment declares.",
+        audit_headline(report),
+    ]
+
+
+def audit_table(report: Report) -> list[dict[str, Any]]:
+    """A row a kind."""
+    return [
+        {
+            "kind": one.kind,
+            "newest": one.newest or "none",
+            "brings back": one.recoverable,
+            "copies": ", ".join(one.copies),
+            "media": ", ".join(one.media),
+            "off site": ", ".join(one.offsite),
+            "immutable": ", ".join(one.immutable),
+            "faults": sum(each.severity == "fault" and each.kind == one.kind for each in report.findings),
+        }
+        for one in report.standings
+    ]
+
+
+def audit_markdown(report: Report) -> str:
+    """The audit as a page."""
+    found = [f"- **{one.severity}** {one.kind}: {one.what}. *{one.todo}*" for one in report.findings]
+    kinds = [f"- {standing(one)}" for one in report.standings]
+    return "\n".join([f"**{audit_headline(report)}**", "", *kinds, "", *(found or ["Nothing was found wrong."])])

@@ -1,0 +1,79 @@
+"""An object opened: age, zstd and, for a base of MongoDB, the archive's framing, counts and CRC-64, in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import fastcrc
+import pyrage
+
+from onlyvips.core.archive import Closed, Corrupt, Reader
+from onlyvips.core.manifest import ObjectRecord
+from onlyvips.steps.pipe import Hose
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+
+def open_object(chunks: Iterator[bytes], record: ObjectRecord, identities: Sequence[Any]) -> str:
+    """What is wrong with the stored bytes ``chunks`` of ``record``, in words; "" when everything is as recorded."""
+    digest, contents = hashlib.sha256(), _Contents(record)
+    hose = Hose(_hashed(chunks, digest), contents.write)
+    wrong = ""
+    try:
+        pyrage.decrypt_io(hose, hose, list(identities))
+        wrong = contents.wrong()
+    except (pyrage.DecryptError, OSError, Corrupt, zstd.ZstdError) as error:
+        if hose.broken is not None and not isinstance(hose.broken, Corrupt | zstd.ZstdError):
+            raise hose.broken from error
+        wrong = f"does not open: {hose.broken or error}"
+        while hose.read(1 << 20):
+            pass
+    if digest.hexdigest() != record.sha256:
+        return f"has SHA-256 {digest.hexdigest()}, the manifest says {record.sha256}"
+    return wrong
+
+
+def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+
+
+class _Contents:
+    """Takes what age gives, decompresses it, and reads it as an archive where the manifest says that it is one."""
+
+    def __init__(self, record: ObjectRecord) -> None:
+        self._record = record
+        self._zstd = zstd.ZstdDecompressor()
+        self._reader = Reader(fastcrc.crc64.xz) if record.namespaces else None
+        self._closed: list[Closed] = []
+
+    def write(self, data: bytes) -> None:
+        if self._zstd.eof:
+            raise Corrupt("bytes follow the end of the compressed stream")
+        plain = self._zstd.decompress(data)
+        if self._zstd.unused_data:
+            raise Corrupt("bytes follow the end of the compressed stream")
+        if self._reader is not None:
+            self._closed += [event for event in self._reader.feed(plain) if isinstance(event, Closed)]
+
+    def wrong(self) -> str:
+        """After the last byte: what is not as recorded, in words."""
+        if not self._zstd.eof:
+            raise Corrupt("the compressed stream ends too early")
+        if self._reader is None:
+            return ""
+        self._reader.finish()
+        found = {(one.database, one.collection): (one.count, one.size, f"{one.crc64:016x}") for one in self._closed}
+        for told in self._record.namespaces:
+            here = found.get((told.database, told.collection))
+            if here != (expected := (told.documents, told.bytes, told.crc64)):
+                name = f"{told.database}.{told.collection}"
+                return f"{name} holds {here} (documents, bytes, CRC-64), the manifest says {expected}"
+        return ""

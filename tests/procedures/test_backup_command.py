@@ -1,0 +1,187 @@
+"""``onlyvips backup …``: exit codes, what it prints, and what it asks of the library."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows.commands import run, running
+from onlyvips import environment as environments
+from onlyvips.core.audit import Report, audit
+from onlyvips.core.catalog import Shelf, read_catalog
+from onlyvips.errors import Refused
+from onlyvips.steps.backup import Taken
+from onlyvips.steps.copies import Outcome
+from onlyvips.steps.repair import Repaired
+from onlyvips.wiring import backups
+from onlyvips.wiring.backups import Catalog
+from tests.core.test_audit import NOW, PLAN, everywhere
+from tests.core.test_backup_report import READ
+from tests.core.test_catalog import MANIFEST, shelf
+
+WHOLE = Taken(MANIFEST, (Outcome("a", True), Outcome("b", True)))
+DEGRADED = Taken(MANIFEST, (Outcome("a", True), Outcome("b", False, "b: it was full.")))
+HOLDS, FAILS = audit(everywhere(), {}, PLAN, NOW), audit([], {}, PLAN, NOW)
+
+
+class Here:
+    """``backups.taking`` of a backup that is already there."""
+
+    def __enter__(self) -> str:
+        return "it"
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = environments.load("lab")
+    monkeypatch.setattr(environments, "load", lambda _: loaded)
+    monkeypatch.setattr(running, "answering_server", lambda _: "")
+    monkeypatch.setattr(backups, "taking", lambda *_: Here())
+    monkeypatch.setattr(backups, "measure", lambda _: "")
+
+
+def catalog(monkeypatch: pytest.MonkeyPatch, *shelves: Shelf, **away: str) -> None:
+    monkeypatch.setattr(backups, "catalog", lambda _: Catalog(tuple(read_catalog(shelves)), away))
+
+
+@pytest.mark.parametrize(("taken", "code"), [(WHOLE, 0), (DEGRADED, 1)], ids=["whole", "degraded"])
+def test_run_exits_0_only_when_every_destination_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, taken: Taken, code: int
+) -> None:
+    monkeypatch.setattr(backups, "take_all", lambda _: taken)
+    assert run(["backup", "run", "-e", "lab", "--kind", "mongodb"]) == code
+    out = capsys.readouterr().out
+    assert "in this process" in out and ("It is degraded: b: b: it was full." in out) == bool(code)
+    assert run(["backup", "run", "-e", "lab", "--kind", "mongodb", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["ok"] is (code == 0)
+
+
+def test_metrics_that_cannot_be_written_cost_no_backup(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(backups, "take_all", lambda _: WHOLE)
+    monkeypatch.setattr(backups, "measure", lambda _: "They were not written.")
+    assert run(["backup", "run", "-e", "lab", "--kind", "mongodb"]) == 0
+    assert "They were not written." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("mongdb", "did you mean `mongodb`"), ("redis", "has nothing of kind `redis` to back up")]
+)
+def test_an_unknown_kind_is_refused_before_anything_is_read(capsys: Any, kind: str, told: str) -> None:
+    assert run(["backup", "run", "-e", "lab", "--kind", kind]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("state", ["Completed", "Crashed"])
+def test_where_a_server_answers_the_run_is_made_there_and_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, state: str
+) -> None:
+    ended = SimpleNamespace(is_completed=lambda: state == "Completed", name=state, message="killed")
+    asked: list[Any] = []
+    monkeypatch.setattr(running, "answering_server", lambda _: "http://127.0.0.1:1/api")
+    monkeypatch.setattr(
+        running,
+        "begin",
+        lambda api, loaded, name, given: asked.append(given) or SimpleNamespace(id="7", name="calm-owl"),
+    )
+    monkeypatch.setattr(running, "address_of", lambda *_: "http://there/7")
+    monkeypatch.setattr(running, "follow", lambda *_, **__: ended)
+    monkeypatch.setattr(backups, "of_run", lambda *_: None)
+    good = state == "Completed"
+    assert run(["backup", "run", "-e", "lab", "--kind", "mongodb"]) == (0 if good else 1)
+    told = capsys.readouterr()
+    assert "Run calm-owl: http://there/7" in told.out and ("Crashed: killed" in told.err) != good
+    assert (asked[0]["environment"], asked[0]["kind"]) == ("lab", "mongodb")
+    run(["backup", "run", "-e", "lab", "--kind", "mongodb", "--json"])
+    assert json.loads(capsys.readouterr().out)["state"] == state
+
+
+def test_list_shows_every_backup_and_fails_where_a_destination_is_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    catalog(monkeypatch, shelf("a"), shelf("b", lacks=("objects/one",)))
+    assert run(["backup", "list", "-e", "lab"]) == 0
+    assert "1 (a), not b" in capsys.readouterr().out
+    catalog(monkeypatch, shelf("a"), Shelf("b", away="?"), b="nothing answers")
+    assert run(["backup", "list", "-e", "lab"]) == 1
+    assert "b could not be read: nothing answers" in capsys.readouterr().err
+    catalog(monkeypatch)
+    assert run(["backup", "list", "-e", "lab", "--kind", "mongodb"]) == 0
+    assert "has no backup of kind mongodb yet" in capsys.readouterr().out
+
+
+def test_show_tells_what_a_backup_holds_and_what_is_wrong_with_its_copies(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    catalog(monkeypatch, shelf("a"), shelf("b", lacks=("objects/one",)))
+    assert run(["backup", "show", MANIFEST.id, "-e", "lab"]) == 0
+    out = capsys.readouterr().out
+    assert "objects/two: 5 B stored" in out and "b: lacks objects/one" in out and "a: complete" in out
+    assert run(["backup", "show", MANIFEST.id, "-e", "lab", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["id"] == MANIFEST.id
+
+
+@pytest.mark.parametrize("id", ["2025", "20260801"])
+def test_a_backup_that_is_not_there_or_not_the_only_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, id: str
+) -> None:
+    catalog(monkeypatch, shelf("a"), shelf("a", replace(MANIFEST, id="20260801T130000Z-0badcafe")))
+    assert run(["backup", "show", id, "-e", "lab"]) == 2
+    assert ("has no backup" if id == "2025" else "is more than one backup") in capsys.readouterr().err
+
+
+def test_verify_exits_1_when_a_copy_is_not_as_it_was_written(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    asked: list[Any] = []
+    found = [READ]
+    monkeypatch.setattr(backups, "verify_backups", lambda *given: asked.append(given) or found)
+    assert run(["backup", "verify", "x", "-e", "lab", "--share", "0.5", "--decrypt", "--unread-hours", "2"]) == 0
+    assert asked[0][:3] == ("lab", "x", backups.Asked(0.5, True, 7200.0))
+    found[0] = replace(READ, away="it broke off")
+    assert run(["backup", "verify", "-e", "lab", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out.partition("\n")[2])[0]["away"] == "it broke off"
+    found.clear()
+    assert run(["backup", "verify", "-e", "lab"]) == 0
+    assert "No copy was due" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "-1"])
+def test_a_share_that_is_none_is_refused(capsys: Any, share: str) -> None:
+    assert run(["backup", "verify", "-e", "lab", f"--share={share}"]) == 2
+    assert "must be above 0 and at most 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("report", "code"), [(HOLDS, 0), (FAILS, 1)], ids=["holds", "fails"])
+def test_audit_exits_0_only_when_everything_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, report: Report, code: int
+) -> None:
+    monkeypatch.setattr(backups, "audit_backups", lambda *_: report)
+    assert run(["backup", "audit", "-e", "lab"]) == code
+    assert ("holds, at" in capsys.readouterr().out) != bool(code)
+    assert run(["backup", "audit", "-e", "lab", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["holds"] is (code == 0)
+
+
+def test_repair_exits_1_while_a_destination_is_no_copy(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    done = [Repaired("a", ()), Repaired("b", ("objects/one",), "it is full.")]
+    monkeypatch.setattr(backups, "repair_backup", lambda *_: done)
+    assert run(["backup", "repair", "x", "-e", "lab"]) == 1
+    out = capsys.readouterr().out
+    assert "a: nothing was to be done; it is complete." in out
+    assert "b: wrote 1 (objects/one); it is still no copy: it is full." in out
+    done.pop()
+    assert run(["backup", "repair", "x", "-e", "lab", "--json"]) == 0
+
+
+def test_a_refusal_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def refused(*_: object) -> None:
+        raise Refused("There is none.")
+
+    monkeypatch.setattr(backups, "repair_backup", refused)
+    assert run(["backup", "repair", "x", "-e", "lab", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {"error": "There is none.", "exit": 2}
