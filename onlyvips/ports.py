@@ -198,3 +198,16 @@ class SourceDatabase(Protocol):
 
     def duplicates(self, database: str, collection: str, keys: Sequence[str], limit: int) -> list[str]:
         """Up to ``limit`` values of ``keys`` that more than one document has (they would break a unique index)."""
+
+
+class SnapshotSource(Protocol):
+    """A system that gives all of itself as one consistent snapshot, in its own format."""
+
+    def describe(self) -> Mapping[str, str]:
+        """``dialect`` (what answers), ``version``, and other facts that a restore needs; never a secret.
+
+        Asked after a snapshot was read to its end, it is about what that snapshot holds.
+        """
+
+    def snapshot(self) -> Iterator[bytes]:
+        """The bytes of one consistent snapshot. Raises, at the latest after the last of them, when it was cut short."""

@@ -20,6 +20,21 @@ settings.load_profile("noisy")
 DOCUMENTS = "4000"
 ROOT = Path(__file__).resolve().parent.parent
 
+ELSEWHERE = {
+    "ONLYVIPS_TEST_MONGODB_URI": "a real MongoDB",
+    "ONLYVIPS_TEST_VAULT_ADDR": "a real Vault",
+}
+"""Servers that are not to be had here: their half of a contract suite is collected only when the variable is set."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out."""
+    missing = [
+        f"{server} ({variable} is not set)" for variable, server in ELSEWHERE.items() if variable not in os.environ
+    ]
+    if missing:
+        terminalreporter.write_line(f"Not tested against {', '.join(missing)}.")
+
 
 @dataclass(frozen=True)
 class Lab:

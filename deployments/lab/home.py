@@ -30,6 +30,7 @@ LISTENERS = (
     "mongodb",
     "s3-a",
     "s3-b",
+    "ssm",
     "prometheus",
     "discovery",
     "prefect",

@@ -135,7 +135,7 @@ def apiserver(lab: Lab) -> Process:
 
 
 def stores(lab: Lab) -> Iterator[Part]:
-    """FerretDB and the two object stores."""
+    """FerretDB, the two object stores, and SSM with the platform's secrets."""
     yield Process(
         "mongodb",
         [lab.program("ferretdb"), f"-listen={lab.address('mongodb')}", f"-data={lab.home.data / 'mongodb'}"],
@@ -154,6 +154,13 @@ def stores(lab: Lab) -> Iterator[Part]:
             },
             ready=f"tcp://{lab.address(name)}",
         )
+    yield Process(
+        "ssm",
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(lab.settings.ports["ssm"])],
+        ready=f"tcp://{lab.address('ssm')}",
+    )
+    secrets = {"jwt": lab.settings.secrets["jwt-secret"], "database/uri": f"mongodb://{lab.address('mongodb')}/"}
+    yield Step("ssm parameters", partial(seeds.fill_ssm, lab.url("ssm"), secrets), needs=["ssm"])
 
 
 def traffic(lab: Lab) -> Iterator[Part]:
@@ -269,6 +276,9 @@ def write_endpoints(lab: Lab) -> None:
         "S3_B_URL": lab.url("s3-b"),
         "S3_B_ACCESS_KEY": secrets["s3-b-access"],
         "S3_B_SECRET_KEY": secrets["s3-b-secret"],
+        "SSM_URL": lab.url("ssm"),
+        "SSM_ACCESS_KEY": seeds.AWS_KEY,
+        "SSM_SECRET_KEY": seeds.AWS_KEY,
         "DIRECTORY": home.data / "directory",
         "PREFECT_API_URL": f"{lab.url('prefect')}/api",
         "PREFECT_UI_URL": lab.url("prefect"),

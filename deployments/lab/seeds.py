@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+import boto3
 import pyrage
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -12,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from home import Home, Settings, write
 
 BUCKETS = ("onlyvips-backup", "onlyvips-leases")
+AWS_KEY = "lab"
+"""moto asks for a key, and takes any."""
 
 
 def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
@@ -26,6 +30,17 @@ def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
         if file.exists() and not any((home.data / folder).iterdir()):
             shutil.copyfile(file, home.data / folder / file.name)
     write_cluster_keys(home, settings)
+
+
+def fill_ssm(url: str, secrets: Mapping[str, str]) -> None:
+    """The platform's parameters; moto keeps them in memory, so they are new at every start."""
+    keys = {"aws_access_key_id": AWS_KEY, "aws_secret_access_key": AWS_KEY}
+    client = boto3.client("ssm", endpoint_url=url, region_name="eu-central-1", **keys)
+    for name, value in secrets.items():
+        path = f"/onlyvips/lab/{name}"
+        client.put_parameter(Name=path, Value=value, Type="SecureString", Tags=[{"Key": "owner", "Value": "backend"}])
+    client.put_parameter(Name="/onlyvips/lab/domains", Value="api.onlyvips.com", Type="StringList")
+    client.close()
 
 
 def write_cluster_keys(home: Home, settings: Settings) -> None:

@@ -36,6 +36,8 @@ Name = Annotated[str, _written(_NAME, "a name of lower-case letters, digits and 
 Bucket = Annotated[str, _written(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, 3 to 63 of a-z, 0-9, . and -")]
 Identifier = Annotated[str, _written(r"[A-Za-z_][A-Za-z0-9_.-]*", "a word of letters, digits, _, . and -")]
 """A metric, a collection, a key of a Secret."""
+ParameterPath = Annotated[str, _written(r"/|(/[A-Za-z0-9_.-]+){1,14}", "/, or a path such as /onlyvips/production")]
+"""Where parameters of AWS SSM begin."""
 Image = Annotated[str, _written(_IMAGE, "an image without a tag, such as ghcr.io/onlyvips/backend: a release names it")]
 """An image's repository; the release names the version."""
 TaggedImage = Annotated[str, _written(rf"{_IMAGE}(:[\w.-]+|@sha256:[0-9a-f]{{64}})", "an image with a tag or a digest")]

@@ -144,9 +144,19 @@ def _backups(environment: Environment) -> list[str]:
         f"Encrypted with age for {kept}; zstd level {backup.zstd_level}; parts of {show_size(backup.part_size)}, "
         f"{backup.workers} collections at a time.",
         f"A destination that confirms nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
+        *_secrets(environment),
         f"Written down, not done yet: object lock {backup.lock}; copies verified every {d(backup.verified_within)}; an "
         f"oplog slice every {d(backup.oplog_every)}, {d(backup.oplog_limit)} at most.",
     ]
+
+
+def _secrets(environment: Environment) -> list[str]:
+    reader = environment.backup.secrets
+    if reader and reader.vault:
+        return [f"Secrets: the raft snapshot of Vault at {environment.endpoints.vault}."]
+    if reader and reader.ssm:
+        return [f"Secrets: the parameters of SSM in {reader.ssm.region} below {', '.join(reader.ssm.paths)}."]
+    return []
 
 
 def _destination(name: str, place: Destination) -> str:

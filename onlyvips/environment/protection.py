@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from onlyvips.environment.base import Bucket, Flag, Identifier, Name, Section, Text
+from onlyvips.environment.base import Bucket, Flag, Identifier, Name, ParameterPath, Section, Text
 from onlyvips.environment.quantities import Duration, Size
 from onlyvips.environment.references import Endpoint, PathReference, Recipient, SecretReference
 
@@ -43,6 +43,30 @@ class Copies(Section):
     immutable: Annotated[int, Strict(), Field(ge=0)]
 
 
+class VaultReader(Section):
+    """A token that may read ``sys/storage/raft/snapshot`` of ``endpoints.vault``, and its namespace (Enterprise)."""
+
+    token: SecretReference
+    namespace: Text | None = None
+
+
+class SsmReader(Section):
+    """Which parameters of AWS SSM are ours, and who may read them; ``url`` is for what is not AWS itself."""
+
+    region: Name
+    paths: Annotated[tuple[ParameterPath, ...], Field(min_length=1, max_length=50)]
+    access_key: SecretReference
+    secret_key: SecretReference
+    url: Endpoint | None = None
+
+
+class SecretsReader(Section):
+    """How the backup reads the secret manager; the one that the platform has."""
+
+    vault: VaultReader | None = None
+    ssm: SsmReader | None = None
+
+
 class Leases(Section):
     """Where the right to write backups is held: a bucket without versioning, at an S3 destination."""
 
@@ -57,6 +81,7 @@ class Backup(Section):
     """
 
     copies: Copies
+    secrets: SecretsReader | None = None
     destinations: dict[Name, Destination]
     leases: Leases
     recipients: dict[Name, AgeRecipient]

@@ -90,6 +90,39 @@ def recipients(environment: Environment) -> Broken:
         )
 
 
+def secret_manager(environment: Environment) -> Broken:
+    """The backup can read the secret manager that the platform has, and no other."""
+    manager, reader = environment.platform.secret_manager, environment.backup.secrets
+    here: Path = ("backup", "secrets")
+    why = f"platform.secret_manager is {manager}"
+    for kind in ("vault", "ssm"):
+        given = reader is not None and getattr(reader, kind) is not None
+        if manager == kind and not given:
+            yield here, f"`{kind}` is missing: {why}, and its backup must know how to read it"
+        if manager != kind and given:
+            yield (*here, kind), f"{why}: leave it out"
+    if manager == "vault" and environment.endpoints.vault is None:
+        yield ("endpoints", "vault"), f"this key is missing: {why}, and its backup asks it there"
+
+
+def own_identities(environment: Environment) -> Broken:
+    """The backup of SSM does not depend on SSM (of Vault: see ``recipients``)."""
+    kept = {key.identity_kept_in for key in environment.backup.recipients.values()}
+    if environment.platform.secret_manager == "ssm" and "ssm" in kept <= {"ssm", *_LOST_TOGETHER}:
+        told = "every identity is kept in SSM, Vault or the cluster: losing SSM would lose the backup of SSM"
+        yield ("backup", "recipients"), f"{told}; keep one elsewhere (`identity_kept_in: offline`)"
+
+
+def parameter_paths(environment: Environment) -> Broken:
+    """No parameter of SSM is below two paths."""
+    reader = environment.backup.secrets
+    paths = reader.ssm.paths if reader and reader.ssm else ()
+    for number, path in enumerate(paths):
+        for other in (*paths[:number], *paths[number + 1 :]):
+            if f"{path}/".startswith(f"{other.rstrip('/')}/"):
+                yield ("backup", "secrets", "ssm", "paths", number), f"{path} is below {other} already: leave it out"
+
+
 def sizes(environment: Environment) -> Broken:
     """What S3 accepts: parts of 5 MiB to 5 GiB, at most 10,000 of them."""
     part, whole = environment.backup.part_size, environment.backup.object_size
@@ -177,6 +210,9 @@ RULES = (
     rule(destinations, "backup"),
     rule(leases, "backup"),
     rule(recipients, "backup"),
+    rule(secret_manager, "backup", "platform", "endpoints"),
+    rule(own_identities, "backup", "platform"),
+    rule(parameter_paths, "backup"),
     rule(sizes, "backup"),
     rule(recovery_point, "backup", "recovery"),
     rule(protected, "recovery"),

@@ -1,0 +1,161 @@
+"""A backup of secrets, whole: from the secret manager through zstd and age to every copy, and back to where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import httpx
+import pyrage
+import pytest
+from backports import zstd
+
+from onlyvips.adapters.snapshot_vault import VaultSnapshot
+from onlyvips.core.manifest import Fact, Server
+from onlyvips.core.plan import BackupPlan
+from onlyvips.errors import OnlyVipsError, Permanent, Transient
+from onlyvips.ports import SnapshotSource
+from onlyvips.steps.backup import Run, Session, Taken, take
+from onlyvips.steps.pipe import Progress
+from onlyvips.steps.secret_snapshots import about, snapshot_piece
+from tests.moto import HERE, THERE, Moto, serving
+from tests.simulators.clock import SimClock
+from tests.simulators.objects import SimulatedStore
+from tests.simulators.vault import SNAPSHOT, TOKEN, SimulatedVault
+
+IDENTITIES = [pyrage.x25519.Identity.generate() for _ in range(2)]
+PLAN = BackupPlan(
+    environment="lab",
+    kind="secrets",
+    database="",
+    uri="",
+    destinations=(),
+    recipients=tuple(str(identity.to_public()) for identity in IDENTITIES),
+    zstd_level=3,
+    zstd_threads=0,
+    workers=2,
+    stall_timeout=30.0,
+    part_size=5 << 20,
+    object_size=0,
+    split_above=0,
+    lock="none",
+)
+KEPT = "/v1/cubbyhole/jwt"
+
+
+@pytest.fixture
+def stores() -> list[SimulatedStore]:
+    return [SimulatedStore(name) for name in "abc"]
+
+
+@pytest.fixture
+def vault() -> SimulatedVault:
+    made = SimulatedVault()
+    made.storage[KEPT] = {"value": "geheim-jwt"}
+    return made
+
+
+@pytest.fixture
+def url(vault: SimulatedVault) -> Iterator[str]:
+    with vault.serving() as address:
+        yield address
+
+
+def back_up(
+    source: SnapshotSource,
+    name: str,
+    stores: list[SimulatedStore],
+    on_progress: Progress = lambda size, documents: None,
+) -> Taken:
+    run = Run(1, SimClock(), lambda size: b"\xab" * size, on_progress)
+    return take(Session([snapshot_piece(source, name)], lambda: about(source), stores, PLAN, run))
+
+
+def plain(taken: Taken, store: SimulatedStore, identity: int = 0) -> bytes:
+    """What ``age -d | zstd -d`` gives."""
+    (record,) = taken.manifest.objects
+    return zstd.decompress(pyrage.decrypt(store.objects[taken.manifest.prefix + record.key], [IDENTITIES[identity]]))
+
+
+def test_a_backup_of_vault_is_vaults_own_snapshot_and_vault_takes_it_back(
+    vault: SimulatedVault, url: str, stores: list[SimulatedStore]
+):
+    taken = back_up(VaultSnapshot(url, TOKEN), "vault.snap", stores)
+    assert taken.manifest.objects[0].key == "objects/0001-vault.snap.zst.age"
+    assert taken.manifest.server == Server("vault", "1.20.0")
+    facts = (Fact("cluster", "vault-cluster-lab"), Fact("cluster_id", "0-1-2"), Fact("seal", "shamir"))
+    assert taken.manifest.facts == facts
+    for number, store in enumerate(stores):
+        vault.storage = {}
+        snapshot = plain(taken, store, number % 2)
+        headers = {"X-Vault-Token": TOKEN}
+        assert httpx.post(url + SNAPSHOT, content=snapshot, headers=headers, trust_env=False).is_success
+        assert vault.storage[KEPT] == {"value": "geheim-jwt"}
+
+
+@pytest.mark.parametrize("keep", [50_000, -1])
+def test_a_snapshot_that_was_cut_short_is_published_nowhere(
+    vault: SimulatedVault, url: str, stores: list[SimulatedStore], keep: int
+):
+    vault.cuts_snapshots(keep)
+    with pytest.raises(Transient, match="not a whole snapshot"):
+        back_up(VaultSnapshot(url, TOKEN), "vault.snap", stores)
+    for store in stores:
+        assert store.objects == {}
+        assert store.uploads == set()
+
+
+def test_a_vault_that_is_sealed_meanwhile_is_no_backup(vault: SimulatedVault, url: str, stores: list[SimulatedStore]):
+    def seal(size: int, documents: int) -> None:
+        vault.sealed = size > 0
+
+    with pytest.raises(Permanent, match="unseal it"):
+        back_up(VaultSnapshot(url, TOKEN), "vault.snap", stores, seal)
+    assert [key for store in stores for key in store.objects if "manifest" in key] == []
+
+
+def test_an_abort_ends_the_reading(url: str, stores: list[SimulatedStore]):
+    class Aborted(OnlyVipsError):
+        pass
+
+    def abort(size: int, documents: int) -> None:
+        if size:
+            raise Aborted
+
+    with pytest.raises(Aborted):
+        back_up(VaultSnapshot(url, TOKEN), "vault.snap", stores, abort)
+    assert [store.objects for store in stores] == [{}, {}, {}]
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Moto]:
+    with serving() as address:
+        made = Moto(address)
+        for number in range(12):
+            made.put(f"/onlyvips/k{number}", f"geheim-{number}", Tags=[{"Key": "owner", "Value": f"t{number}"}])
+        yield made
+        made.close()
+
+
+def test_a_backup_of_ssm_comes_back_in_another_region_line_by_line(moto: Moto, stores: list[SimulatedStore]):
+    taken = back_up(moto.source("/onlyvips"), "ssm.jsonl", stores)
+    assert taken.manifest.facts == (Fact("parameters", "12"), Fact("region", HERE))
+    for line in plain(taken, stores[-1]).splitlines():
+        moto.client(region=THERE).put_parameter(**json.loads(line)["put"])
+    here, there = (
+        [json.loads(line)["put"] for line in b"".join(moto.source("/onlyvips", region=region).snapshot()).splitlines()]
+        for region in (HERE, THERE)
+    )
+    assert here == there
+    assert len(here) == 12
+
+
+def test_nothing_that_is_not_encrypted_has_a_name_or_a_value(moto: Moto, stores: list[SimulatedStore]):
+    source = moto.source("/onlyvips")
+    back_up(source, "ssm.jsonl", stores)
+    for store in stores:
+        for key, data in store.objects.items():
+            assert b"geheim" not in data
+            assert b"/onlyvips/k" not in data
+            assert "k1" not in key
+    assert "geheim" not in repr(source) + repr(vars(source))
