@@ -145,8 +145,9 @@ def _backups(environment: Environment) -> list[str]:
         f"{backup.workers} collections at a time.",
         f"A destination that confirms nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
         *_secrets(environment),
-        f"Written down, not done yet: object lock {backup.lock}; copies verified every {d(backup.verified_within)}; an "
-        f"oplog slice every {d(backup.oplog_every)}, {d(backup.oplog_limit)} at most.",
+        f"A copy counts in an audit when it was read back within {d(backup.verified_within)}.",
+        f"Written down, not done yet: object lock {backup.lock}; an oplog slice every {d(backup.oplog_every)}, "
+        f"{d(backup.oplog_limit)} at most.",
     ]
 
 
@@ -168,7 +169,7 @@ def _destination(name: str, place: Destination) -> str:
 def _recovery(environment: Environment) -> list[str]:
     recovery, targets = environment.recovery, environment.recovery.targets
     return [
-        "Of these, only the backup of mongodb before a release is done yet; the others are written down.",
+        "Of these, backups of mongodb and of secrets can be taken yet; the others are written down.",
         *(_protected(one) for one in recovery.protected),
         f"Back within {d(targets.rto)} (RTO), at most {d(targets.rpo)} lost (RPO), read-only within "
         f"{d(targets.degraded)}.",

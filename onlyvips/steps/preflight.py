@@ -9,7 +9,7 @@ from onlyvips.core.manifests import fingerprint, image_of, template_release
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.world import pods_for
 from onlyvips.errors import Permanent, Refused, Transient
-from onlyvips.ports import Cluster, Manifest, Metrics, SourceDatabase
+from onlyvips.ports import Cluster, Manifest, Metrics, SnapshotSource, SourceDatabase
 from onlyvips.steps.observe import canary_name
 
 _NOTHING = "nothing was changed"
@@ -158,6 +158,14 @@ def check_source(database: SourceDatabase, name: str) -> None:
         database.namespaces(name)
     except (Permanent, Transient) as error:
         raise Refused(f"{name} cannot be backed up: {error} {_NOTHING.capitalize()}.") from error
+
+
+def check_snapshot(source: SnapshotSource) -> None:
+    """A system that does not answer, or not to us, is refused before anything is read."""
+    try:
+        source.describe()
+    except (Permanent, Transient) as error:
+        raise Refused(f"{error} Nothing was read.") from error
 
 
 def check_duplicates(database: SourceDatabase, plan: ReleasePlan) -> None:

@@ -27,14 +27,15 @@ from onlyvips.steps.journal import find_begun, find_of_run
 from onlyvips.steps.lease import CellLease, Wording
 from onlyvips.steps.pipe import Progress, check_recipients
 from onlyvips.steps.repair import Repair, Repaired, repair
+from onlyvips.steps.secret_snapshots import about, snapshot_piece
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.verify import Reading, Tell, identities, verify
 from onlyvips.wiring.living import lively
-from onlyvips.wiring.places import database_of, lease_cell, stores_of
+from onlyvips.wiring.places import database_of, lease_cell, secrets_of, stores_of
 
 Read = Literal["newest", "all", "nothing"]
 """Which backups an audit reads back itself: the newest of each kind, all, or none (it believes what was verified)."""
-_BUILT = ("mongodb",)
+_BUILT = ("mongodb", "secrets")
 
 _sessions: dict[str, Session] = {}
 
@@ -58,10 +59,13 @@ def schedules(loaded: Environment) -> list[Scheduled]:
     return [one for one in environments.schedules(loaded) if dict(one.parameters).get("kind", _BUILT[0]) in _BUILT]
 
 
-def preflight_of(loaded: Environment) -> None:
+def preflight_of(loaded: Environment, kind: str) -> None:
     """All that can be refused before anything is read."""
     check_recipients(environments.recipients(loaded))
-    preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
+    if kind == "secrets":
+        preflight.check_snapshot(secrets_of(loaded)[0])
+    else:
+        preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
     probe_stores(stores_of(loaded))
 
 
@@ -72,7 +76,7 @@ def taking(environment: str, kind: str, holder: str, tell: Progress, run: str = 
     With a ``run``, a later attempt of the same one goes on with what this one wrote.
     """
     loaded = check_kind(environment, kind)
-    preflight_of(loaded)
+    preflight_of(loaded, kind)
     with _session(loaded, kind, holder, tell, run) as session:
         session.begin()
         _sessions[session.id] = session
@@ -139,6 +143,9 @@ def _session(loaded: Environment, kind: str, holder: str, tell: Progress, run: s
 def _begun(loaded: Environment, plan: BackupPlan, run: Run) -> Session:
     stores = stores_of(loaded)
     before = find_begun(stores, plan.environment, plan.kind, run.key) if run.key else None
+    if plan.kind == "secrets":
+        source, name = secrets_of(loaded)
+        return Session([snapshot_piece(source, name)], partial(about, source), stores, plan, run, begun=before)
     return base(database_of(loaded), stores, plan, run, before)
 
 

@@ -38,11 +38,11 @@ def taken(slow: Platform) -> dict[str, Any]:
     return found
 
 
-def objects(lab: Lab, store: str, backup: str) -> list[Path]:
+def objects(lab: Lab, store: str, backup: str, kind: str = "mongodb") -> list[Path]:
     """Where one destination keeps a backup's objects, as files."""
     root = Path(lab.env["ONLYVIPS_LAB_DIRECTORY"])
     place = root if store == "directory" else root.parent / store / "onlyvips-backup"
-    return sorted((place / "slow" / "mongodb" / backup / "objects").iterdir())
+    return sorted((place / "slow" / kind / backup / "objects").iterdir())
 
 
 def audit(platform: Platform) -> tuple[int, dict[str, Any], list[str]]:
@@ -146,3 +146,19 @@ def test_a_prefect_run_that_is_killed_and_retried_goes_on_with_the_same_backup(s
     assert before <= {Path(one["key"]).name for one in manifest["objects"]}
     assert {name: (place / "journal" / name).stat().st_mtime_ns for name in times} == times
     assert set(folder.glob("*")) - seen == {place}
+
+
+def test_secrets_are_one_object_that_is_damaged_named_and_repaired_like_any_other(slow: Platform) -> None:
+    done = slow.onlyvips("backup", "run", "--kind", "secrets", "--local", *HERE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (one,) = objects(slow.lab, "s3-b", told(done)["backup"], "secrets")
+    assert slow.lab.env["ONLYVIPS_LAB_JWT_SECRET"].encode() not in one.read_bytes()
+    one.unlink()
+    report = told(slow.onlyvips("backup", "audit", *HERE))
+    assert any("s3-b lacks objects/0001-ssm.jsonl.zst.age" in found["what"] for found in report["findings"])
+    (standing,) = [each for each in report["standings"] if each["kind"] == "secrets"]
+    assert set(standing["copies"]) == {"s3-a", "directory"}
+    repaired = slow.onlyvips("backup", "repair", told(done)["backup"], *HERE)
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    read = slow.onlyvips("backup", "verify", told(done)["backup"], "--decrypt", *HERE)
+    assert read.returncode == 0 and len(told(read)) == 3, read.stdout + read.stderr
