@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import httpx
 import pyrage
@@ -13,10 +13,11 @@ from backports import zstd
 from onlyvips.adapters.snapshot_vault import VaultSnapshot
 from onlyvips.core.manifest import Fact, Server
 from onlyvips.core.plan import BackupPlan
-from onlyvips.errors import OnlyVipsError, Permanent, Transient
+from onlyvips.errors import OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.ports import SnapshotSource
 from onlyvips.steps.backup import Run, Session, Taken, take
 from onlyvips.steps.pipe import Progress
+from onlyvips.steps.preflight import check_snapshot
 from onlyvips.steps.secret_snapshots import about, snapshot_piece
 from tests.moto import HERE, THERE, Moto, serving
 from tests.simulators.clock import SimClock
@@ -159,3 +160,16 @@ def test_nothing_that_is_not_encrypted_has_a_name_or_a_value(moto: Moto, stores:
             assert b"/onlyvips/k" not in data
             assert "k1" not in key
     assert "geheim" not in repr(source) + repr(vars(source))
+
+
+@pytest.mark.parametrize("error", [Transient("Nothing answers."), Permanent("It is sealed: unseal it.")])
+def test_a_secret_manager_that_does_not_answer_us_is_refused_before_anything_is_read(error: OnlyVipsError):
+    class Away:
+        def describe(self) -> Mapping[str, str]:
+            raise error
+
+        def snapshot(self) -> Iterator[bytes]:
+            raise AssertionError("must not be read")
+
+    with pytest.raises(Refused, match=f"{error} Nothing was read."):
+        check_snapshot(Away())
