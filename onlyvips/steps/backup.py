@@ -173,7 +173,7 @@ class Session:
         )
 
     def _copies(self, written: Sequence[Written], finished: float) -> list[CopyRecord]:
-        epoch, verified = self._epoch, records.moment(finished)
+        epoch, verified = self._run.epoch, records.moment(finished)  # the attempt's own: a dead one may have left its
         return [
             CopyRecord(store.name, epoch, self.id, verified, tuple(copy[store.name] for _, copy in written))
             for store in self._destinations.alive()

@@ -33,6 +33,13 @@ class Watched(SimulatedDatabase):
         return super().documents(namespace)
 
 
+class Later(FixedClock):
+    """An hour after the first attempt."""
+
+    def now(self) -> float:
+        return super().now() + 3600
+
+
 def session(source: SimulatedDatabase, places: Sequence[SimulatedStore], run: Run = RUN) -> Session:
     begun = find_begun(places, "lab", "mongodb", run.key)
     found = base(source, places, ONE_AT_A_TIME, run, begun)
@@ -69,7 +76,7 @@ def test_a_death_at_any_write_is_gone_on_from_and_what_was_done_is_not_read_agai
         again = reborn(places)
         before = {key for place in again for key in place.objects}
         source = Watched()
-        second = session(source, again, replace(RUN, epoch=4, entropy=lambda n: b"\xcd" * n))
+        second = session(source, again, replace(RUN, epoch=4, clock=Later(), entropy=lambda n: b"\xcd" * n))
         taken = take(second)
         done = {name for name in source.collections if any("/journal/" in key and f".{name}." in key for key in before)}
         if second.resumed:
