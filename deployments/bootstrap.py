@@ -10,7 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,43 +45,40 @@ def bootstrap(api: str, environment: str, wanted: Sequence[Scheduled]) -> None:
     """The pool when it is missing, all deployments of prefect.yaml, and the environment's schedules."""
     os.environ["PREFECT_API_URL"] = api
     _make_pool()
-    others = _schedules_of_others(environment)
-    _required(api, "deploy", "--all")  # which takes away every schedule that prefect.yaml does not have
-    _schedule(wanted, others)
+    _required(api, "deploy", "--all")
+    _schedule(environment, wanted)
 
 
-def _schedules_of_others(environment: str) -> dict[str, list[Any]]:
-    """By deployment, what is there for other environments."""
+def _schedule(environment: str, wanted: Sequence[Scheduled]) -> None:
+    """Make, change and remove schedules of this environment alone, one by one; whoever paused one finds it paused."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
 
-    found: dict[str, list[Any]] = {}
     with get_client(sync_client=True) as client:
         flows = {flow.id: flow.name for flow in client.read_flows()}
         for deployment in client.read_deployments():
-            found[f"{flows[deployment.flow_id]}/{deployment.name}"] = [
-                DeploymentScheduleCreate(
-                    schedule=one.schedule, active=one.active, parameters=one.parameters, slug=one.slug
-                )
-                for one in deployment.schedules
-                if one.parameters.get("environment") != environment
-            ]
-    return found
+            name = f"{flows[deployment.flow_id]}/{deployment.name}"
+            asked = {one.name: one for one in wanted if one.deployment == name}
+            ours = {
+                one.slug: one.id for one in deployment.schedules if one.parameters.get("environment") == environment
+            }
+            for slug, id in ours.items():
+                if slug not in asked:
+                    client.delete_deployment_schedule(deployment.id, id)
+            for one in asked.values():
+                _bring(client, deployment.id, ours.get(one.name), one)
 
 
-def _schedule(wanted: Sequence[Scheduled], others: Mapping[str, list[Any]]) -> None:
-    from prefect.client.orchestration import get_client
+def _bring(client: Any, deployment: Any, existing: Any, wanted: Scheduled) -> None:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import IntervalSchedule
 
-    asked = {name: list(kept) for name, kept in others.items() if kept}
-    for one in wanted:
-        interval = IntervalSchedule(interval=timedelta(seconds=one.every), anchor_date=_ANCHOR)
-        made = DeploymentScheduleCreate(schedule=interval, parameters=dict(one.parameters), slug=one.name)
-        asked.setdefault(one.deployment, []).append(made)
-    with get_client(sync_client=True) as client:
-        for name, schedules in asked.items():
-            client.create_deployment_schedules(client.read_deployment_by_name(name).id, schedules)
+    schedule = IntervalSchedule(interval=timedelta(seconds=wanted.every), anchor_date=_ANCHOR)
+    parameters = dict(wanted.parameters)
+    if existing is not None:
+        client.update_deployment_schedule(deployment, existing, schedule=schedule, parameters=parameters)
+        return
+    made = DeploymentScheduleCreate(schedule=schedule, parameters=parameters, slug=wanted.name)
+    client.create_deployment_schedules(deployment, [made])
 
 
 def _make_pool() -> None:

@@ -61,7 +61,7 @@ def begin(api: str, loaded: Environment, deployment: str, parameters: Mapping[st
 
 def follow(run: Any, address: str, *, quiet: bool) -> Any:
     """Tell the run's log as it grows; returns its final state. Raises Permanent when Prefect is silent for minutes."""
-    told, answered, began, warned = 0, time.monotonic(), time.monotonic(), False
+    told, answered, began, warned, over = 0, time.monotonic(), time.monotonic(), False, False
     while True:
         try:
             state, lines = _look(run.id, told)
@@ -75,7 +75,9 @@ def follow(run: Any, address: str, *, quiet: bool) -> Any:
             if line and not quiet:
                 console.say(f"  {line}")
         if state.is_final():
-            return state
+            if over or quiet:
+                return state
+            over = True  # its last lines come a moment after it
         if state.is_scheduled() and not warned and time.monotonic() - began > _NO_WORKER_AFTER:
             warned = True
             console.complain("No worker has taken the run yet: is one running? `prefect worker start --pool onlyvips`")

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import boto3
-import botocore.session
 import urllib3
 from botocore.config import Config
 from botocore.exceptions import (
@@ -29,6 +27,7 @@ from botocore.exceptions import (
     ConnectionError as NotConnected,
 )
 
+from onlyvips.adapters.session_aws import session
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Stored, Upload
 
@@ -67,7 +66,7 @@ class S3Store:
         self.part_size = part_size
         self._endpoint, self._bucket = re.sub(r"//[^/@]*@", "//", endpoint), bucket
         try:
-            self._client: Any = boto3.session.Session(botocore_session=_without_profiles()).client(
+            self._client: Any = session().client(
                 "s3",
                 endpoint_url=endpoint or None,
                 region_name=region or "us-east-1",
@@ -154,14 +153,6 @@ class S3Store:
             raise Transient(f"{sentence}.") from error
         except BotoCoreError as error:
             raise Permanent(f"{what}: {error}; correct the environment.") from error
-
-
-def _without_profiles() -> botocore.session.Session:
-    """A session that reads nothing of the user's: who we are is in the environment's references alone."""
-    nothing = (None, None, None, None)
-    return botocore.session.Session(
-        session_vars={"profile": nothing, "config_file": nothing, "credentials_file": nothing}
-    )
 
 
 def _config(timeout: float) -> Config:

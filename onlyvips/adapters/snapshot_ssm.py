@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
 
+from onlyvips.adapters.session_aws import session
 from onlyvips.errors import OnlyVipsError, Permanent, Transient
 from onlyvips.ports import Clock
 
@@ -62,11 +61,8 @@ class SsmSnapshot:
         """``timeout``: seconds of silence. Raises Permanent for a bad address."""
         self._region, self._paths, self._clock = region, tuple(paths), clock
         self._held: int | None = None
-        nothing = (None, None, None, None)  # read nothing of the user's: the environment's references say who we are
-        variables = {"profile": nothing, "config_file": nothing, "credentials_file": nothing}
-        session = boto3.session.Session(botocore_session=botocore.session.Session(session_vars=variables))
         try:
-            self._client: Any = session.client(
+            self._client: Any = session().client(
                 "ssm",
                 endpoint_url=endpoint or None,
                 region_name=region,

@@ -184,9 +184,9 @@ def _unfinished(one: Backup, kind: str) -> Finding:
     manifests = [f"{name}: {flaw}" for name, flaw in flaws if flaw.startswith(BAD_MANIFEST)]
     if manifests:
         told = f"{one.name} has no manifest that can be believed ({'; '.join(manifests)})"
-        return Finding("fault", kind, told, "it is no backup any more: find out who changed it; prune removes the rest")
+        return Finding("fault", kind, told, "it is no backup any more: keep all of it, and find out who changed it")
     told = f"{one.name} was never finished, or is being written now"
-    return Finding("note", kind, told, "nothing: prune removes what was left behind")
+    return Finding("note", kind, told, "nothing: what was left behind counts for nothing")
 
 
 def _take(kind: str, plan: AuditPlan) -> str:

@@ -48,7 +48,8 @@ def verification(one: Verification) -> str:
         return f"{name} could not be read back: {one.away}"
     damage = "; ".join(f"{each.key} {each.why}" for each in one.damage)
     if damage:
-        return f"{name} is damaged: {damage}. Repair it from another copy: onlyvips backup repair {name.split()[0]}"
+        todo = f"onlyvips backup repair {name.split()[0]} -e {one.backup.partition('/')[0]}"
+        return f"{name} is damaged: {damage}. Repair it from another copy: {todo}"
     share = "" if one.whole else f" of {one.of}"
     return f"{name}: {one.objects}{share} objects, {size(one.size)} read back ({one.how}), as they were written."
 

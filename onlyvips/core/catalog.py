@@ -127,9 +127,10 @@ def _manifest_at(shelf: Shelf, prefix: str) -> Manifest | str | None:
 
 
 def _agreed(told: Mapping[str, Manifest | str | None]) -> Manifest | None:
-    """What most shelves say; the first of them where it is a draw."""
-    good = [found for found in told.values() if isinstance(found, Manifest)]
-    return Counter(good).most_common(1)[0][0] if good else None
+    """What most shelves say; nothing where it is a draw, for nobody can say which of them lies."""
+    ranked = Counter(found for found in told.values() if isinstance(found, Manifest)).most_common(2)
+    draw = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
+    return ranked[0][0] if ranked and not draw else None
 
 
 def _copy(shelf: Shelf, prefix: str, agreed: Manifest | None, told: Manifest | str | None, checks: Checks) -> Copy:

@@ -78,9 +78,9 @@ class Taken:
         return "; ".join(f"{one.name}: {one.why}" for one in self.destinations if not one.complete)
 
 
-def probe_stores(stores: Sequence[ObjectStore]) -> None:
+def probe_stores(stores: Sequence[ObjectStore], *, all_needed: bool = True) -> None:
     """Refused when a destination does not take or give back, or when two are the same place; see ``copies``."""
-    copies.probe_stores(stores, nonce=secrets.token_hex(8))
+    copies.probe_stores(stores, nonce=secrets.token_hex(8), all_needed=all_needed)
 
 
 class Session:
@@ -134,7 +134,7 @@ class Session:
         return self._written[key][0]
 
     def _done_before(self, key: str) -> Written | None:
-        return self._journal.look_up(key) if self._journal and self.resumed else None
+        return self._journal.look_up(key, self._meter.check) if self._journal and self.resumed else None
 
     def _write(self, key: str) -> Written:
         record, held = self._pipe.write(self._pieces[key], over=self.resumed)

@@ -278,10 +278,11 @@ def put_once(store: ObjectStore, key: str, data: bytes) -> None:
         raise Permanent(f"{store.name}: {key} does not read back as it was written: look at what is there.") from doubt
 
 
-def probe_stores(stores: Sequence[ObjectStore], *, nonce: str, stall: float = 60.0) -> None:
+def probe_stores(stores: Sequence[ObjectStore], *, nonce: str, stall: float = 60.0, all_needed: bool = True) -> None:
     """Write a little to every store and read it back, and see that no two are the same place.
 
-    Raises Refused with everything that is wrong. What it writes is ``probes/NONCE/NAME``, a few bytes, left there.
+    Raises Refused with everything that is wrong; where not ``all_needed``, a store that fails is wrong only when no
+    other is left. What it writes is ``probes/NONCE/NAME``, a few bytes, left there.
     """
     destinations = Destinations(stores, stall)
     names = [store.name for store in stores]
@@ -289,6 +290,8 @@ def probe_stores(stores: Sequence[ObjectStore], *, nonce: str, stall: float = 60
     destinations.each(lambda store: put_once(store, keys[store.name], f"{nonce} {store.name}\n".encode()))
     seen = destinations.each(lambda store: [name for name in names if store.head(keys[name]) is not None])
     wrong = [outcome.why for outcome in destinations.outcomes() if not outcome.complete]
+    if not all_needed and destinations.alive():
+        wrong = []
     wrong += [
         f"{name} and {other} are the same place, so they are one copy: correct the environment."
         for name, others in seen.items()

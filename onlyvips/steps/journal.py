@@ -6,16 +6,16 @@ make no backup: only the manifest does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from onlyvips.core.manifest import MANIFEST_KEY, CopiedObject, ObjectRecord, prefix
-from onlyvips.core.strict_json import from_json, to_json
-from onlyvips.errors import OnlyVipsError
+from onlyvips.core.strict_json import BadManifest, from_json, to_json
+from onlyvips.errors import NotFound, OnlyVipsError, Permanent, Transient
 from onlyvips.ports import ObjectStore
-from onlyvips.steps.copies import Destinations, put_once
+from onlyvips.steps.copies import Destinations, hash_of, put_once
 
 T = TypeVar("T")
 _BEGUN = "journal/begun.json"
@@ -71,23 +71,39 @@ class Journal:
         entry = Entry(record, tuple(Held(name, copy) for name, copy in held.items()))
         self._put(_entry_key(record.key), to_json(entry))
 
-    def look_up(self, key: str) -> tuple[ObjectRecord, dict[str, CopiedObject]] | None:
-        """The object as an earlier attempt wrote it, where that is still there; None when it has to be written.
+    def look_up(self, key: str, check: Callable[[], None]) -> tuple[ObjectRecord, dict[str, CopiedObject]] | None:
+        """The object as an earlier attempt wrote it, read back from every destination; None when there is no such.
 
-        A destination that lacks it is dropped: it missed it then, and a repair finishes it.
+        A destination whose bytes are not those, or that missed them then, is dropped: a repair finishes it. ``check``
+        is called while bytes are read. Raises what a destination raises that cannot say whether it has an entry.
         """
-        found = next(filter(None, map(partial(self._entry, key=key), self._destinations.alive())), None)
+        found = next(filter(None, (self._entry(store, key) for store in self._destinations.alive())), None)
         if found is None:
             return None
         held = {one.destination: one.copy for one in found.held}
-        there = self._destinations.each(lambda store: store.head(self._place + key))
-        for name, stored in there.items():
-            if name not in held or stored is None or stored.size != found.record.size:
-                self._destinations.drop(name, f"it lacks {key}, which an earlier attempt of this run wrote.")
+        alive = self._destinations.alive()
+        with ThreadPoolExecutor(max(1, len(alive))) as pool:
+            for store, why in zip(alive, pool.map(lambda store: self._wrong(store, found, check), alive), strict=True):
+                if why or store.name not in held:
+                    told = why or "was not there then"
+                    self._destinations.drop(store.name, f"it lacks {key} as an earlier attempt wrote it ({told}).")
+        self._destinations.require_one()
         return found.record, held
 
+    def _wrong(self, store: ObjectStore, entry: Entry, check: Callable[[], None]) -> str:
+        record = entry.record
+        try:
+            back = hash_of(_watched(store.read(self._place + record.key), check))
+        except (NotFound, Transient, Permanent) as error:
+            check()  # what ends the backup is no fault of the destination
+            return str(error)
+        return "" if back == (record.size, record.sha256) else f"{back[0]} bytes with SHA-256 {back[1]}"
+
     def _entry(self, store: ObjectStore, key: str) -> Entry | None:
-        return _read(store, self._place + _entry_key(key), Entry)
+        try:
+            return from_json(b"".join(store.read(self._place + _entry_key(key))), Entry)
+        except (NotFound, BadManifest):
+            return None
 
     def _put(self, key: str, data: bytes) -> None:
         self._destinations.each(lambda store: put_once(store, self._place + key, data))
@@ -126,6 +142,12 @@ def _of_run(store: ObjectStore, keys: Iterable[str], run: str) -> Begun | None:
         if begun is not None and begun.run == run:
             return begun
     return None
+
+
+def _watched(chunks: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        check()
+        yield chunk
 
 
 def _read(store: ObjectStore, key: str, kind: type[T]) -> T | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyrage
 
+from onlyvips.core import backup_report
 from onlyvips.core.catalog import NO_MANIFEST, Backup
 from onlyvips.core.manifest import Manifest, ObjectRecord, moment
 from onlyvips.core.strict_json import to_json
@@ -124,4 +125,5 @@ def _keep(found: Verification, manifest: Manifest, stores: Sequence[ObjectStore]
         except OnlyVipsError as error:
             refusals.append(str(error))
     if len(refusals) == len(stores):
-        raise Permanent(f"No store took the evidence {key} of this verification: {'; '.join(refusals)}")
+        told = backup_report.verification(found)
+        raise Permanent(f"{told} No store took the evidence of it ({key}): {'; '.join(refusals)}")

@@ -60,13 +60,14 @@ def schedules(loaded: Environment) -> list[Scheduled]:
 
 
 def preflight_of(loaded: Environment, kind: str) -> None:
-    """All that can be refused before anything is read."""
+    """All that can be refused before anything is read. A destination that fails is not: the backup is degraded."""
     check_recipients(environments.recipients(loaded))
+    check_lease(loaded, kind)
     if kind == "secrets":
         preflight.check_snapshot(secrets_of(loaded)[0])
     else:
         preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
-    probe_stores(stores_of(loaded))
+    probe_stores(stores_of(loaded), all_needed=False)
 
 
 @contextmanager
@@ -170,15 +171,21 @@ def _writing(loaded: Environment, kind: str, holder: str) -> Iterator[CellLease]
 
 
 def check_lease(loaded: Environment, kind: str) -> None:
-    """Raise Refused, or what the store says, when the lease of ``kind`` cannot be read."""
-    lease_cell(loaded, kind).read()
+    """Raise Refused, with what the store says, when the lease of ``kind`` cannot be read."""
+    try:
+        lease_cell(loaded, kind).read()
+    except (Permanent, Transient) as error:
+        raise Refused(f"The lease of {kind} backups cannot be read: {error} Nothing was changed.") from error
 
 
 def _highest_epoch(loaded: Environment, kind: str) -> int:
     """The highest epoch in any backup's name: a lease that was lost begins above it."""
     backups, away = _catalog_of(loaded, (kind,))
     if away:
-        raise Transient(f"The lease of {kind} is new, and {', '.join(away)} cannot say which epochs were used.")
+        raise Transient(
+            f"The lease of {kind} is new, and which epochs were used is not known, for {', '.join(away)} does not "
+            f"answer ({' '.join(away.values())}): nothing was written; bring it back, then try again."
+        )
     return max((int(one.name.rpartition("-e")[2]) for one in backups), default=0)
 
 

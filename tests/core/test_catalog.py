@@ -16,23 +16,15 @@ from onlyvips.core.catalog import (
     read_catalog,
     with_verifications,
 )
-from onlyvips.core.manifest import CopiedObject, CopyRecord, Manifest, ObjectRecord, Server
+from onlyvips.core.manifest import CopiedObject, CopyRecord, Manifest, ObjectRecord
 from onlyvips.core.strict_json import to_json
 from onlyvips.core.verification import Damage, Verification, latest, verification_key
+from tests.core.test_manifest import MANIFEST as OF_A_BASE
 
-MANIFEST = Manifest(
-    id="20260801T120000Z-0badcafe",
-    epoch=7,
-    environment="lab",
-    kind="mongodb",
-    started="2026-08-01T12:00:00Z",
-    finished="2026-08-01T12:00:09Z",
-    server=Server("ferretdb", "7.0.42"),
-    oplog="none",
-    tool="onlyvips",
-    recipients=("age1a", "age1b"),
+MANIFEST = replace(
+    OF_A_BASE,
     objects=(ObjectRecord("objects/one", 3, "ab" * 32), ObjectRecord("objects/two", 5, "cd" * 32)),
-    copies=("a", "b"),
+    dropped=(),
 )
 PREFIX = MANIFEST.prefix
 SOLD = "objects/one"
@@ -93,6 +85,14 @@ def test_an_edited_manifest_or_record_is_not_believed():
         assert found.complete == ("a",)
         assert any("cannot be believed (seal:" in flaw for flaw in flaws(found)["b"])
         assert found.manifest == MANIFEST
+
+
+def test_of_two_manifests_that_are_both_sealed_most_decide_and_a_draw_nobody():
+    other = replace(MANIFEST, tool="another")
+    assert only(shelf("a", other), shelf("b"), shelf("c")).manifest == MANIFEST
+    drawn = only(shelf("a", other), shelf("b"), Shelf("c"))
+    assert drawn.manifest is None
+    assert [any("says something else" in flaw for flaw in copy.flaws) for copy in drawn.copies] == [True, True, False]
 
 
 def test_a_manifest_that_was_moved_to_another_place_makes_no_backup():

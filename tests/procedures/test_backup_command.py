@@ -13,7 +13,7 @@ from flows.commands import run, running
 from onlyvips import environment as environments
 from onlyvips.core.audit import Report, audit
 from onlyvips.core.catalog import Shelf, read_catalog
-from onlyvips.errors import Refused
+from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps.backup import Taken
 from onlyvips.steps.copies import Outcome
 from onlyvips.steps.repair import Repaired
@@ -185,3 +185,38 @@ def test_a_refusal_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> 
     monkeypatch.setattr(backups, "repair_backup", refused)
     assert run(["backup", "repair", "x", "-e", "lab", "--json"]) == 2
     assert json.loads(capsys.readouterr().out) == {"error": "There is none.", "exit": 2}
+
+
+# --- wiring
+
+
+def test_a_release_waits_for_a_backup_that_somebody_else_is_taking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def driven(*_: object) -> None:
+        raise Driven("Ada writes the mongodb backups of lab and is alive: nothing was changed.")
+
+    monkeypatch.setattr(backups, "_session", driven)
+    with pytest.raises(Transient, match="Ada writes the mongodb backups of lab and is alive.*This waits for it"):
+        backups.take_one(environments.load("lab"), "mongodb", "release r1", lambda size, documents: None)
+
+
+@pytest.mark.parametrize("error", [Permanent("There is no bucket."), Transient("Nothing answers.")])
+def test_a_lease_that_cannot_be_read_is_refused_before_anything_changes(
+    monkeypatch: pytest.MonkeyPatch, error: OnlyVipsError
+) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(backups, "lease_cell", lambda *_: SimpleNamespace(read=fails))
+    with pytest.raises(Refused, match=f"The lease of mongodb backups cannot be read: {error} Nothing was changed."):
+        backups.check_lease(environments.load("lab"), "mongodb")
+
+
+def test_a_followed_run_tells_the_lines_that_come_after_its_end(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    going, ended = (SimpleNamespace(is_final=lambda end=end: end, is_scheduled=lambda: False) for end in (False, True))
+    looks = [(going, ["one"]), (ended, [""]), (ended, ["last"])]
+    asked: list[int] = []
+    monkeypatch.setattr(running, "_PAUSE", 0.0)
+    monkeypatch.setattr(running, "_look", lambda run, told: asked.append(told) or looks.pop(0))
+    assert running.follow(SimpleNamespace(id="7"), "there", quiet=False) is ended
+    assert capsys.readouterr().out.split() == ["one", "last"]
+    assert asked == [0, 1, 2]

@@ -11,7 +11,7 @@ import pytest
 from onlyvips.core.manifest import manifest_from_json
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Namespace
-from onlyvips.steps.copies import Outcome
+from onlyvips.steps.copies import Outcome, probe_stores
 from onlyvips.steps.pipe import check_recipients
 from tests.procedures.test_backup import IDENTITIES, SimulatedDatabase, database, document, manifests, stores, take
 
@@ -88,3 +88,23 @@ def test_a_recipient_that_is_none_is_named_by_its_place_and_never_shown(key: str
     assert "Recipient 2 of the backups" in str(raised.value)
     assert key not in str(raised.value)
     assert raised.value.__suppress_context__
+
+
+def test_a_destination_that_fails_does_not_keep_a_backup_from_the_others():
+    """A release needs them all; a backup by itself is degraded, which is better than none."""
+    a, b = stores("a", "b")
+    b.refuses_writes()
+    probe_stores([a, b], nonce="n1", all_needed=False)
+    with pytest.raises(Refused, match="AccessDenied"):
+        probe_stores([a, b], nonce="n2")
+    a.refuses_writes()
+    with pytest.raises(Refused, match="a: cannot write.* b: cannot write"):
+        probe_stores([a, b], nonce="n3", all_needed=False)
+
+
+def test_two_destinations_that_are_one_place_are_refused_however_few_are_needed():
+    a, b, c = stores("a", "b", "c")
+    b.objects = a.objects
+    c.refuses_writes()
+    with pytest.raises(Refused, match="a and b are the same place"):
+        probe_stores([a, b, c], nonce="n1", all_needed=False)

@@ -179,6 +179,32 @@ def test_a_destination_that_lost_an_object_meanwhile_is_no_copy():
     assert "b: it lacks objects/0001" in taken.lacking
 
 
+@pytest.mark.parametrize("bytes_", [1, -1])
+def test_an_object_that_is_not_what_the_journal_says_is_not_believed_by_its_size(bytes_: int):
+    places = stores("a", "b")
+    first = session(Watched(), places)
+    first.write(first.keys[0])
+    key = first.place + first.keys[0]
+    data = places[1].objects[key]
+    places[1].objects[key] = bytes([data[0] ^ 1]) + data[1 : bytes_ if bytes_ < 0 else None]
+    taken = take(session(Watched(), places))
+    assert [one.name for one in taken.destinations if one.complete] == ["a"]
+    assert "as an earlier attempt wrote it" in taken.lacking
+    assert whole(taken, places[:1])
+
+
+def test_a_journal_that_cannot_be_read_now_is_asked_again_and_nothing_is_written_over():
+    places = stores("a")
+    first = session(Watched(), places)
+    first.write(first.keys[0])
+    before = dict(places[0].objects)
+    second = session(Watched(), places)
+    places[0].goes_away_while_reading()
+    with pytest.raises(Transient):
+        second.write(second.keys[0])
+    assert places[0].objects == before
+
+
 def test_a_journal_that_cannot_be_believed_is_passed_over():
     places = stores("a")
     first = session(Watched(), places)

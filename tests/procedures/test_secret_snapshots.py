@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import httpx
 import pyrage
@@ -12,7 +13,6 @@ from backports import zstd
 
 from onlyvips.adapters.snapshot_vault import VaultSnapshot
 from onlyvips.core.manifest import Fact, Server
-from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.ports import SnapshotSource
 from onlyvips.steps.backup import Run, Session, Taken, take
@@ -20,27 +20,13 @@ from onlyvips.steps.pipe import Progress
 from onlyvips.steps.preflight import check_snapshot
 from onlyvips.steps.secret_snapshots import about, snapshot_piece
 from tests.moto import HERE, THERE, Moto, serving
+from tests.procedures.test_backup import IDENTITIES
+from tests.procedures.test_backup import PLAN as BASE_PLAN
 from tests.simulators.clock import SimClock
 from tests.simulators.objects import SimulatedStore
 from tests.simulators.vault import SNAPSHOT, TOKEN, SimulatedVault
 
-IDENTITIES = [pyrage.x25519.Identity.generate() for _ in range(2)]
-PLAN = BackupPlan(
-    environment="lab",
-    kind="secrets",
-    database="",
-    uri="",
-    destinations=(),
-    recipients=tuple(str(identity.to_public()) for identity in IDENTITIES),
-    zstd_level=3,
-    zstd_threads=0,
-    workers=2,
-    stall_timeout=30.0,
-    part_size=5 << 20,
-    object_size=0,
-    split_above=0,
-    lock="none",
-)
+PLAN = replace(BASE_PLAN, kind="secrets", database="")
 KEPT = "/v1/cubbyhole/jwt"
 
 

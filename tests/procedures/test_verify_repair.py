@@ -248,6 +248,17 @@ def test_what_was_found_is_kept_as_evidence_in_every_store_that_takes_it():
     assert copy.flaws == ("was read back damaged at 2026-08-01T13:00:00Z",)
 
 
+def test_damage_is_told_even_where_no_store_takes_the_evidence_of_it():
+    places = taken()
+    flip(places[1], "app.users")
+    for place in places:
+        place.refuses_writes()
+    with pytest.raises(Permanent, match=r"No store took the evidence") as raised:
+        verify(catalog(places), places[1:2], READING)
+    assert "at b is damaged: objects/" in str(raised.value)
+    assert "onlyvips backup repair 20260801T120000Z-abababab-e3 -e lab" in str(raised.value)
+
+
 def test_a_share_reads_that_much_other_objects_each_time_and_is_no_evidence_when_good():
     places = taken()
     found = results(places, replace(READING, share=0.34))

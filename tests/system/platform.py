@@ -57,6 +57,23 @@ class Platform:
         where = ["--environment", environment, "--service", "backend", "--version", version]
         return self.process("release", "start", "--local", *where)
 
+    def bootstrap(self, environment: str) -> None:
+        """Bring the lab's Prefect server up to date with an environment."""
+        if environment == "lab":
+            (self.folder / "lab.yaml").write_text((ROOT / "deployments/environments/lab.yaml").read_text())
+        command = [sys.executable, "deployments/bootstrap.py", "--environment", environment]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def schedules(self, environment: str) -> dict[str, float]:
+        """Seconds between runs of each schedule that the server has for an environment."""
+        api = self.lab.env["ONLYVIPS_LAB_PREFECT_API_URL"]
+        found = httpx.post(f"{api}/deployments/filter", json={}, trust_env=False).raise_for_status().json()
+        ours = [
+            one for each in found for one in each["schedules"] if one["parameters"].get("environment") == environment
+        ]
+        return {one["slug"]: one["schedule"]["interval"] for one in ours}
+
     def process(self, *arguments: str) -> subprocess.Popen[str]:
         """One command of ours as a process group of its own."""
         command = [str(Path(sys.executable).parent / "onlyvips"), *arguments]

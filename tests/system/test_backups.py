@@ -131,21 +131,68 @@ def wait_until(what: Callable[[], bool], limit: float = 120) -> None:
 def test_a_prefect_run_that_is_killed_and_retried_goes_on_with_the_same_backup(slow: Platform) -> None:
     """The lab's worker carries it out, in environment lab."""
     folder = Path(slow.lab.env["ONLYVIPS_LAB_DIRECTORY"]) / "lab" / "mongodb"
-    seen = set(folder.glob("*"))
-    run = slow.begin_deployment("backup/backup", {"environment": "lab", "kind": "mongodb"})
-    wait_until(lambda: bool([path for path in folder.glob("*/journal/0*") if path.parents[1] not in seen]))
-    slow.kill_run(run)
-    (place,) = set(folder.glob("*")) - seen
-    assert not (place / "manifest.json").exists(), "it was over too soon to tell"
+    for _ in range(5):
+        seen = set(folder.glob("*"))
+        run, place = killed_in_the_middle(slow, folder, seen)
+        if not (place / "manifest.json").exists():
+            break  # else it was over before it could be killed
     before = {path.name for path in (place / "objects").glob("[!.]*")}
     times = {path.name: path.stat().st_mtime_ns for path in (place / "journal").glob("0*")}
     slow.retry_run(run)
     wait_until(lambda: (place / "manifest.json").exists(), 200)
     manifest = json.loads((place / "manifest.json").read_bytes())
-    assert {one["name"] for one in manifest["dropped"]} == set()
+    assert manifest["dropped"] == []
     assert before <= {Path(one["key"]).name for one in manifest["objects"]}
     assert {name: (place / "journal" / name).stat().st_mtime_ns for name in times} == times
     assert set(folder.glob("*")) - seen == {place}
+
+
+def killed_in_the_middle(platform: Platform, folder: Path, seen: set[Path]) -> tuple[str, Path]:
+    """A run of the deployment, killed once one of its objects is done; and where its backup is."""
+    run = platform.begin_deployment("backup/backup", {"environment": "lab", "kind": "mongodb"})
+    wait_until(lambda: bool([path for path in folder.glob("*/journal/0*") if path.parents[1] not in seen]))
+    (place,) = set(folder.glob("*")) - seen
+    if not (place / "manifest.json").exists():
+        platform.kill_run(run)
+    return run, place
+
+
+def test_a_destination_that_fails_makes_the_backup_degraded_and_a_repair_finishes_it(slow: Platform) -> None:
+    file = slow.folder / "slow.yaml"
+    good = file.read_text()
+    at = good.index("bucket: onlyvips-backup", good.index("s3-b:"))
+    file.write_text(f"{good[:at]}bucket: not-there{good[at + len('bucket: onlyvips-backup') :]}")
+    done = slow.onlyvips("backup", "run", "--kind", "mongodb", "--local", *HERE)
+    file.write_text(good)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert told(done)["copies"] == ["s3-a", "directory"]
+    assert "NoSuchBucket" in told(done)["dropped"][0]["why"]
+    repaired = slow.onlyvips("backup", "repair", told(done)["backup"], *HERE)
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    _, standing, _ = audit(slow)
+    assert standing["newest"] == told(done)["backup"] and len(standing["copies"]) == 3
+
+
+def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for_again(slow: Platform) -> None:
+    file = slow.folder / "slow.yaml"
+    good = file.read_text()
+    assert slow.schedules("slow") == {}
+    file.write_text(good.replace("scheduled: false", "scheduled: true"))
+    try:
+        for _ in range(2):
+            slow.bootstrap("slow")
+            assert slow.schedules("slow") == {
+                "slow-mongodb": 6 * 3600,
+                "slow-secrets": 24 * 3600,
+                "slow-verify": 12 * 3600,
+                "slow-audit": 6 * 3600,
+            }
+        slow.bootstrap("lab")  # another environment on the same server
+        assert len(slow.schedules("slow")) == 4
+    finally:
+        file.write_text(good)
+        slow.bootstrap("slow")
+    assert slow.schedules("slow") == {}
 
 
 def test_secrets_are_one_object_that_is_damaged_named_and_repaired_like_any_other(slow: Platform) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.adapters.snapshot_ssm import SsmSnapshot
 from onlyvips.adapters.snapshot_vault import VaultSnapshot
-from onlyvips.core.plan import BackupPlan
 from onlyvips.ports import ObjectStore, SnapshotSource
 from onlyvips.steps.backup import Run, Session, take
 from onlyvips.steps.secret_snapshots import about, snapshot_piece
+from tests.procedures.test_backup import PLAN
 from tests.simulators.vault import SNAPSHOT, TOKEN, SimulatedVault
 
 pytestmark = pytest.mark.lab
@@ -40,22 +41,8 @@ def stores(lab: Any, tmp_path: Path) -> list[ObjectStore]:
 def backed_up(lab: Any, source: SnapshotSource, name: str, stores: list[ObjectStore], folder: Path) -> list[Path]:
     """The one object of a new backup, as each store has it."""
     recipients = (lab.env["ONLYVIPS_LAB_AGE_RECIPIENT_1"], lab.env["ONLYVIPS_LAB_AGE_RECIPIENT_2"])
-    plan = BackupPlan(
-        environment=f"system-{os.urandom(4).hex()}",
-        kind="secrets",
-        database="",
-        uri="",
-        destinations=(),
-        recipients=recipients,
-        zstd_level=3,
-        zstd_threads=0,
-        workers=1,
-        stall_timeout=60.0,
-        part_size=5 << 20,
-        object_size=0,
-        split_above=0,
-        lock="none",
-    )
+    names = {"environment": f"system-{os.urandom(4).hex()}", "kind": "secrets", "database": ""}
+    plan = replace(PLAN, recipients=recipients, stall_timeout=60.0, **names)
     run = Run(1, SystemClock(), os.urandom)
     taken = take(Session([snapshot_piece(source, name)], lambda: about(source), stores, plan, run))
     files = []
