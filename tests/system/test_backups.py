@@ -165,7 +165,7 @@ def test_a_destination_that_fails_makes_the_backup_degraded_and_a_repair_finishe
     done = slow.onlyvips("backup", "run", "--kind", "mongodb", "--local", *HERE)
     file.write_text(good)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert told(done)["copies"] == ["s3-a", "directory"]
+    assert set(told(done)["copies"]) == {"s3-a", "directory"}
     assert "NoSuchBucket" in told(done)["dropped"][0]["why"]
     repaired = slow.onlyvips("backup", "repair", told(done)["backup"], *HERE)
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
