@@ -20,22 +20,20 @@ from onlyvips.core.plan import BackupPlan, Scheduled
 from onlyvips.core.verification import Verification
 from onlyvips.environment import Environment
 from onlyvips.errors import Driven, Misuse, OnlyVipsError, Permanent, Refused, Transient
-from onlyvips.steps import preflight
 from onlyvips.steps.backup import Run, Session, Taken, probe_stores, take
-from onlyvips.steps.base import base
 from onlyvips.steps.journal import find_begun, find_of_run
 from onlyvips.steps.lease import CellLease, Wording
 from onlyvips.steps.pipe import Progress, check_recipients
 from onlyvips.steps.repair import Repair, Repaired, repair
-from onlyvips.steps.secret_snapshots import about, snapshot_piece
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.verify import Reading, Tell, identities, verify
+from onlyvips.wiring.kinds import BUILT
+from onlyvips.wiring.kinds.kind import Taking
 from onlyvips.wiring.living import lively
-from onlyvips.wiring.places import database_of, lease_cell, secrets_of, stores_of
+from onlyvips.wiring.places import lease_cell, stores_of
 
 Read = Literal["newest", "all", "nothing"]
 """Which backups an audit reads back itself: the newest of each kind, all, or none (it believes what was verified)."""
-_BUILT = ("mongodb", "secrets")
 
 _sessions: dict[str, Session] = {}
 
@@ -49,24 +47,21 @@ def check_kind(environment: str, kind: str) -> Environment:
     asked = environments.kinds(loaded)
     if kind not in asked:
         raise Refused(f"{environment} has nothing of kind `{kind}` to back up{environments.nearest(kind, asked)}")
-    if kind not in _BUILT:
-        raise Refused(f"Backups of kind `{kind}` cannot be taken yet; nothing was read. There is {', '.join(_BUILT)}.")
+    if kind not in BUILT:
+        raise Refused(f"Backups of kind `{kind}` cannot be taken yet; nothing was read. There is {', '.join(BUILT)}.")
     return loaded
 
 
 def schedules(loaded: Environment) -> list[Scheduled]:
     """What Prefect is to start by itself, of the kinds that can be taken."""
-    return [one for one in environments.schedules(loaded) if dict(one.parameters).get("kind", _BUILT[0]) in _BUILT]
+    return [one for one in environments.schedules(loaded) if dict(one.parameters).get("kind", "mongodb") in BUILT]
 
 
 def preflight_of(loaded: Environment, kind: str) -> None:
     """All that can be refused before anything is read. A destination that fails is not: the backup is degraded."""
     check_recipients(environments.recipients(loaded))
     check_lease(loaded, kind)
-    if kind == "secrets":
-        preflight.check_snapshot(secrets_of(loaded)[0])
-    else:
-        preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
+    BUILT[kind].check(loaded)
     probe_stores(stores_of(loaded), all_needed=False)
 
 
@@ -144,10 +139,7 @@ def _session(loaded: Environment, kind: str, holder: str, tell: Progress, run: s
 def _begun(loaded: Environment, plan: BackupPlan, run: Run) -> Session:
     stores = stores_of(loaded)
     before = find_begun(stores, plan.environment, plan.kind, run.key) if run.key else None
-    if plan.kind == "secrets":
-        source, name = secrets_of(loaded)
-        return Session([snapshot_piece(source, name)], partial(about, source), stores, plan, run, begun=before)
-    return base(database_of(loaded), stores, plan, run, before)
+    return BUILT[plan.kind].begin(loaded, Taking(stores, plan, run, before))
 
 
 @contextmanager

@@ -8,36 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from onlyvips import environment as environments
-from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.lease_s3 import S3Cell
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
-from onlyvips.adapters.snapshot_ssm import SsmSnapshot
-from onlyvips.adapters.snapshot_vault import VaultSnapshot
 from onlyvips.core.plan import DestinationPlan
 from onlyvips.environment import Environment
 from onlyvips.errors import Refused
-from onlyvips.ports import Cell, ObjectStore, SnapshotSource
+from onlyvips.ports import Cell, ObjectStore
 
 
 def database_of(loaded: Environment) -> MongoDatabase:
     """The environment's MongoDB."""
     return MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))
-
-
-def secrets_of(loaded: Environment) -> tuple[SnapshotSource, str]:
-    """The environment's secret manager, and what its snapshot is called. Raises Refused where there is none."""
-    reader, look_up = loaded.backup.secrets, partial(environments.endpoint, loaded)
-    if reader and reader.vault and loaded.endpoints.vault:
-        vault = reader.vault
-        url = look_up(loaded.endpoints.vault)
-        return VaultSnapshot(url, look_up(vault.token), namespace=vault.namespace or ""), "vault.snap"
-    if reader and reader.ssm:
-        ssm = reader.ssm
-        keys, endpoint = (look_up(ssm.access_key), look_up(ssm.secret_key)), look_up(ssm.url) if ssm.url else ""
-        return SsmSnapshot(ssm.region, ssm.paths, *keys, SystemClock(), endpoint=endpoint), "ssm.jsonl"
-    raise Refused(f"{loaded.name} has no secret manager to back up: see backup.secrets.")
 
 
 def stores_of(loaded: Environment) -> list[ObjectStore]:

@@ -1,0 +1,12 @@
+"""Every kind of backup that can be taken: one module each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onlyvips.wiring.kinds import mongodb, secrets
+from onlyvips.wiring.kinds.kind import Kind
+
+BUILT: Mapping[str, Kind] = {"mongodb": mongodb.KIND, "secrets": secrets.KIND}
+
+__all__ = ["BUILT", "Kind"]

@@ -1,0 +1,22 @@
+"""Kind mongodb: a base of the platform's database."""
+
+from __future__ import annotations
+
+from onlyvips import environment as environments
+from onlyvips.environment import Environment
+from onlyvips.steps import preflight
+from onlyvips.steps.backup import Session
+from onlyvips.steps.base import base
+from onlyvips.wiring.kinds.kind import Kind, Taking
+from onlyvips.wiring.places import database_of
+
+
+def _check(loaded: Environment) -> None:
+    preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
+
+
+def _begin(loaded: Environment, taking: Taking) -> Session:
+    return base(database_of(loaded), taking.stores, taking.plan, taking.run, taking.begun)
+
+
+KIND = Kind(_check, _begin)
