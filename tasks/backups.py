@@ -38,11 +38,20 @@ def _me(operator: str) -> str:
 @contextmanager
 def taking(environment: str, kind: str, operator: str) -> Iterator[str]:
     """Hold the kind's lease while the block takes one backup; the value is its id."""
-    bar = _Bar(f"backup-{environment}-{kind}")
-    with backups.taking(environment, kind, _me(operator), bar.tell, str(flow_run.id or "")) as session:
-        how = "goes on" if backups.resumed(session) else "begins"
-        get_run_logger().info("Backup %s of %s %s: %d objects.", session, kind, how, len(backups.keys(session)))
+    session = begin(environment, kind, _me(operator), _Bar(f"backup-{environment}-{kind}"), str(flow_run.id or ""))
+    try:
         yield session
+    finally:
+        backups.end(session)
+
+
+@backup_task(name="begin", task_run_name="begin {kind}")
+def begin(environment: str, kind: str, holder: str, bar: _Bar, run: str) -> str:
+    """All that can be refused, the kind's lease, and what will be written."""
+    session = backups.begin(environment, kind, holder, bar.tell, run)
+    how = "goes on" if backups.resumed(session) else "begins"
+    get_run_logger().info("Backup %s of %s %s: %d objects.", session, kind, how, len(backups.keys(session)))
+    return session
 
 
 def write_all(session: str) -> None:

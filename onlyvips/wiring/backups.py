@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ Read = Literal["newest", "all", "nothing"]
 """Which backups an audit reads back itself: the newest of each kind, all, or none (it believes what was verified)."""
 
 _sessions: dict[str, Session] = {}
+_begun_here: dict[str, ExitStack] = {}
 
 
 # --- taking ----------------------------------------------------------------------------------------------------------
@@ -81,6 +82,24 @@ def taking(environment: str, kind: str, holder: str, tell: Progress, run: str = 
         finally:
             session.stop()
             del _sessions[session.id]
+
+
+def begin(environment: str, kind: str, holder: str, tell: Progress, run: str) -> str:
+    """As ``taking``, until ``end``. Raises Transient for a source, a store or a lease that only did not answer now."""
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(taking(environment, kind, holder, tell, run))
+        except Refused as error:
+            if isinstance(error.__cause__, Transient):
+                raise Transient(str(error), delay=error.__cause__.delay) from error
+            raise
+        _begun_here[session] = stack.pop_all()
+    return session
+
+
+def end(session: str) -> None:
+    """Give up the lease of what ``begin`` began; nothing of it goes on."""
+    _begun_here.pop(session).close()
 
 
 def keys(session: str) -> list[str]:

@@ -26,6 +26,7 @@ from tests.core.test_catalog import MANIFEST, shelf
 WHOLE = Taken(MANIFEST, (Outcome("a", True), Outcome("b", True)))
 DEGRADED = Taken(MANIFEST, (Outcome("a", True), Outcome("b", False, "b: it was full.")))
 HOLDS, FAILS = audit(everywhere(), {}, PLAN, NOW), audit([], {}, PLAN, NOW)
+TAKING = backups.taking
 
 
 class Here:
@@ -209,6 +210,22 @@ def test_a_lease_that_cannot_be_read_is_refused_before_anything_changes(
     monkeypatch.setattr(backups, "lease_cell", lambda *_: SimpleNamespace(read=fails))
     with pytest.raises(Refused, match=f"The lease of mongodb backups cannot be read: {error} Nothing was changed."):
         backups.check_lease(environments.load("lab"), "mongodb")
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(Transient("It blinks.", delay=3.0), Transient), (Permanent("It is gone."), Refused)]
+)
+def test_a_run_of_prefect_tries_again_where_a_preflight_met_what_passes_by_itself(
+    monkeypatch: pytest.MonkeyPatch, error: OnlyVipsError, raised: type[OnlyVipsError]
+) -> None:
+    def refuses(*_: object) -> None:
+        raise Refused("It cannot be backed up.") from error
+
+    monkeypatch.setattr(backups, "preflight_of", refuses)
+    monkeypatch.setattr(backups, "taking", TAKING)
+    with pytest.raises(raised, match="It cannot be backed up") as found:
+        backups.begin("lab", "mongodb", "me", lambda size, documents: None, "run")
+    assert getattr(found.value, "delay", 3.0) == 3.0
 
 
 def test_a_followed_run_tells_the_lines_that_come_after_its_end(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
