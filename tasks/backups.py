@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -49,6 +49,7 @@ def taking(environment: str, kind: str, operator: str) -> Iterator[str]:
 def begin(environment: str, kind: str, holder: str, bar: _Bar, run: str) -> str:
     """All that can be refused, the kind's lease, and what will be written."""
     session = backups.begin(environment, kind, holder, bar.tell, run)
+    bar.expects(partial(backups.expected, session))
     how = "goes on" if backups.resumed(session) else "begins"
     get_run_logger().info("Backup %s of %s %s: %d objects.", session, kind, how, len(backups.keys(session)))
     return session
@@ -157,6 +158,11 @@ class _Bar:
         self._key, self._began = key, time.monotonic()
         self._told, self._size = self._began, 0
         self._log, self._artifact = get_run_logger(), None
+        self._expected: Callable[[], int] = int
+
+    def expects(self, expected: Callable[[], int]) -> None:
+        """How many bytes there will be, as far as one knows."""
+        self._expected = expected
 
     def tell_size(self, size: int) -> None:
         """So many bytes more."""
@@ -169,12 +175,13 @@ class _Bar:
         if now - self._told < self._EVERY:
             return
         self._told = now
-        told = report.progress(size, documents, now - self._began)
+        expected = self._expected()
+        told = report.progress(size, documents, now - self._began, expected)
         self._log.info("%s", told)
-        showing.soon(self._key, partial(self._show, told))
+        showing.soon(self._key, partial(self._show, told, report.percentage(size, expected)))
 
-    def _show(self, told: str) -> None:
+    def _show(self, told: str, share: float) -> None:
         if self._artifact is None:
-            self._artifact = create_progress_artifact(0.0, key=self._key, description=told)
+            self._artifact = create_progress_artifact(share, key=self._key, description=told)
         else:
-            update_progress_artifact(self._artifact, 0.0, description=told)
+            update_progress_artifact(self._artifact, share, description=told)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -73,6 +74,7 @@ def _here(environment: str, kind: str, quiet: bool) -> dict[str, Any]:
     if not quiet:
         console.say(f"Backing up {kind} of {environment} in this process.")
     with _bar(quiet) as bar, backups.taking(environment, kind, _me(), bar.tell) as session:
+        bar.expects(partial(backups.expected, session))
         taken = backups.take_all(session)
     if why := backups.measure(environment):
         console.complain(why)
@@ -198,11 +200,16 @@ class _Bar:
     def __init__(self, progress: Progress | None) -> None:
         self._progress, self._began, self._size = progress, time.monotonic(), 0
         self._task = progress.add_task("") if progress else None
+        self._expected: Callable[[], int] = int
+
+    def expects(self, expected: Callable[[], int]) -> None:
+        """How many bytes there will be, as far as one knows."""
+        self._expected = expected
 
     def tell(self, size: int, documents: int) -> None:
         """So much altogether."""
         if self._progress is not None and self._task is not None:
-            told = report.progress(size, documents, time.monotonic() - self._began)
+            told = report.progress(size, documents, time.monotonic() - self._began, self._expected())
             self._progress.update(self._task, description=told)
 
     def tell_size(self, size: int) -> None:

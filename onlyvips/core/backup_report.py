@@ -20,10 +20,24 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def progress(done: int, documents: int, seconds: float) -> str:
-    """How far something is that reads ``done`` bytes."""
+def progress(done: int, documents: int, seconds: float, expected: int = 0) -> str:
+    """How far something is that read ``done`` of some ``expected`` bytes (0: nobody knows) in so many seconds."""
+    of = f" of about {size(expected)}" if expected > done else ""
     told = f", {documents:,} documents" if documents else ""
-    return f"{size(done)} read{told}, {size(done / max(seconds, 0.001))}/s"
+    left = f", about {_left((expected - done) * seconds / done)} left" if expected > done > 0 else ""
+    return f"{size(done)}{of} read{told}, {size(done / max(seconds, 0.001))}/s{left}"
+
+
+def percentage(done: int, expected: int) -> float:
+    """How much of it is done, 0 where nobody knows; what is expected is a guess, so never all of it."""
+    return min(99.0, 100 * done / expected) if expected else 0.0
+
+
+def _left(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if seconds >= 90 else f"{round(seconds)} s"
 
 
 def written(key: str, stored: int, documents: int) -> str:

@@ -114,6 +114,7 @@ class Session:
         self._pipe = Pipe(self._destinations, self.place, encrypted_to, plan, self._meter)
         self._pieces = {piece.key: piece for piece in pieces}
         self._written: dict[str, Written] = {}
+        self._found: set[str] = set()
         self._journal = Journal(self._destinations, self.place) if run.key else None
         self.workers = max(1, plan.workers)
         self._turns = threading.Semaphore(self.workers)
@@ -122,6 +123,11 @@ class Session:
     def keys(self) -> list[str]:
         """The objects that the backup is made of."""
         return list(self._pieces)
+
+    @property
+    def expected(self) -> int:
+        """Plain bytes that this attempt reads, about; 0 where nobody knows."""
+        return sum(piece.expected for key, piece in self._pieces.items() if key not in self._found)
 
     def write(self, key: str) -> ObjectRecord:
         """One object, in every destination that still lacks nothing; waits for its turn. See ``take`` for errors."""
@@ -134,7 +140,10 @@ class Session:
         return self._written[key][0]
 
     def _done_before(self, key: str) -> Written | None:
-        return self._journal.look_up(key, self._meter.check) if self._journal and self.resumed else None
+        found = self._journal.look_up(key, self._meter.check) if self._journal and self.resumed else None
+        if found:
+            self._found.add(key)
+        return found
 
     def _write(self, key: str) -> Written:
         record, held = self._pipe.write(self._pieces[key], over=self.resumed)

@@ -66,12 +66,14 @@ class Piece:
     """One object of a backup before it is compressed and encrypted. ``key`` is under the backup's prefix.
 
     ``read`` gives its plain bytes in order and tells the meter of each chunk; ``contents`` is asked after the last
-    byte. After a failure it may be read once more, from its beginning.
+    byte. After a failure it may be read once more, from its beginning. ``expected`` are its plain bytes, about; 0 where
+    nobody knows.
     """
 
     key: str
     read: Callable[[Meter], Iterator[bytes]]
     contents: Callable[[], tuple[NamespaceRecord, ...]] = tuple
+    expected: int = 0
 
 
 Written = tuple[ObjectRecord, dict[str, CopiedObject]]

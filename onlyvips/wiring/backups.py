@@ -107,6 +107,11 @@ def keys(session: str) -> list[str]:
     return _taken_here(session).keys
 
 
+def expected(session: str) -> int:
+    """Plain bytes that it reads, about; 0 where nobody knows, or before it began."""
+    return _sessions[session].expected if session in _sessions else 0
+
+
 def resumed(session: str) -> bool:
     """Whether it goes on with what an earlier attempt of the run wrote."""
     return _taken_here(session).resumed

@@ -96,3 +96,19 @@ def test_a_kind_without_a_backup_has_no_age_that_could_look_good():
 def test_metrics_that_cannot_be_written_are_told_with_their_file(tmp_path: Path):
     with pytest.raises(Permanent, match=r"none/backups.prom: No such file.* correct backup.metrics_file"):
         write_gauges(tmp_path / "none" / "backups.prom", gauges(audit([], {}, PLAN, NOW)))
+
+
+def test_progress_says_what_is_left_where_it_is_known() -> None:
+    mebi = 1 << 20
+    assert report.progress(3 * mebi, 0, 60.0) == "3.0 MiB read, 51.2 KiB/s"
+    told = report.progress(3 * mebi, 12, 60.0, 12 * mebi)
+    assert told == "3.0 MiB of about 12.0 MiB read, 12 documents, 51.2 KiB/s, about 3 min left"
+    assert report.progress(3 * mebi, 0, 60.0, 4 * mebi).endswith(", about 20 s left")
+    assert report.progress(3 * mebi, 0, 3600.0, 12 * mebi).endswith(", about 3 h 0 min left")
+    assert report.progress(0, 0, 1.0, 12 * mebi) == "0 B of about 12.0 MiB read, 0 B/s"
+
+
+def test_what_was_guessed_too_low_is_never_more_than_done() -> None:
+    assert report.progress(5 << 20, 0, 1.0, 4 << 20) == "5.0 MiB read, 5.0 MiB/s"
+    assert report.percentage(5 << 20, 4 << 20) == 99.0
+    assert report.percentage(1, 0) == 0.0
