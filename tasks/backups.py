@@ -115,6 +115,7 @@ def audit(environment: str, read: Read) -> Report:
 def _show_audit(found: Report) -> None:
     key, headline = f"audit-{found.environment}", report.audit_headline(found)
     create_table_artifact(report.audit_table(found), key=key, description=headline)
+    create_table_artifact(report.findings_table(found), key=f"{key}-findings", description=headline)
     create_markdown_artifact(report.audit_markdown(found), key=f"{key}-report", description=headline)
 
 

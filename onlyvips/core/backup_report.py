@@ -136,7 +136,8 @@ def standing(one: Standing) -> str:
         return f"{one.kind}: no backup"
     places = f"{len(one.copies)} copies ({', '.join(one.copies) or 'none'}), {len(one.media)} media"
     sites = f"{len(one.offsite)} off site, {len(one.immutable)} immutable"
-    return f"{one.kind}: {one.newest}, {places}, {sites}; brings back {one.recoverable}; {one.backups} backups"
+    number = f"{one.backups} backup{'s' if one.backups != 1 else ''}"
+    return f"{one.kind}: {one.newest}, {places}, {sites}; brings back {one.recoverable}; {number}"
 
 
 def finding(one: Finding) -> str:
@@ -176,8 +177,23 @@ def audit_table(report: Report) -> list[dict[str, Any]]:
     ]
 
 
+def findings_table(report: Report) -> list[dict[str, Any]]:
+    """A row a finding."""
+    return [
+        {"severity": one.severity, "kind": one.kind or "all", "what was found": one.what, "what to do": one.todo}
+        for one in report.findings
+    ]
+
+
 def audit_markdown(report: Report) -> str:
     """The audit as a page."""
-    found = [f"- **{one.severity}** {one.kind}: {one.what}. *{one.todo}*" for one in report.findings]
+    found = [
+        f"- **{one.severity}**{f' {one.kind}' if one.kind else ''}: {one.what}. Do: {_command(one.todo)}"
+        for one in report.findings
+    ]
     kinds = [f"- {standing(one)}" for one in report.standings]
     return "\n".join([f"**{audit_headline(report)}**", "", *kinds, "", *(found or ["Nothing was found wrong."])])
+
+
+def _command(todo: str) -> str:
+    return f"`{todo}`" if todo.startswith("onlyvips ") else todo

@@ -69,7 +69,11 @@ def test_an_audit_ends_with_whether_it_holds():
         "fault: mongodb: there is no backup of mongodb. Do: onlyvips backup run -e lab --kind mongodb"
     ]
     assert [row["faults"] for row in report.audit_table(bad)] == [1]
-    assert "**fault** mongodb" in report.audit_markdown(bad)
+    (row,) = report.findings_table(bad)
+    assert (row["severity"], row["kind"]) == ("fault", "mongodb")
+    assert row["what to do"].startswith("onlyvips backup ")
+    assert f"**fault** mongodb: {row['what was found']}. Do: `{row['what to do']}`" in report.audit_markdown(bad)
+    assert report.findings_table(good) == []
 
 
 def test_monitoring_gets_every_number_in_prometheus_own_format(tmp_path: Path):
