@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import statistics
 import sys
 from importlib.metadata import packages_distributions
@@ -94,3 +95,10 @@ def test_no_flow_sleeps() -> None:
     for path in modules("flows"):
         if path.parent.name != "commands":
             assert "sleep" not in path.read_text(), path
+
+
+def test_every_test_that_a_document_names_is_there() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = {name for path in (ROOT / "docs").rglob("*.md") for name in re.findall(r"`(test_\w+)`", path.read_text())}
+    assert named
+    assert sorted(name for name in named if f"def {name}(" not in tests) == []
