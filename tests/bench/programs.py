@@ -2,100 +2,51 @@
 
 from __future__ import annotations
 
-import subprocess
+import hashlib
+import platform
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-LAB = Path(__file__).resolve().parents[2] / "deployments" / "lab"
+HERE = Path(__file__).parent
+LAB = HERE.parents[1] / "deployments" / "lab"
 sys.path.insert(0, str(LAB))
 
 import builds  # noqa: E402
 
-COLLECTIONS = 4
-DOCUMENT_SIZE = 1024
-DATABASE = "bench"
-_NEEDED = ("mongo-tools", "age", "zstd")
-_PATIENCE = 10.0
+_OF_THE_LAB = ("mongo-tools", "age", "zstd", "versitygw")
+_AWS = HERE / "aws" / "requirements.txt"
+Programs = dict[str, Path]
+"""Where each program is, by its name."""
 
 
-class Failed(Exception):
-    """A program did not do what it was started for; the message holds what it said."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A running firehose: where it listens, and how much it serves."""
-
-    uri: str
-    size: int
-    documents: int
-
-
-def prepare(console: Console) -> dict[str, Path]:
-    """Every program of the benchmark by its name."""
+def prepare(console: Console) -> Programs:
+    """Every program of the benchmark."""
     cache = builds.cache_folder()
-    firehose = builds.Module("firehose", Path(__file__).parent / "firehose", (("firehose", "."),))
-    wanted = [firehose.ingredient(), *(item for item in builds.ingredients() if item.name in _NEEDED)]
+    wanted = [*_own(), *(item for item in builds.ingredients() if item.name in _OF_THE_LAB)]
     absent = [item for item in wanted if not builds.cached(cache, item).exists()]
     if absent:
         builds.check_go()
         builds.make_all(cache, absent, console)
-    return {program.name: program for item in wanted for program in (builds.cached(cache, item) / "bin").iterdir()}
+    folders = [builds.cached(cache, item) / "bin" for item in wanted]
+    return {program.name: program for folder in folders for program in folder.iterdir()}
 
 
-@contextmanager
-def serving(program: Path, megabytes: int) -> Iterator[Source]:
-    """A firehose with about so much data, on a port of its own, until the block ends."""
-    documents = max(1, megabytes * 1_000_000 // (DOCUMENT_SIZE * COLLECTIONS))
-    numbers = {"docs": documents, "size": DOCUMENT_SIZE, "collections": COLLECTIONS}
-    flags = [f"-{name}={number}" for name, number in numbers.items()]
-    process = subprocess.Popen([program, "-listen=127.0.0.1:0", *flags], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        words = process.stdout.readline().split()
-        if words[:1] != ["ready"]:
-            raise Failed(f"{program} did not begin to serve.")
-        told = dict(word.split("=") for word in words[2:])
-        yield Source(f"mongodb://{words[1]}/", int(told["bytes"]), int(told["docs"]))
-    finally:
-        end([process])
+def _own() -> list[builds.Ingredient]:
+    """What only the benchmark needs."""
+    modules = [builds.Module(name, HERE / name, ((name, "."),)) for name in ("firehose", "rclone")]
+    key = hashlib.sha256(_AWS.read_bytes() + platform.python_version().encode()).hexdigest()[:16]
+    return [*(module.ingredient() for module in modules), builds.Ingredient("aws", key, _install_aws)]
 
 
-@contextmanager
-def piped(commands: Sequence[Sequence[str | Path]], output: int, log: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Commands that run at once, each reading what the one before writes; the last writes to `output`."""
-    running: list[subprocess.Popen[bytes]] = []
-    try:
-        with log.open("ab") as messages:
-            for command in commands:
-                given = running[-1].stdout if running else subprocess.DEVNULL
-                taken = output if command is commands[-1] else subprocess.PIPE
-                running.append(subprocess.Popen(command, stdin=given, stdout=taken, stderr=messages))
-                if len(running) > 1:
-                    running[-2].stdout.close()  # so that a program learns when its reader is gone
-        yield running
-        for command, process in zip(commands, running, strict=True):
-            if code := process.wait():
-                raise Failed(f"{command[0]} exited with {code}:\n{log.read_text(errors='replace')[-2000:]}")
-    finally:
-        end(running)
-
-
-def end(processes: Sequence[subprocess.Popen]) -> None:
-    """Stop what still runs, and wait for all."""
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
-    for process in processes:
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+def _install_aws(target: Path, log: Path) -> None:
+    """The AWS CLI, which pins its own botocore, in an environment of its own; started without a shell's help."""
+    uv, environment = str(Path(sys.executable).with_name("uv")), target / "environment"
+    builds.run([uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(environment)], target, log)
+    inside = ["--quiet", "--python", str(environment / "bin" / "python"), "--require-hashes", "-r", str(_AWS)]
+    builds.run([uv, "pip", "install", *inside], target, log)
+    program = target / "bin" / "aws"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nexec "$(dirname "$0")/../environment/bin/python" -m awscli "$@"\n')
+    program.chmod(0o755)

@@ -1,0 +1,62 @@
+"""Our side, in a process of its own: python -m tests.bench.ours base TOLD.json DONE.json
+
+The first file says what to do, the second what was done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from onlyvips import environment
+from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.adapters.objects_directory import DirectoryStore
+from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.core.plan import BackupPlan
+from onlyvips.ports import ObjectStore
+from onlyvips.steps.backup import Run
+from onlyvips.steps.base import take_base
+
+Json = dict[str, Any]
+
+
+def plan(recipients: list[str], database: str) -> BackupPlan:
+    """As production's environment says, but for who and where."""
+    production = environment.backup_plan(environment.load("production"))
+    return replace(
+        production, environment="bench", database=database, uri="", destinations=(), recipients=tuple(recipients)
+    )
+
+
+def store(told: Json, part_size: int) -> ObjectStore:
+    """A destination by its description."""
+    if "path" in told:
+        return DirectoryStore(told["name"], Path(told["path"]))
+    return S3Store(**told, part_size=part_size)
+
+
+def base(told: Json) -> Json:
+    """A base of the database at every destination; says what its manifest says."""
+    asked = plan(told["recipients"], told["database"])
+    stores = [store(one, asked.part_size) for one in told["stores"]]
+    taken = take_base(MongoDatabase(told["uri"]), stores, asked, Run(1, SystemClock(), os.urandom))
+    records = [record for one in taken.manifest.objects for record in one.namespaces]
+    return {
+        "prefix": taken.manifest.prefix,
+        "bytes": sum(record.bytes for record in records),
+        "documents": sum(record.documents for record in records),
+        "lacking": taken.lacking,
+    }
+
+
+WHAT: dict[str, Callable[[Json], Json]] = {"base": base}
+
+if __name__ == "__main__":
+    asked, told, done = sys.argv[1:]
+    Path(done).write_text(json.dumps(WHAT[asked](json.loads(Path(told).read_text()))))
