@@ -72,6 +72,12 @@ class Backup:
         return self.manifest.finished if self.manifest else self.name[:16]
 
 
+def place_of(key: str) -> tuple[str, str] | None:
+    """The prefix and the kind of the backup that ``key`` is part of; None when it is part of none."""
+    found = _IN_A_BACKUP.fullmatch(key)
+    return (found["prefix"], found["kind"]) if found and found["kind"] in KINDS else None
+
+
 def is_document(key: str) -> bool:
     """Whether the catalog needs the bytes under ``key``: a manifest, or the record of a copy."""
     found = _IN_A_BACKUP.fullmatch(key)
@@ -84,9 +90,7 @@ def read_catalog(shelves: Sequence[Shelf]) -> list[Backup]:
     """Every backup that any shelf has something of, oldest first by kind and name."""
     places: dict[str, str] = {}
     for shelf in shelves:
-        for key in shelf.sizes:
-            if (found := _IN_A_BACKUP.fullmatch(key)) and found["kind"] in KINDS:
-                places[found["prefix"]] = found["kind"]
+        places |= dict(filter(None, map(place_of, shelf.sizes)))
     checks = latest(key for shelf in shelves for key in shelf.sizes)
     return [_backup(prefix, places[prefix], shelves, checks) for prefix in sorted(places)]
 
