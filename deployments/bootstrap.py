@@ -72,7 +72,8 @@ def _bring(client: Any, deployment: Any, existing: Any, wanted: Scheduled) -> No
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import IntervalSchedule
 
-    schedule = IntervalSchedule(interval=timedelta(seconds=wanted.every), anchor_date=_ANCHOR)
+    anchor = _ANCHOR + timedelta(seconds=wanted.after)
+    schedule = IntervalSchedule(interval=timedelta(seconds=wanted.every), anchor_date=anchor)
     parameters = dict(wanted.parameters)
     if existing is not None:
         client.update_deployment_schedule(deployment, existing, schedule=schedule, parameters=parameters)

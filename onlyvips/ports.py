@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON says it."""
@@ -125,12 +125,14 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """What a store says it holds; ``sha256`` and ``version`` (its VersionId) are empty where it does not say."""
+    """What a store says it holds; ``sha256`` and ``version`` (its VersionId) are empty where it does not say.
+    ``locked``: until when nobody can remove it, unix seconds; 0 where it is not locked, or a list does not say."""
 
     key: str
     size: int
     sha256: str = ""
     version: str = ""
+    locked: float = 0.0
 
 
 class Upload(Protocol):
@@ -165,10 +167,58 @@ class ObjectStore(Protocol):
         """The object's bytes in chunks. Raises NotFound when there is no such key."""
 
     def head(self, key: str) -> Stored | None:
-        """Size and version of ``key`` (``sha256`` is empty where the store does not keep it), or None."""
+        """Size, version and lock of ``key`` (``sha256`` is empty where the store does not keep it), or None."""
 
     def list(self, prefix: str) -> list[Stored]:
         """Key and size of all that begin with ``prefix``, sorted by key."""
+
+
+class Lockable(Protocol):
+    """A destination that may promise that what was written there stays."""
+
+    name: str
+
+    def cannot_lock(self) -> str:
+        """Why objects cannot be locked there, in words; "" where they can. What cannot be asked is raised."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object, a mark that it was deleted, or an upload of it that nobody finished.
+
+    ``version`` is its VersionId (or UploadId), empty where a place keeps none; ``modified`` is when the store says that
+    it was written (or begun), unix seconds.
+    """
+
+    key: str
+    version: str
+    modified: float
+    latest: bool = True
+    what: Literal["object", "mark", "upload"] = "object"
+
+
+class Pruner(Protocol):
+    """What takes away from one destination, with a credential of its own: who writes backups has no such thing."""
+
+    name: str
+
+    def versions(self, prefix: str) -> list[Version]:
+        """Every version and mark of all that begins with ``prefix``, by key, the oldest of a key first."""
+
+    def unfinished(self, prefix: str) -> list[Version]:
+        """What was begun under ``prefix`` and is neither finished nor given up, by key."""
+
+    def locked_until(self, one: Version) -> float:
+        """Until when nobody can remove it, unix seconds: 0 when it is not locked, infinity under a legal hold.
+
+        A lock that ran out may be told. What is not there (any more) is not locked.
+        """
+
+    def remove(self, one: Version) -> None:
+        """Remove this version, mark or upload for good; nothing when it is gone. Raises Permanent when it is locked."""
+
+    def extend(self, one: Version, until: float) -> None:
+        """Lock it until ``until``, or longer where it already is. Raises Permanent where nothing can be locked."""
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def modules() -> list[Module]:
     own = tuple((path.name, f"./cmd/{path.name}") for path in sorted(OWN.glob("cmd/*")) if any(path.glob("*.go")))
     found = [
         Module("kubernetes", SERVERS / "kubernetes", kubernetes, (f"-ldflags={STRIP} {version}",)),
+        Module("minio", SERVERS / "minio", (("minio", "github.com/minio/minio"),)),
         Module("ferretdb", SERVERS / "ferretdb", (("ferretdb", "."),), (f"-ldflags={STRIP}", SQLITE_ONLY)),
         Module("versitygw", SERVERS / "versitygw", (("versitygw", "github.com/versity/versitygw/cmd/versitygw"),)),
         Module("mongo-tools", SERVERS / "mongo-tools", mongo),

@@ -36,7 +36,13 @@ LISTENERS = (
     "prefect",
     "worker",
 )
-SECRETS = ("admin-token", "jwt-secret", "s3-a-access", "s3-a-secret", "s3-b-access", "s3-b-secret")
+ACCOUNTS = ("", "-writer", "-pruner")
+"""Of each S3 server: its root, who writes backups, who takes them away."""
+SECRETS = (
+    "admin-token",
+    "jwt-secret",
+    *(f"s3-{store}{account}-{part}" for store in "ab" for account in ACCOUNTS for part in ("access", "secret")),
+)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from string import Template
 
 import cluster
 import seeds
-from home import LAB, REPOSITORY, Home, Settings, read_env, write
+import stores as stores_of
+from home import ACCOUNTS, LAB, REPOSITORY, Home, Settings, read_env, write
 from supervisor import Part, Process, Step
 
 MONITORING = REPOSITORY / "deployments" / "monitoring"
@@ -142,18 +143,7 @@ def stores(lab: Lab) -> Iterator[Part]:
         env={"DO_NOT_TRACK": "1", "FERRETDB_TELEMETRY": "disable", "GOGC": "1600"},
         ready=f"tcp://{lab.address('mongodb')}",
     )
-    for name in ("s3-a", "s3-b"):
-        folder = str(lab.home.data / name)
-        versions = ["--versioning-dir", f"{folder}-versions"]
-        yield Process(
-            name,
-            [lab.program("versitygw"), "--quiet", "--port", lab.address(name), "posix", *versions, folder],
-            env={
-                "ROOT_ACCESS_KEY": lab.settings.secrets[f"{name}-access"],
-                "ROOT_SECRET_KEY": lab.settings.secrets[f"{name}-secret"],
-            },
-            ready=f"tcp://{lab.address(name)}",
-        )
+    yield from object_stores(lab)
     yield Process(
         "ssm",
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(lab.settings.ports["ssm"])],
@@ -161,6 +151,41 @@ def stores(lab: Lab) -> Iterator[Part]:
     )
     secrets = {"jwt": lab.settings.secrets["jwt-secret"], "database/uri": f"mongodb://{lab.address('mongodb')}/"}
     yield Step("ssm parameters", partial(seeds.fill_ssm, lab.url("ssm"), secrets), needs=["ssm"])
+
+
+def object_stores(lab: Lab) -> Iterator[Part]:
+    """s3-a (versitygw) and s3-b (MinIO, with versions and object lock); each knows a writer and a pruner."""
+    folder, secrets = lab.home.data / "s3-a", lab.settings.secrets
+    versions = ["--versioning-dir", f"{folder}-versions"]
+    accounts = ["--iam-dir", str(lab.home.keys / "s3-a")]
+    yield Process(
+        "s3-a",
+        [
+            lab.program("versitygw"),
+            "--quiet",
+            "--port",
+            lab.address("s3-a"),
+            *accounts,
+            "posix",
+            *versions,
+            str(folder),
+        ],
+        env={"ROOT_ACCESS_KEY": secrets["s3-a-access"], "ROOT_SECRET_KEY": secrets["s3-a-secret"]},
+        ready=f"tcp://{lab.address('s3-a')}",
+    )
+    yield Step("s3-a accounts", partial(stores_of.admit_to_versitygw, lab.url("s3-a"), secrets), needs=["s3-a"])
+    yield Process(
+        "s3-b",
+        [lab.program("minio"), "server", "--quiet", "--address", lab.address("s3-b"), str(lab.home.data / "s3-b")],
+        env={
+            "MINIO_ROOT_USER": secrets["s3-b-access"],
+            "MINIO_ROOT_PASSWORD": secrets["s3-b-secret"],
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        },
+        ready=f"{lab.url('s3-b')}/minio/health/ready",
+    )
+    yield Step("s3-b accounts", partial(stores_of.admit_to_minio, lab.address("s3-b"), secrets), needs=["s3-b"])
 
 
 def traffic(lab: Lab) -> Iterator[Part]:
@@ -270,12 +295,7 @@ def write_endpoints(lab: Lab) -> None:
         "LOAD_URL": lab.url("load"),
         "MONGODB_URI": f"mongodb://{lab.address('mongodb')}/",
         "PROMETHEUS_URL": lab.url("prometheus"),
-        "S3_A_URL": lab.url("s3-a"),
-        "S3_A_ACCESS_KEY": secrets["s3-a-access"],
-        "S3_A_SECRET_KEY": secrets["s3-a-secret"],
-        "S3_B_URL": lab.url("s3-b"),
-        "S3_B_ACCESS_KEY": secrets["s3-b-access"],
-        "S3_B_SECRET_KEY": secrets["s3-b-secret"],
+        **store_endpoints(lab),
         "SSM_URL": lab.url("ssm"),
         "SSM_ACCESS_KEY": seeds.AWS_KEY,
         "SSM_SECRET_KEY": seeds.AWS_KEY,
@@ -291,3 +311,16 @@ def write_endpoints(lab: Lab) -> None:
         "BIN": home.bin,
     }
     write(home.endpoints, "".join(f"ONLYVIPS_LAB_{name}={value}\n" for name, value in values.items()))
+
+
+def store_endpoints(lab: Lab) -> dict[str, str]:
+    """Addresses and accounts of the S3 servers: their root's, the writer's and the pruner's."""
+    found = {}
+    for letter in "ab":
+        name = f"S3_{letter.upper()}"
+        found[f"{name}_URL"] = lab.url(f"s3-{letter}")
+        for account in ACCOUNTS:
+            for part in ("access", "secret"):
+                variable = f"{name}{account.upper().replace('-', '_')}_{part.upper()}_KEY"
+                found[variable] = lab.settings.secrets[f"s3-{letter}{account}-{part}"]
+    return found

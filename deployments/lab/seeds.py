@@ -8,27 +8,26 @@ from pathlib import Path
 
 import boto3
 import pyrage
+import stores
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from home import Home, Settings, write
 
-BUCKETS = ("onlyvips-backup", "onlyvips-leases")
 AWS_KEY = "lab"
 """moto asks for a key, and takes any."""
 
 
 def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
     """Everything at once; what is there already stays. `databases` are files for empty folders."""
-    for store in ("s3-a", "s3-b"):
-        for bucket in BUCKETS:
-            (home.data / store / bucket).mkdir(parents=True, exist_ok=True)
-        (home.data / f"{store}-versions").mkdir(exist_ok=True)
-    for folder in ("directory", "mongodb", "prefect"):
+    for bucket in stores.BUCKETS:
+        (home.data / "s3-a" / bucket).mkdir(parents=True, exist_ok=True)
+    for folder in ("s3-a-versions", "s3-b", "directory", "mongodb", "prefect"):
         (home.data / folder).mkdir(exist_ok=True)
     for folder, file in databases.items():
         if file.exists() and not any((home.data / folder).iterdir()):
             shutil.copyfile(file, home.data / folder / file.name)
+    stores.write_accounts(home, settings)
     write_cluster_keys(home, settings)
 
 

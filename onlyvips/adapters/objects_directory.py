@@ -31,8 +31,8 @@ class DirectoryStore:
         self._root = root
 
     def upload(self, key: str, *, over: bool = False) -> Upload:
-        with self._explained("begin", key):
-            path = self._path(key)
+        with self.explained("begin", key):
+            path = self.path(key)
             self._make_directories(path.parent)
             return _FileUpload(self, key, path, over)
 
@@ -46,26 +46,31 @@ class DirectoryStore:
             raise
 
     def read(self, key: str) -> Iterator[bytes]:
-        with self._explained("read", key), self._path(key).open("rb", buffering=0) as file:
+        with self.explained("read", key), self.path(key).open("rb", buffering=0) as file:
             yield from _from_disk(file.fileno())
 
     def head(self, key: str) -> Stored | None:
-        with self._explained("look for", key):
+        with self.explained("look for", key):
             self._require_root()
             try:
-                return Stored(key, self._path(key).stat().st_size, "", "")
+                return Stored(key, self.path(key).stat().st_size, "", "")
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def list(self, prefix: str) -> list[Stored]:
-        with self._explained("list", prefix):
+        with self.explained("list", prefix):
             self._require_root()
             below = self._root / prefix.rpartition("/")[0]
             files = (path for path in below.rglob("*") if not path.name.startswith(".") and path.is_file())
             found = [Stored(path.relative_to(self._root).as_posix(), path.stat().st_size) for path in files]
             return sorted((one for one in found if one.key.startswith(prefix)), key=lambda one: one.key)
 
-    def _path(self, key: str) -> Path:
+    def cannot_lock(self) -> str:
+        """See ``ports.Lockable``."""
+        return "a directory cannot promise that nobody deletes from it"
+
+    def path(self, key: str) -> Path:
+        """The file of a key. Raises Misuse for one that could lead out of the root."""
         if not key or any(part.startswith(".") or not part for part in key.split("/")):
             raise Misuse(f"{key!r} is no key: a/b/c with no part empty or beginning with a dot")
         return self._root / key
@@ -80,10 +85,10 @@ class DirectoryStore:
         missing = [place for place in (directory, *directory.parents) if not place.exists()]
         for place in reversed(missing):
             place.mkdir(mode=0o700, exist_ok=True)
-            _sync_directory(place.parent)
+            sync_directory(place.parent)
 
     @contextmanager
-    def _explained(self, verb: str, key: str) -> Iterator[None]:
+    def explained(self, verb: str, key: str) -> Iterator[None]:
         """Turn OSError into the vocabulary, in a sentence that says what to do."""
         try:
             yield
@@ -115,7 +120,7 @@ class _FileUpload:
         self._size = 0
 
     def write(self, chunk: bytes) -> None:
-        with self._store._explained("write", self._key):
+        with self._store.explained("write", self._key):
             rest = memoryview(chunk)
             while rest:
                 rest = rest[os.write(self._file, rest) :]
@@ -123,12 +128,12 @@ class _FileUpload:
         self._size += len(chunk)
 
     def finish(self) -> Stored:
-        with self._store._explained("finish", self._key):
+        with self._store.explained("finish", self._key):
             os.fsync(self._file)
             self._check()
             self._close()
             self._appear()
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         return Stored(self._key, self._size, self._hash.hexdigest(), "")
 
     def abort(self) -> None:
@@ -166,7 +171,8 @@ def _from_disk(file: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make sure that what was made or removed in it is so after a loss of power, too."""
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

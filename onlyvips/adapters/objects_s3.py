@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import re
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import urllib3
@@ -28,6 +31,7 @@ from botocore.exceptions import (
 )
 
 from onlyvips.adapters.session_aws import session
+from onlyvips.core.locking import LockPlan
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Stored, Upload
 
@@ -60,10 +64,13 @@ class S3Store:
         *,
         part_size: int = 16 * _MEBIBYTE,
         timeout: float = 60.0,
+        lock: LockPlan | None = None,
     ) -> None:
-        """``timeout``: seconds of silence, while connecting, sending or reading. Raises Permanent for a bad address."""
+        """``timeout``: seconds of silence, while connecting, sending or reading. With a ``lock``, each object that it
+        is about is locked from the moment it appears. Raises Permanent for a bad address."""
         self.name = name
         self.part_size = part_size
+        self._lock = lock
         self._endpoint, self._bucket = re.sub(r"//[^/@]*@", "//", endpoint), bucket
         try:
             self._client: Any = session().client(
@@ -89,7 +96,8 @@ class S3Store:
     def put(self, key: str, data: bytes, **condition: str) -> Stored:
         """Write a small object on ``condition``."""
         digest = hashlib.sha256(data).digest()
-        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=_text(digest), **condition)
+        more = {**condition, **self.lock_of(key)}
+        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=_text(digest), **more)
         self.confirm(key, answer, _text(digest))
         return Stored(key, len(data), digest.hex(), answer.get("VersionId", ""))
 
@@ -108,13 +116,36 @@ class S3Store:
             return None
         checksum = found.get("ChecksumSHA256", "-")
         sha256 = "" if "-" in checksum else b64decode(checksum).hex()
-        return Stored(key, found["ContentLength"], sha256, found.get("VersionId", ""))
+        return Stored(key, found["ContentLength"], sha256, found.get("VersionId", ""), _locked(found))
 
     def list(self, prefix: str) -> list[Stored]:
-        with self._explained("list", prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-            found = [Stored(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
+        pages = self.pages("list_objects_v2", prefix)
+        found = [Stored(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", [])]
         return sorted(found, key=lambda stored: stored.key)
+
+    def cannot_lock(self) -> str:
+        """See ``ports.Lockable``."""
+        try:
+            found = self.bucket_setting("get_object_lock_configuration")
+        except NotFound as error:
+            if "ObjectLockConfigurationNotFoundError" not in str(error):
+                raise
+            found = {}
+        if found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled":
+            return ""
+        return f"bucket {self._bucket} at {self._endpoint} has no object lock"
+
+    def lock_of(self, key: str) -> dict[str, Any]:
+        """What a request says that writes ``key``, so that it is locked; nothing where it is not to be."""
+        if self._lock is None or not (span := self._lock.span(key)):
+            return {}
+        until = datetime.fromtimestamp(math.ceil(time.time() + span), UTC)
+        return {"ObjectLockMode": self._lock.mode.upper(), "ObjectLockRetainUntilDate": until}
+
+    def pages(self, operation: str, prefix: str) -> Iterator[dict[str, Any]]:
+        """The pages of a listing of the bucket."""
+        with self._explained("list", prefix):
+            yield from self._client.get_paginator(operation).paginate(Bucket=self._bucket, Prefix=prefix)
 
     def call(self, verb: str, operation: str, key: str, **arguments: Any) -> Any:
         """One request about ``key`` ("" for the whole bucket), its failure translated."""
@@ -179,6 +210,14 @@ def _from_answer(error: ClientError, what: str) -> OnlyVipsError:
     return kind(f"{what} ({status} {code}): {_ADVICE.get(code) or said or 'look at the store'}.")
 
 
+def _locked(head: dict[str, Any]) -> float:
+    """Until when what a HEAD tells of is locked."""
+    if head.get("ObjectLockLegalHoldStatus") == "ON":
+        return math.inf
+    until = head.get("ObjectLockRetainUntilDate")
+    return until.timestamp() if until else 0.0
+
+
 def _text(digest: bytes) -> str:
     return b64encode(digest).decode()
 
@@ -232,9 +271,8 @@ class _S3Upload:
 
     def _send(self, part: bytes) -> None:
         if not self._id:
-            self._id = self._store.call(
-                "write", "create_multipart_upload", self._key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
-            )["UploadId"]
+            how = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE", **self._store.lock_of(self._key)}
+            self._id = self._store.call("write", "create_multipart_upload", self._key, **how)["UploadId"]
         number = len(self._parts) + 1
         if number > _MOST_PARTS:
             raise Permanent(

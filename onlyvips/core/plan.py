@@ -144,16 +144,20 @@ class DestinationPlan:
     access_key: str
     secret_key: str
     path: str
+    pruner_access_key: str = ""
+    pruner_secret_key: str = ""
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A deployment that Prefect starts by itself each ``every`` seconds, with these parameters; ``name`` is unique."""
+    """A deployment that Prefect starts by itself each ``every`` seconds, ``after`` so many, with these parameters;
+    ``name`` is unique."""
 
     name: str
     deployment: str
     parameters: tuple[tuple[str, str | float], ...]
     every: float
+    after: float = 0.0
 
 
 @dataclass(frozen=True)

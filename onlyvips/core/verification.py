@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 _IN_A_VERIFICATION = re.compile(r"[^/]+/evidence/verify/(?P<backup>.+-e\d+)/(?P<name>[^/]+)/(?P<when>[^/]+Z)-[gb]")
@@ -62,3 +63,18 @@ def latest(keys: Iterable[str]) -> Checks:
             said = (found["when"], f"{found['when']}-good-" in key)
             newest[about] = max(newest.get(about, ("", True)), said, key=lambda one: (one[0], not one[1]))
     return newest
+
+
+def superseded(keys: Iterable[str], backups: Container[str], keep: int) -> list[str]:
+    """The keys of verifications that nobody needs any more: of backups whose prefix is not among ``backups``, and all
+    but the newest ``keep`` of each copy."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for key in keys:
+        if told := _IN_A_VERIFICATION.match(key):
+            prefix = f"{key.partition('/')[0]}/{told['backup']}/"
+            found[prefix, told["name"]].append((told["when"], key))
+    gone = []
+    for (prefix, _), results in found.items():
+        ranked = [key for _, key in sorted(results)]
+        gone += ranked[:-keep] if prefix in backups else ranked
+    return sorted(gone)

@@ -8,7 +8,17 @@ from __future__ import annotations
 from onlyvips.environment.describe import describe
 from onlyvips.environment.load import environments_directory, from_text, load, names
 from onlyvips.environment.model import Environment
-from onlyvips.environment.plans import audit_plan, backup_plan, guardrails, kinds, lease_plan, release_plan, schedules
+from onlyvips.environment.plans import (
+    audit_plan,
+    backup_plan,
+    guardrails,
+    kinds,
+    lease_plan,
+    lock_plan,
+    release_plan,
+    retention_policies,
+    schedules,
+)
 from onlyvips.environment.problems import EnvironmentInvalid, Problem, nearest
 from onlyvips.environment.values import (
     all_references,
@@ -37,11 +47,13 @@ __all__ = [
     "kinds",
     "lease_plan",
     "load",
+    "lock_plan",
     "names",
     "nearest",
     "recipients",
     "release_plan",
     "resolve",
+    "retention_policies",
     "schedules",
     "unresolved",
 ]

@@ -46,4 +46,6 @@ Version = Annotated[str, _written(r"v[0-9]+(\.[0-9]+){0,2}", "a version such as 
 Email = Annotated[str, _written(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address such as devops@onlyvips.com")]
 Whole = Annotated[int, Strict(), Field(ge=1)]
 """A whole number, at least 1."""
+Count = Annotated[int, Strict(), Field(ge=0, le=10_000)]
+"""A whole number, none at all too."""
 Flag = Annotated[bool, Strict()]

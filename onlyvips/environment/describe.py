@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onlyvips.core.retention import policy_told
 from onlyvips.environment.delivery import Service
 from onlyvips.environment.model import Environment
 from onlyvips.environment.operations import Alert, Signal
+from onlyvips.environment.plans import retention_policies
 from onlyvips.environment.protection import Destination, Protected
 from onlyvips.environment.quantities import show_duration as d
 from onlyvips.environment.quantities import show_share, show_size
@@ -146,8 +148,20 @@ def _backups(environment: Environment) -> list[str]:
         f"A destination that confirms nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
         *_secrets(environment),
         f"A copy counts in an audit when it was read back within {d(backup.verified_within)}.",
-        f"Written down, not done yet: object lock {backup.lock}; an oplog slice every {d(backup.oplog_every)}, "
-        f"{d(backup.oplog_limit)} at most.",
+        *_retention(environment),
+        f"Written down, not done yet: an oplog slice every {d(backup.oplog_every)}, {d(backup.oplog_limit)} at most.",
+    ]
+
+
+def _retention(environment: Environment) -> list[str]:
+    backup, policies = environment.backup, retention_policies(environment)
+    kept = "; ".join(f"{kind}: {policy_told(policy)}" for kind, policy in policies.items())
+    locked = ", ".join(f"{kind} {d(policy.locked_for)}" for kind, policy in policies.items() if policy.locked_for)
+    immutable = ", ".join(name for name, place in backup.destinations.items() if place.immutable)
+    what = f"Object lock ({backup.lock}) at {immutable}, at first for: {locked}."
+    return [
+        f"Prune keeps of {kept}. What did not end within {d(backup.longest_run)} is dead.",
+        *([what] if immutable else []),
     ]
 
 

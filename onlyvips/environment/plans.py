@@ -6,12 +6,15 @@ import re
 
 from onlyvips.core import plan
 from onlyvips.core.audit import AuditPlan, Place
+from onlyvips.core.locking import LockPlan
+from onlyvips.core.retention import Policy
 from onlyvips.environment.delivery import Release, Service
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import nearest
 from onlyvips.environment.protection import Protected
 from onlyvips.errors import Refused
 
+_DAY = 86400.0
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -68,6 +71,31 @@ def lease_plan(environment: Environment) -> plan.LeasePlan:
     return plan.LeasePlan(_destination(leases.destination, environment), leases.bucket, duration, patience)
 
 
+def retention_policies(environment: Environment) -> dict[str, Policy]:
+    """What is kept of each kind."""
+    return {
+        kind: Policy(
+            keep.last,
+            keep.hourly,
+            keep.daily,
+            keep.weekly,
+            keep.monthly,
+            keep.yearly,
+            within=keep.within or 0.0,
+            locked_for=keep.locked_for or 0.0,
+        )
+        for kind, keep in environment.backup.retention.items()
+    }
+
+
+def lock_plan(environment: Environment, destination: str) -> LockPlan | None:
+    """How a destination locks what is written there; None where it does not promise to."""
+    mode = environment.backup.lock
+    if mode == "none" or not environment.backup.destinations[destination].immutable:
+        return None
+    return LockPlan(mode, {kind: one.locked_for for kind, one in retention_policies(environment).items()})
+
+
 def audit_plan(environment: Environment) -> AuditPlan:
     """What an audit asks of the backups."""
     backup, asked = environment.backup, environment.backup.copies
@@ -110,6 +138,8 @@ def schedules(environment: Environment) -> list[plan.Scheduled]:
     found.append(plan.Scheduled(f"{name}-verify", "backup-verify/backup-verify", unread, backup.verified_within / 2))
     about = (("environment", name),)
     found.append(plan.Scheduled(f"{name}-audit", "backup-audit/backup-audit", about, every["mongodb"]))
+    between = every["mongodb"] / 2  # no writer of that kind is at work then
+    found.append(plan.Scheduled(f"{name}-prune", "backup-prune/backup-prune", about, _DAY, between))
     return found
 
 
@@ -203,4 +233,6 @@ def _destination(name: str, environment: Environment) -> plan.DestinationPlan:
         access_key=place.access_key or "",
         secret_key=place.secret_key or "",
         path=place.path or "",
+        pruner_access_key=place.pruner_access_key or "",
+        pruner_secret_key=place.pruner_secret_key or "",
     )

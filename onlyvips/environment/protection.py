@@ -6,13 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from onlyvips.environment.base import Bucket, Flag, Identifier, Name, ParameterPath, Section, Text
+from onlyvips.environment.base import Bucket, Count, Flag, Identifier, Name, ParameterPath, Section, Text, Whole
 from onlyvips.environment.quantities import Duration, Size
 from onlyvips.environment.references import Endpoint, PathReference, Recipient, SecretReference
 
 
 class Destination(Section):
-    """A place of copies. ``medium`` and ``offsite`` are what we declare: a report says that nobody measured them."""
+    """A place of copies. ``medium`` and ``offsite`` are what we declare: a report says that nobody measured them.
+
+    ``access_key`` writes and should not be able to delete; ``pruner_access_key`` deletes, and only prune asks for it.
+    """
 
     kind: Literal["s3", "directory"]
     medium: Name
@@ -23,6 +26,8 @@ class Destination(Section):
     region: Name | None = None
     access_key: SecretReference | None = None
     secret_key: SecretReference | None = None
+    pruner_access_key: SecretReference | None = None
+    pruner_secret_key: SecretReference | None = None
     path: PathReference | None = None
 
 
@@ -74,10 +79,28 @@ class Leases(Section):
     bucket: Bucket
 
 
+class Keep(Section):
+    """What stays of one kind: the ``last`` ones, the first of each of so many hours, days, weeks, months and years,
+    all that is younger than ``within``. ``locked_for``: how long a copy is locked at first, where it is immutable."""
+
+    last: Whole
+    hourly: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    yearly: Count = 0
+    within: Duration | None = None
+    locked_for: Duration | None = None
+
+
+KindName = Literal["mongodb", "oplog", "redis", "media", "configuration", "secrets"]
+
+
 class Backup(Section):
     """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts.
 
     ``metrics_file`` is written for node_exporter's textfile collector; ``scheduled``: Prefect takes backups by itself.
+    Of a kind without ``retention`` nothing is ever removed; after ``longest_run`` a run that did not end is dead.
     """
 
     copies: Copies
@@ -98,12 +121,14 @@ class Backup(Section):
     metrics_file: PathReference | None = None
     scheduled: Flag = False
     lock: Literal["compliance", "governance", "none"]
+    retention: dict[KindName, Keep]
+    longest_run: Duration
 
 
 class Protected(Section):
     """One kind of backup: how often, and what brings it back."""
 
-    kind: Literal["mongodb", "oplog", "redis", "media", "configuration", "secrets"]
+    kind: KindName
     every: Duration | None = None
     with_kind: Literal["mongodb"] | None = None
     on_change: Flag = False

@@ -11,6 +11,9 @@ from onlyvips.environment.rule import Broken, Flaws, repeated, rule
 _S3_PART_MINIMUM, _S3_PART_MAXIMUM, _S3_PARTS = 5 << 20, 5 << 30, 10_000
 _LOST_TOGETHER = ("vault", "cluster")
 _S3_KEYS = ("url", "bucket", "access_key", "secret_key")
+_PRUNER_KEYS = ("pruner_access_key", "pruner_secret_key")
+_PRUNE_EVERY = 86400.0
+"""Seconds between two prunes, which make locks longer."""
 
 
 def copies(environment: Environment) -> Broken:
@@ -43,13 +46,20 @@ def destinations(environment: Environment) -> Broken:
 
 
 def _of_destination(place: Destination) -> Flaws:
-    needed, foreign = (_S3_KEYS, ("path",)) if place.kind == "s3" else (("path",), (*_S3_KEYS, "region"))
+    of_s3 = (*_S3_KEYS, *_PRUNER_KEYS, "region")
+    needed, foreign = (_S3_KEYS, ("path",)) if place.kind == "s3" else (("path",), of_s3)
     for key in needed:
         if getattr(place, key) is None:
             yield key, f"this key is missing: kind {place.kind} needs it"
     for key in foreign:
         if getattr(place, key) is not None:
             yield key, f"kind {place.kind} has no such key: leave it out"
+    given = [key for key in _PRUNER_KEYS if getattr(place, key) is not None]
+    if place.kind == "s3" and len(given) == 1:
+        (lacking,) = set(_PRUNER_KEYS) - set(given)
+        yield lacking, f"this key is missing: {given[0]} is of no use without it"
+    if place.pruner_access_key and place.pruner_access_key == place.access_key:
+        yield "pruner_access_key", "who writes must not be able to delete: give prune a credential of its own"
     if place.kind == "directory" and place.immutable:
         yield "immutable", "a directory cannot promise that nobody deletes from it: write `immutable: false`"
 
@@ -70,6 +80,23 @@ def leases(environment: Environment) -> Broken:
         yield (*here, "destination"), f"{asked.destination} is no S3 store: leases need its conditional writes"
     elif place.bucket == asked.bucket:
         yield (*here, "bucket"), f"{asked.bucket} is the bucket of the backups: give leases one of their own"
+
+
+def retention(environment: Environment) -> Broken:
+    """Where copies are locked, every kind says for how long, and long enough for prune to make it longer in time."""
+    backup = environment.backup
+    locks = any(place.immutable for place in backup.destinations.values())
+    for kind, keep in backup.retention.items():
+        here: Path = ("backup", "retention", kind, "locked_for")
+        if locks and keep.locked_for is None:
+            yield here, "this key is missing: a destination is immutable, and its copies are locked for so long"
+        elif locks and backup.scheduled and keep.locked_for is not None and keep.locked_for < 2 * _PRUNE_EVERY:
+            told = f"{show_duration(keep.locked_for)} is too short: prune runs once a day and makes locks longer"
+            yield here, f"{told}; give it 2d at least"
+    for number, one in enumerate(environment.recovery.protected):
+        if one.kind not in backup.retention:
+            told = f"backup.retention does not say what is kept of `{one.kind}`"
+            yield ("recovery", "protected", number), told
 
 
 def recipients(environment: Environment) -> Broken:
@@ -209,6 +236,7 @@ RULES = (
     rule(copies, "backup"),
     rule(destinations, "backup"),
     rule(leases, "backup"),
+    rule(retention, "backup", "recovery"),
     rule(recipients, "backup"),
     rule(secret_manager, "backup", "platform", "endpoints"),
     rule(own_identities, "backup", "platform"),

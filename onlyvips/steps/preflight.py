@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onlyvips.core import httproute
@@ -9,7 +10,7 @@ from onlyvips.core.manifests import fingerprint, image_of, template_release
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.world import pods_for
 from onlyvips.errors import Permanent, Refused, Transient
-from onlyvips.ports import Cluster, Manifest, Metrics, SnapshotSource, SourceDatabase
+from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase
 from onlyvips.steps.observe import canary_name
 
 _NOTHING = "nothing was changed"
@@ -186,4 +187,19 @@ def check_duplicates(database: SourceDatabase, plan: ReleasePlan) -> None:
             raise Refused(
                 f"{plan.migration.database}.{index.collection} has several documents with the same {', '.join(keys)} "
                 f"({', '.join(found)} …), so the migration's unique index would fail: {_NOTHING}; merge them first."
+            )
+
+
+def check_lock(stores: Sequence[Lockable]) -> None:
+    """A destination that promises object lock and has none is refused before anything is read; one that does not
+    answer is not: what becomes of it is told when it is written to."""
+    for store in stores:
+        try:
+            why = store.cannot_lock()
+        except (Permanent, Transient):
+            continue
+        if why:
+            raise Refused(
+                f"{store.name} is immutable in the environment, and {why}: nothing was read; make the bucket with "
+                f"object lock, or write `immutable: false` for it (and correct backup.copies.immutable)."
             )

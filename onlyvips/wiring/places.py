@@ -12,10 +12,14 @@ from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.lease_s3 import S3Cell
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.adapters.pruner_directory import DirectoryPruner
+from onlyvips.adapters.pruner_s3 import S3Pruner
+from onlyvips.core.locking import LockPlan
 from onlyvips.core.plan import DestinationPlan
 from onlyvips.environment import Environment
 from onlyvips.errors import Refused
-from onlyvips.ports import Cell, ObjectStore
+from onlyvips.ports import Cell, Lockable, ObjectStore, Pruner
+from onlyvips.steps.survey import Place
 
 
 def database_of(loaded: Environment) -> MongoDatabase:
@@ -39,10 +43,10 @@ def store_of(loaded: Environment, destination: DestinationPlan, part_size: int) 
     """One destination, by its plan."""
     if destination.kind == "directory":
         return DirectoryStore(destination.name, Path(environments.endpoint(loaded, destination.path)))
-    return _s3(loaded, destination, part_size)
+    return _s3(loaded, destination, part_size, environments.lock_plan(loaded, destination.name))
 
 
-def _s3(loaded: Environment, destination: DestinationPlan, part_size: int) -> S3Store:
+def _s3(loaded: Environment, destination: DestinationPlan, part_size: int, lock: LockPlan | None = None) -> S3Store:
     look_up = partial(environments.endpoint, loaded)
     return S3Store(
         name=destination.name,
@@ -52,7 +56,56 @@ def _s3(loaded: Environment, destination: DestinationPlan, part_size: int) -> S3
         access_key=look_up(destination.access_key),
         secret_key=look_up(destination.secret_key),
         part_size=part_size,
+        lock=lock,
     )
+
+
+def lockable_stores(loaded: Environment) -> list[Lockable]:
+    """The destinations that promise that what was written there stays."""
+    plan = environments.backup_plan(loaded)
+    return [_s3(loaded, one, plan.part_size) for one in plan.destinations if environments.lock_plan(loaded, one.name)]
+
+
+def places_to_prune(loaded: Environment) -> list[Place]:
+    """Every destination with who takes away from it. Raises Refused where that is nobody, or who writes there."""
+    plans = environments.backup_plan(loaded).destinations
+    lacking = [one.name for one in plans if one.kind == "s3" and not one.pruner_access_key]
+    if lacking:
+        keys = ", ".join(f"backup.destinations.{name}.pruner_access_key" for name in lacking)
+        raise Refused(
+            f"{loaded.name} has no credential to prune {', '.join(lacking)} with, and who writes backups must not "
+            f"delete: nothing was changed; make one that may, and name it in {keys} (and pruner_secret_key)."
+        )
+    stores = {store.name: store for store in stores_of(loaded)}
+    return [Place(stores[one.name], pruner_of(loaded, one), _locks(loaded, one)) for one in plans]
+
+
+def _locks(loaded: Environment, destination: DestinationPlan) -> bool:
+    return environments.lock_plan(loaded, destination.name) is not None
+
+
+def pruner_of(loaded: Environment, destination: DestinationPlan) -> Pruner:
+    """Who takes away from a destination."""
+    if destination.kind == "directory":
+        return DirectoryPruner(destination.name, Path(environments.endpoint(loaded, destination.path)))
+    access, secret = destination.pruner_access_key, destination.pruner_secret_key
+    if environments.endpoint(loaded, access) == environments.endpoint(loaded, destination.access_key):
+        raise Refused(
+            f"{destination.name} is pruned with the access key that writes there, so who writes could delete: nothing "
+            f"was changed; give backup.destinations.{destination.name}.pruner_access_key another one."
+        )
+    return _s3_pruner(loaded, replace(destination, access_key=access, secret_key=secret))
+
+
+def writers_as_pruners(loaded: Environment) -> dict[str, Pruner]:
+    """For each S3 destination what takes away with the writer's credential: to see that it cannot."""
+    plan = environments.backup_plan(loaded)
+    return {one.name: _s3_pruner(loaded, one) for one in plan.destinations if one.kind == "s3"}
+
+
+def _s3_pruner(loaded: Environment, destination: DestinationPlan) -> S3Pruner:
+    store = _s3(loaded, destination, environments.backup_plan(loaded).part_size)
+    return S3Pruner(store, "governance" if loaded.backup.lock == "governance" else "compliance")
 
 
 def lease_cell(loaded: Environment, kind: str) -> Cell:

@@ -27,7 +27,7 @@ class Server:
     """The S3 server of the lab, and a client of its own to look behind the adapter's back."""
 
     def __init__(self, env: dict[str, str]) -> None:
-        self.url = env["ONLYVIPS_LAB_S3_A_URL"]
+        self.env, self.url = env, env["ONLYVIPS_LAB_S3_A_URL"]
         self.access, self.secret = env["ONLYVIPS_LAB_S3_A_ACCESS_KEY"], env["ONLYVIPS_LAB_S3_A_SECRET_KEY"]
         self.client: Any = boto3.client(
             "s3",
@@ -54,13 +54,19 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     found.client.close()
 
 
-@pytest.fixture(params=["simulator", "directory", pytest.param("s3", marks=pytest.mark.lab)])
+REAL = [pytest.param(name, marks=pytest.mark.lab) for name in ("s3", "minio")]
+
+
+@pytest.fixture(params=["simulator", "directory", *REAL])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "simulator":
         return SimulatedStore("simulator")
     if request.param == "directory":
         return DirectoryStore("directory", tmp_path)
     found: Server = request.getfixturevalue("server")
+    if request.param == "minio":
+        url, *keys = (found.env[f"ONLYVIPS_LAB_S3_B_{part}"] for part in ("URL", "ACCESS_KEY", "SECRET_KEY"))
+        return found.store("onlyvips-backup", endpoint=url, access_key=keys[0], secret_key=keys[1])
     return found.store()
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from onlyvips.core.locking import LockPlan
 from onlyvips.errors import Conflict, NotFound, Permanent, Transient
 from onlyvips.ports import Stored
 
@@ -34,10 +35,20 @@ class Life:
 class SimulatedStore:
     """Objects in a dictionary. ``uploads`` are those begun and neither finished nor aborted."""
 
-    def __init__(self, name: str, life: Life | None = None) -> None:
+    def __init__(
+        self, name: str, life: Life | None = None, *, versioned: bool = False, lock: LockPlan | None = None
+    ) -> None:
         self.name = name
         self.objects: dict[str, bytes] = {}
+        self.older: dict[tuple[str, str], bytes] = {}
+        """What a versioned bucket keeps behind ``objects``, by key and VersionId."""
+        self.locks: dict[tuple[str, str], float] = {}
+        self.written: dict[tuple[str, str], float] = {}
+        self.now = 0.0
         self.uploads: set[str] = set()
+        self.begun: dict[str, float] = {}
+        self.lock = lock
+        self._versioned, self._versions = versioned, dict[str, int]()
         self._life = life or Life()
         self._refused = ""
         self._free = 1 << 62
@@ -89,6 +100,7 @@ class SimulatedStore:
     def upload(self, key: str, *, over: bool = False) -> SimulatedUpload:
         self._may_write(0)
         self.uploads.add(key)
+        self.begun[key] = self.now
         return SimulatedUpload(self, key, over)
 
     def put_new(self, key: str, data: bytes) -> Stored:
@@ -114,10 +126,17 @@ class SimulatedStore:
 
     def head(self, key: str) -> Stored | None:
         data = self.objects.get(key)
-        return None if data is None else Stored(key, len(data), "", self._version(key))
+        if data is None:
+            return None
+        return Stored(key, len(data), "", self.version(key), self.locks.get((key, self.version(key)), 0.0))
 
     def list(self, prefix: str) -> list[Stored]:
         return [Stored(key, len(self.objects[key])) for key in sorted(self.objects) if key.startswith(prefix)]
+
+    # --- Lockable
+
+    def cannot_lock(self) -> str:
+        return "" if self.lock else f"{self.name} has no object lock"
 
     # --- how
 
@@ -138,11 +157,18 @@ class SimulatedStore:
             if key in self.objects and not over:
                 raise Conflict(f"{self.name}: {key} exists; an object is written once.")
             flips = data and self._flipped and self._flipped in key
+            if self._versioned and key in self.objects:
+                self.older[key, self.version(key)] = self.objects[key]
+            self._versions[key] = self._versions.get(key, 0) + 1
             self.objects[key] = bytes([data[0] ^ 1]) + data[1:] if flips else data
-        return Stored(key, len(data), hashlib.sha256(data).hexdigest(), self._version(key))
+            self.written[key, self.version(key)] = self.now
+            if self.lock and (span := self.lock.span(key)):
+                self.locks[key, self.version(key)] = self.now + span
+        return Stored(key, len(data), hashlib.sha256(data).hexdigest(), self.version(key))
 
-    def _version(self, key: str) -> str:
-        return f"v-{len(self.objects[key])}"
+    def version(self, key: str) -> str:
+        """The VersionId of what is under ``key`` now."""
+        return f"v{self._versions.get(key, 0):04}" if self._versioned else "null"
 
 
 class SimulatedUpload:

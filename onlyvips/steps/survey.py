@@ -1,0 +1,215 @@
+"""What a prune would do, found out without changing anything: decisions with reasons, leftovers, locks to be extended.
+
+Nothing goes while a destination is away: what it has could be what keeps a backup.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from onlyvips.core.audit import seconds
+from onlyvips.core.catalog import Backup, place_of, read_catalog
+from onlyvips.core.manifest import MANIFEST_KEY, OPLOG
+from onlyvips.core.retention import LAYERED, Decision, Facts, Policy, decide
+from onlyvips.core.verification import superseded
+from onlyvips.errors import Transient
+from onlyvips.ports import ObjectStore, Pruner, Version
+from onlyvips.steps.shelves import read_shelves
+
+T = TypeVar("T")
+R = TypeVar("R")
+READ_BACKS_KEPT = 5
+"""Results of read-backs that are kept of each copy."""
+_CHAINED = ("mongodb", OPLOG)
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Place:
+    """One destination: read and written with one credential, taken from with another. ``locks``: it is immutable."""
+
+    store: ObjectStore
+    pruner: Pruner
+    locks: bool
+
+    @property
+    def name(self) -> str:
+        return self.store.name
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is kept of each kind, and after how many seconds a run that did not end is dead."""
+
+    policies: Mapping[str, Policy]
+    longest_run: float
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that is no part of a backup any more: where, what, and why it goes."""
+
+    destination: str
+    version: Version
+    why: str
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The copy of a backup at ``destination`` is to be locked until ``until``, unix seconds."""
+
+    prefix: str
+    destination: str
+    until: float
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is of one kind, and what becomes of it. ``held``: by destination and prefix, every version there."""
+
+    environment: str
+    kind: str
+    now: float
+    decisions: tuple[Decision, ...]
+    leftovers: tuple[Leftover, ...]
+    extensions: tuple[Extension, ...]
+    held: Mapping[str, Mapping[str, Sequence[Version]]]
+
+    @property
+    def going(self) -> list[Decision]:
+        """The decisions to remove."""
+        return [one for one in self.decisions if one.action == "remove"]
+
+
+def survey(
+    places: Sequence[Place], environment: str, kind: str, rules: Rules, now: float, *, probes: bool = False
+) -> Survey:
+    """Look at every destination. With ``probes``, what preflights of any kind left there is told as well.
+
+    Raises Transient while a destination is away, and what a pruner raises.
+    """
+    shelves = read_shelves([place.store for place in places], environment)
+    if away := [shelf.away for shelf in shelves if shelf.away]:
+        raise Transient(f"Nothing was removed, for what a destination has is not known: {' '.join(away)}")
+    related = _CHAINED if kind in _CHAINED else (kind,)
+    found = each(places, lambda place: _held(place, environment, related))
+    held = {place.name: one for place, one in zip(places, found, strict=True)}
+    backups = _with_hidden(read_catalog(shelves), held)
+    facts = _facts(held, rules, now)
+    decisions = decide(backups, rules.policies, facts)
+    going = {one.backup.prefix for one in decisions if one.action == "remove" and one.backup.manifest}
+    decisions = decide(backups, rules.policies, replace(facts, locked=_locks(places, held, going)))
+    mine = tuple(one for one in decisions if one.backup.kind == kind)
+    extensions = tuple(_extensions(places, held, mine))
+    keys = {shelf.name: list(shelf.sizes) for shelf in shelves}
+    leftovers = tuple(_leftovers(places, held, mine, keys, environment, kind, facts, probes))
+    return Survey(environment, kind, now, mine, leftovers, extensions, held)
+
+
+def each(items: Iterable[T], action: Callable[[T], R]) -> list[R]:
+    """Do it to all, several at a time; the first error is raised."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(action, items))
+
+
+# --- what there is ---------------------------------------------------------------------------------------------------
+
+
+def _held(place: Place, environment: str, kinds: Sequence[str]) -> dict[str, list[Version]]:
+    found: dict[str, list[Version]] = defaultdict(list)
+    for kind in kinds:
+        for one in place.pruner.versions(f"{environment}/{kind}/"):
+            if where := place_of(one.key):
+                found[where[0]].append(one)
+    return found
+
+
+def _with_hidden(backups: list[Backup], held: Mapping[str, Mapping[str, Sequence[Version]]]) -> list[Backup]:
+    """The catalog, and what only older versions tell of: a listing does not show it."""
+    known = {one.prefix for one in backups}
+    more = {prefix for found in held.values() for prefix in found} - known
+    kinds = {prefix: where[1] for prefix in more if (where := place_of(prefix + MANIFEST_KEY))}
+    return [*backups, *(Backup(prefix, kind, None, ()) for prefix, kind in sorted(kinds.items()))]
+
+
+def _facts(held: Mapping[str, Mapping[str, Sequence[Version]]], rules: Rules, now: float) -> Facts:
+    written: dict[str, float] = defaultdict(float)
+    hidden = set()
+    for found in held.values():
+        for prefix, versions in found.items():
+            written[prefix] = max([written[prefix], *(one.modified for one in versions)])
+            if any(one.key == prefix + MANIFEST_KEY and one.what == "object" for one in versions):
+                hidden.add(prefix)
+    return Facts(now, rules.longest_run, dict(written), hidden)
+
+
+def _locks(
+    places: Sequence[Place], held: Mapping[str, Mapping[str, Sequence[Version]]], prefixes: Collection[str]
+) -> dict[str, float]:
+    """Until when the longest lock of each of these lasts."""
+    asked = [
+        (prefix, place, one)
+        for place in places
+        if place.locks
+        for prefix in sorted(prefixes)
+        for one in held[place.name].get(prefix, ())
+    ]
+    found: dict[str, float] = defaultdict(float)
+    for (prefix, _, _), until in zip(asked, each(asked, lambda one: one[1].pruner.locked_until(one[2])), strict=True):
+        found[prefix] = max(found[prefix], until)
+    return dict(found)
+
+
+# --- what is to be done ----------------------------------------------------------------------------------------------
+
+
+def _extensions(
+    places: Sequence[Place], held: Mapping[str, Mapping[str, Sequence[Version]]], decisions: Sequence[Decision]
+) -> Iterator[Extension]:
+    """A copy is locked for as long as its manifest is, for that one is extended last."""
+    asked = [
+        (place, decision, one)
+        for place in places
+        if place.locks
+        for decision in decisions
+        if decision.until and place.name in decision.backup.complete
+        for one in held[place.name].get(decision.backup.prefix, ())
+        if one.key == decision.backup.prefix + MANIFEST_KEY and one.latest and one.what == "object"
+    ]
+    found = each(asked, lambda one: one[0].pruner.locked_until(one[2]))
+    for (place, decision, _), until in zip(asked, found, strict=True):
+        if until < decision.at_least:
+            yield Extension(decision.backup.prefix, place.name, decision.until)
+
+
+def _leftovers(
+    places: Sequence[Place],
+    held: Mapping[str, Mapping[str, Sequence[Version]]],
+    decisions: Sequence[Decision],
+    keys: Mapping[str, Sequence[str]],
+    environment: str,
+    kind: str,
+    facts: Facts,
+    probes: bool,
+) -> Iterator[Leftover]:
+    dead = facts.now - facts.longest_run
+    staying = {one.backup.prefix: one.backup for one in decisions if one.action == "keep"}
+    for place in places:
+        name = place.name
+        for prefix, one in staying.items():
+            if one.manifest and kind not in LAYERED and seconds(one.finished) < dead:
+                journal = (each for each in held[name].get(prefix, ()) if each.key.startswith(f"{prefix}journal/"))
+                yield from (Leftover(name, each, "the journal of a finished backup") for each in journal)
+        below = f"{environment}/evidence/verify/{kind}/"
+        old = set(superseded([key for key in keys[name] if key.startswith(below)], staying, READ_BACKS_KEPT))
+        gone = (each for each in place.pruner.versions(below) if each.key in old) if old else ()
+        yield from (Leftover(name, each, "the result of an older read-back") for each in gone)
+        begun = place.pruner.unfinished(f"{environment}/{kind}/")
+        yield from (Leftover(name, each, "an upload that nobody finished") for each in begun if each.modified < dead)
+        if probes:
+            tried = (each for each in place.pruner.versions("probes/") if each.modified < dead)
+            yield from (Leftover(name, each, "a preflight's probe") for each in tried)
