@@ -23,9 +23,12 @@ from onlyvips.core import backup_report as report
 from onlyvips.core.audit import Report
 from onlyvips.core.verification import Verification
 from onlyvips.errors import Permanent
+from onlyvips.steps import prune_report
 from onlyvips.steps.backup import Taken
+from onlyvips.steps.prune_report import PruneReport
 from onlyvips.steps.repair import Repaired
 from onlyvips.wiring import backups
+from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.backups import Asked, Read
 from tasks import showing
 from tasks.policies import backup_task
@@ -126,6 +129,26 @@ def repair(environment: str, id: str, operator: str) -> list[Repaired]:
     for one in found:
         get_run_logger().info("%s", report.repaired(one.destination, one.written, one.why))
     return found
+
+
+@backup_task(name="prune", task_run_name="prune {environment}")
+def prune(environment: str, kind: str, dry: bool, operator: str) -> PruneReport:
+    """What goes and what stays, with reasons, and, but for a dry run, done; a table shows it."""
+    found = pruning.prune_backups(environment, kind, _me(operator), dry=dry)
+    headline = prune_report.headline(found)
+    key, shown = f"prune-{environment}", prune_report.table(found)
+    showing.soon(key, partial(create_table_artifact, shown, key=key, description=headline))
+    showing.settle()
+    for line in prune_report.lines(found):
+        get_run_logger().info("%s", line)
+    return found
+
+
+def conclude_prune(found: PruneReport) -> dict[str, Any]:
+    """The report. Raises Permanent when something could not be done."""
+    if not found.ok:
+        raise Permanent(" ".join([prune_report.headline(found), *prune_report.failures(found)]))
+    return prune_report.as_json(found)
 
 
 def conclude_verification(found: list[Verification]) -> list[dict[str, Any]]:

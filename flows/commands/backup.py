@@ -1,4 +1,4 @@
-"""``onlyvips backup``: take one, list and show what there is, read it back, audit it, repair it."""
+"""``onlyvips backup``: take one, list and show what there is, read it back, audit, repair and prune."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from onlyvips import environment as environments
 from onlyvips.core import backup_report as report
 from onlyvips.core.catalog import KINDS, Backup
 from onlyvips.errors import Refused
+from onlyvips.steps import prune_report
 from onlyvips.wiring import backups
+from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.backups import Asked, Read
 
-app = App(name="backup", help="Back up: run, list, show, verify, audit, repair.")
+app = App(name="backup", help="Back up: run, list, show, verify, audit, repair, prune.")
 
 EnvironmentName = Annotated[str, Parameter(name=["--environment", "-e"], help="Environment, for example lab.")]
 Kind = Annotated[str, Parameter(name=["--kind", "-k"], help=f"{', '.join(KINDS)}, or all.")]
@@ -192,6 +194,32 @@ def repair(id: str, /, *, environment: EnvironmentName, json: Json = False) -> i
         for one in found:
             console.say(report.repaired(one.destination, one.written, one.why), "red" if one.why else "")
     return console.FAILED if any(one.why for one in found) else console.OK
+
+
+@app.command
+def prune(
+    *,
+    environment: EnvironmentName,
+    kind: Kind = "all",
+    dry_run: Annotated[bool, Parameter(negative="", help="Change nothing; tell what would go and what stays.")] = False,
+    json: Json = False,
+) -> int:
+    """Remove what retention no longer keeps, at every destination; lock what it keeps for as long as it will.
+
+    What goes and why is written down first. Never goes: the last good backup of a kind, what another one needs, what
+    is locked (it is told until when). Exits 0 when all was done, 1 when something could not be or somebody writes
+    backups of that kind just now, 2 when it was refused before anything was changed.
+    """
+    found = pruning.prune_backups(environment, "" if kind == "all" else kind, _me(), dry=dry_run)
+    if json:
+        console.print_json(prune_report.as_json(found))
+        return console.OK if found.ok else console.FAILED
+    console.table(prune_report.HEADS, prune_report.rows(found))
+    for line in prune_report.lines(found):
+        console.say(line)
+    for line in prune_report.failures(found):
+        console.complain(line)
+    return console.OK if found.ok else console.FAILED
 
 
 class _Bar:

@@ -1,7 +1,7 @@
 """3-2-1-1-0 by evidence: what the catalog shows against what the environment asks for, finding by finding. Pure.
 
 A copy counts when it is complete and all of it was read back, and found good, not longer ago than the environment
-allows. Media and sites are what the environment declares.
+allows. It is immutable when its objects were seen locked. Media and sites are what the environment declares.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class AuditPlan:
     rpo: float
     verified_within: float
 
+    @property
+    def immutable_places(self) -> list[str]:
+        """Destinations whose copies are to be locked."""
+        return [place.name for place in self.places if place.immutable]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -89,10 +94,17 @@ class Report:
         return not any(finding.severity == "fault" for finding in self.findings)
 
 
-def audit(backups: Sequence[Backup], away: Mapping[str, str], plan: AuditPlan, now: float) -> Report:
-    """The report at ``now``, unix seconds. ``away``: destinations that could not be read, with the reason."""
+Locks = Mapping[tuple[str, str], float]
+"""(backup's prefix, destination) → until when its objects were seen to be locked, unix seconds, the first to end."""
+
+
+def audit(
+    backups: Sequence[Backup], away: Mapping[str, str], plan: AuditPlan, now: float, locks: Locks | None = None
+) -> Report:
+    """The report at ``now``, unix seconds. ``away``: destinations that could not be read, with the reason; ``locks``
+    of the newest backups' copies, where somebody looked."""
     kinds = by_kind(backups)
-    standings = [_standing(kind, kinds.get(kind, []), plan, now) for kind in plan.every]
+    standings = [_standing(kind, kinds.get(kind, []), plan, now, locks or {}) for kind in plan.every]
     findings = [
         Finding("fault", "", f"{name} could not be read: {why}", "its copies count for nothing until it answers")
         for name, why in away.items()
@@ -115,8 +127,9 @@ def counts(copy: Copy, plan: AuditPlan, now: float) -> bool:
     return copy.complete and bool(copy.verified) and now - seconds(copy.verified) <= plan.verified_within
 
 
-def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float) -> Standing:
+def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float, locks: Locks) -> Standing:
     last = newest(found, kind)
+    locked = {name for (prefix, name), until in locks.items() if last and prefix == last.prefix and until > now}
     good = {copy.destination for copy in last.copies if counts(copy, plan, now)} if last else set()
     places = [place for place in plan.places if place.name in good]
     return Standing(
@@ -129,7 +142,7 @@ def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float) -
         copies=tuple(place.name for place in places),
         media=tuple(sorted({place.medium for place in places})),
         offsite=tuple(place.name for place in places if place.offsite),
-        immutable=tuple(place.name for place in places if place.immutable),
+        immutable=tuple(place.name for place in places if place.name in locked),
         backups=sum(one.manifest is not None for one in found),
         size=sum(one.manifest.size for one in found if one.manifest),
     )
@@ -156,6 +169,13 @@ def _of_standing(one: Standing, plan: AuditPlan, now: float) -> Iterator[Finding
         if len(has) < asked:
             told = f"{one.newest} counts {len(has)} of the {asked} {what} asked for ({', '.join(has) or 'none'})"
             yield Finding("fault", one.kind, told, _repair(one.newest, plan))
+    for name in plan.immutable_places:
+        if name in one.copies and name not in one.immutable:
+            told = f"the copy of {one.newest} at {name} is not locked, and the environment says that it is immutable"
+            todo = (
+                f"onlyvips backup prune -e {plan.environment}, which locks what stays; then see who changed the bucket"
+            )
+            yield Finding("fault", one.kind, told, todo)
     age, every = now - seconds(one.finished), plan.every[one.kind]
     if every and age > _LATE * every:
         told = f"the newest backup, {one.newest}, is {_span(age)} old; one is due every {_span(every)}"

@@ -155,7 +155,7 @@ def audit_lines(report: Report) -> list[str]:
     return [
         *(standing(one) for one in report.standings),
         *(finding(one) for one in report.findings),
-        "Media and sites are what the environment declares.",
+        "Media and sites are what the environment declares; locks were looked at.",
         audit_headline(report),
     ]
 

@@ -93,6 +93,8 @@ class _Kept:
     def __init__(self) -> None:
         self.reasons: dict[str, list[str]] = defaultdict(list)
         self.until: dict[str, float] = defaultdict(float)
+        self.only_locked: set[str] = set()
+        """What stays for its lock alone: that is not made longer, or it would stay for ever."""
 
     def add(self, one: Backup, reason: str, until: float = 0.0) -> None:
         self.reasons[one.prefix].append(reason)
@@ -105,7 +107,7 @@ def _decision(one: Backup, kept: _Kept, policies: Mapping[str, Policy], facts: F
         told = f"it is beyond {policy_told(policy)}" if one.manifest else _dead(one, facts)
         return Decision(one, "remove", (told,))
     reasons = tuple(kept.reasons[one.prefix])
-    if one.manifest is None or not policy.locked_for:
+    if one.manifest is None or not policy.locked_for or one.prefix in kept.only_locked:
         return Decision(one, "keep", reasons)
     tier = kept.until[one.prefix]
     at_least = max(tier, facts.now + policy.locked_for / 2)
@@ -192,6 +194,7 @@ def _keep_what_is_locked(kept: _Kept, one: Backup, facts: Facts) -> None:
     until = facts.locked.get(one.prefix, 0.0)
     if until > facts.now and one.manifest and one.prefix not in kept.reasons:
         kept.add(one, f"it would go, and is locked until {lock_told(until)}")
+        kept.only_locked.add(one.prefix)
 
 
 def _keep_what_is_needed(kept: _Kept, backups: Mapping[str, Backup], needs: Needs) -> None:
@@ -208,6 +211,7 @@ def _keep_what_is_needed(kept: _Kept, backups: Mapping[str, Backup], needs: Need
             other = backups.get(prefix)
             if other is None or (prefix in kept.reasons and kept.until[prefix] >= until):
                 continue
+            kept.only_locked.discard(prefix)
             if prefix not in kept.reasons:
                 kept.add(other, f"{one.name} of {one.kind} needs it")
             kept.until[prefix] = max(kept.until[prefix], until)

@@ -23,14 +23,16 @@ from onlyvips.errors import Driven, Misuse, OnlyVipsError, Permanent, Refused, T
 from onlyvips.steps.backup import Run, Session, Taken, probe_stores, take
 from onlyvips.steps.journal import find_begun, find_of_run
 from onlyvips.steps.lease import CellLease, Wording
+from onlyvips.steps.locks import locks_of
 from onlyvips.steps.pipe import Progress, check_recipients
+from onlyvips.steps.preflight import check_lock
 from onlyvips.steps.repair import Repair, Repaired, repair
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.verify import Reading, Tell, identities, verify
 from onlyvips.wiring.kinds import BUILT
 from onlyvips.wiring.kinds.kind import Taking
 from onlyvips.wiring.living import lively
-from onlyvips.wiring.places import lease_cell, stores_of
+from onlyvips.wiring.places import lease_cell, lockable_stores, stores_of
 
 Read = Literal["newest", "all", "nothing"]
 """Which backups an audit reads back itself: the newest of each kind, all, or none (it believes what was verified)."""
@@ -63,6 +65,7 @@ def preflight_of(loaded: Environment, kind: str) -> None:
     check_recipients(environments.recipients(loaded))
     check_lease(loaded, kind)
     BUILT[kind].check(loaded)
+    check_lock(lockable_stores(loaded))
     probe_stores(stores_of(loaded), all_needed=False)
 
 
@@ -151,7 +154,7 @@ def take_one(loaded: Environment, kind: str, holder: str, tell: Progress) -> Tak
 @contextmanager
 def _session(loaded: Environment, kind: str, holder: str, tell: Progress, run: str = "") -> Iterator[Session]:
     plan = replace(environments.backup_plan(loaded), kind=kind, recipients=environments.recipients(loaded))
-    with _writing(loaded, kind, holder) as lease, lively(lease.progress) as alive:
+    with writing(loaded, kind, holder) as lease, lively(lease.progress) as alive:
 
         def progress(size: int, documents: int) -> None:
             alive()
@@ -167,7 +170,7 @@ def _begun(loaded: Environment, plan: BackupPlan, run: Run) -> Session:
 
 
 @contextmanager
-def _writing(loaded: Environment, kind: str, holder: str) -> Iterator[CellLease]:
+def writing(loaded: Environment, kind: str, holder: str) -> Iterator[CellLease]:
     """The right to write backups of ``kind``. Raises Driven while somebody else has it."""
     plan = environments.lease_plan(loaded)
     what = f"the {kind} backups of {loaded.name}"
@@ -290,7 +293,10 @@ def audit_backups(environment: str, read: Read, tell: Tell) -> Report:
     stores = [store for store in stores_of(loaded) if store.name not in found.away]
     reading = _reading(loaded, Asked(), tell)
     results = [one for backup in _to_read(found, plan, read) for one in verify(backup, stores, reading)]
-    return _measured(loaded, audit(with_verifications(found.backups, results), found.away, plan, SystemClock().now()))
+    shown = with_verifications(found.backups, results)
+    last = _to_read(Catalog(tuple(shown), found.away), plan, "newest")
+    locks = locks_of(last, [one for one in stores if one.name in plan.immutable_places])
+    return _measured(loaded, audit(shown, found.away, plan, SystemClock().now(), locks))
 
 
 def _measured(loaded: Environment, report: Report) -> Report:
@@ -329,5 +335,5 @@ def repair_backup(environment: str, id: str, holder: str) -> list[Repaired]:
     """Make every copy of one backup complete, from a good one. Raises Driven while backups of its kind are written."""
     loaded = environments.load(environment)
     one = one_backup(environment, id)
-    with _writing(loaded, one.kind, holder) as lease, lively(lease.progress) as alive:
+    with writing(loaded, one.kind, holder) as lease, lively(lease.progress) as alive:
         return repair(one, stores_of(loaded), Repair(lease.acquire(holder), SystemClock(), alive))

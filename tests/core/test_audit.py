@@ -29,8 +29,13 @@ def everywhere(manifest: Manifest = MANIFEST) -> list[Backup]:
     return read_catalog([shelf(name, manifest) for name in "abc"])
 
 
+def locked(backups: list[Backup]) -> dict[tuple[str, str], float]:
+    """Every copy at b, for an hour and more."""
+    return {(one.prefix, "b"): NOW + 1e9 for one in backups}
+
+
 def audited(backups: list[Backup], plan: AuditPlan = PLAN, now: float = NOW, **away: str) -> Report:
-    return audit(backups, away, plan, now)
+    return audit(backups, away, plan, now, locked(backups))
 
 
 def faults(report: Report) -> list[str]:
@@ -65,6 +70,18 @@ def test_a_lost_object_takes_its_copy_out_of_every_count(lost: str, told: list[s
     assert [any(one in fault for fault in found) for one in told] == [True] * len(told)
     assert any(f"is complete at 2 of 3: {lost} lacks objects/two" in fault for fault in found)
     assert len(found) == len(told) + 1
+
+
+@pytest.mark.parametrize("until", [None, 0.0, NOW - 1], ids=["nobody looked", "not locked", "its lock ran out"])
+def test_a_copy_is_immutable_only_when_it_was_seen_locked(until: float | None):
+    (one,) = everywhere()
+    found = audit([one], {}, PLAN, NOW, {} if until is None else {(one.prefix, "b"): until})
+    assert found.standings[0].immutable == () and found.standings[0].copies == ("a", "b", "c")
+    assert [fault.rpartition(", and")[0] for fault in faults(found)] == [
+        "",
+        f"the copy of {one.name} at b is not locked",
+    ]
+    assert "counts 0 of the 1 immutable copies asked for (none)" in faults(found)[0]
 
 
 def test_no_backup_of_a_kind_that_is_asked_for_is_a_fault():

@@ -14,7 +14,7 @@ from onlyvips.core.backup_metrics import gauges
 from onlyvips.core.catalog import Shelf, read_catalog
 from onlyvips.core.verification import Damage, Verification
 from onlyvips.errors import Permanent
-from tests.core.test_audit import NOW, PLAN, everywhere
+from tests.core.test_audit import NOW, PLAN, everywhere, locked
 from tests.core.test_catalog import MANIFEST, shelf
 
 READ = Verification("lab/mongodb/x-e7", "mongodb", "a", "2026-08-01T13:00:00Z", "stored", 2, 2, 2048)
@@ -60,7 +60,7 @@ def test_a_line_of_the_list_names_who_lacks_it():
 
 
 def test_an_audit_ends_with_whether_it_holds():
-    good = audit(everywhere(), {}, PLAN, NOW)
+    good = audit(everywhere(), {}, PLAN, NOW, locked(everywhere()))
     assert report.audit_lines(good)[-1] == "3-2-1-1-0 of lab holds, at 2026-08-01T12:30:00Z."
     assert "Nothing was found wrong." in report.audit_markdown(good)
     bad = audit([], {}, PLAN, NOW)
@@ -78,7 +78,7 @@ def test_an_audit_ends_with_whether_it_holds():
 
 def test_monitoring_gets_every_number_in_prometheus_own_format(tmp_path: Path):
     file = tmp_path / "backups.prom"
-    write_gauges(file, gauges(audit(everywhere(), {}, PLAN, NOW)))
+    write_gauges(file, gauges(audit(everywhere(), {}, PLAN, NOW, locked(everywhere()))))
     values = dict(line.rsplit(" ", 1) for line in file.read_text().splitlines() if not line.startswith("#"))
     about = '{environment="lab",kind="mongodb"}'
     assert {name: float(value) for name, value in values.items()} == {

@@ -337,13 +337,22 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
         "production-secrets": 24 * 3600,
         "production-verify": 12 * 3600,
         "production-audit": 6 * 3600,
+        "production-prune": 24 * 3600,
     }
+    after = {one.name: one.after for one in environments.schedules(PRODUCTION) if one.after}
+    assert after == {"production-prune": 3 * 3600}  # between two bases
     assert environments.schedules(LAB) == []
 
 
 def test_a_kind_that_cannot_be_taken_yet_is_not_scheduled() -> None:
     names = [one.name for one in backups.schedules(PRODUCTION)]
-    assert names == ["production-mongodb", "production-secrets", "production-verify", "production-audit"]
+    assert names == [
+        "production-mongodb",
+        "production-secrets",
+        "production-verify",
+        "production-audit",
+        "production-prune",
+    ]
 
 
 def test_an_audit_asks_for_what_the_environment_does() -> None:

@@ -139,6 +139,8 @@ def test_what_would_go_and_is_locked_stays_and_says_until_when():
     decisions = decided(found, Policy(last=1), now, locked=locked)
     assert kept(decisions) == [found[0], found[2]]
     assert reasons(decisions, found[0]) == "it would go, and is locked until 2026-08-04T01:00:00Z"
+    locking = decided(found, Policy(last=1, locked_for=DAY), now, locked=locked)
+    assert [bool(one.until) for one in locking] == [False, False, True]
     held = decided(found, Policy(last=1), now, locked={found[0].prefix: float("inf")})
     assert "until somebody lifts its legal hold" in reasons(held, found[0])
 
@@ -327,4 +329,6 @@ def test_who_stays_in_a_tier_is_locked_for_as_long_as_that_holds(scene: tuple[li
     found, policy, facts = scene
     for one in run(found, policy, facts):
         assert one.at_least <= one.until
-        assert bool(one.until) == bool(policy.locked_for and one.action == "keep" and one.backup.manifest)
+        only_locked = any(reason.startswith("it would go, and is locked") for reason in one.reasons)
+        stays = policy.locked_for and one.action == "keep" and one.backup.manifest
+        assert bool(one.until) == bool(stays) or only_locked

@@ -19,13 +19,13 @@ from onlyvips.steps.copies import Outcome
 from onlyvips.steps.repair import Repaired
 from onlyvips.wiring import backups
 from onlyvips.wiring.backups import Catalog
-from tests.core.test_audit import NOW, PLAN, everywhere
+from tests.core.test_audit import NOW, PLAN, everywhere, locked
 from tests.core.test_backup_report import READ
 from tests.core.test_catalog import MANIFEST, shelf
 
 WHOLE = Taken(MANIFEST, (Outcome("a", True), Outcome("b", True)))
 DEGRADED = Taken(MANIFEST, (Outcome("a", True), Outcome("b", False, "b: it was full.")))
-HOLDS, FAILS = audit(everywhere(), {}, PLAN, NOW), audit([], {}, PLAN, NOW)
+HOLDS, FAILS = audit(everywhere(), {}, PLAN, NOW, locked(everywhere())), audit([], {}, PLAN, NOW)
 TAKING = backups.taking
 
 
