@@ -14,6 +14,9 @@ _S3_KEYS = ("url", "bucket", "access_key", "secret_key")
 _PRUNER_KEYS = ("pruner_access_key", "pruner_secret_key")
 _PRUNE_EVERY = 86400.0
 """Seconds between two prunes, which make locks longer."""
+_TIER_DAYS = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 31, "yearly": 366}
+_LONGEST_LOCK = 3660
+"""Days; nobody can take back a lock in mode compliance."""
 
 
 def copies(environment: Environment) -> Broken:
@@ -93,6 +96,8 @@ def retention(environment: Environment) -> Broken:
         elif locks and backup.scheduled and keep.locked_for is not None and keep.locked_for < 2 * _PRUNE_EVERY:
             told = f"{show_duration(keep.locked_for)} is too short: prune runs once a day and makes locks longer"
             yield here, f"{told}; give it 2d at least"
+        for tier in (one for one, days in _TIER_DAYS.items() if getattr(keep, one) * days > _LONGEST_LOCK):
+            yield (*here[:-1], tier), f"{getattr(keep, tier)} {tier} are more than ten years, and locked for so long"
     for number, one in enumerate(environment.recovery.protected):
         if one.kind not in backup.retention:
             told = f"backup.retention does not say what is kept of `{one.kind}`"

@@ -31,7 +31,7 @@ from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
 from onlyvips.wiring import backups
 from onlyvips.wiring.living import lively
-from onlyvips.wiring.places import database_of, openers, place_of, stores_of
+from onlyvips.wiring.places import database_of, lockable_stores, openers, place_of, stores_of
 
 _PATIENCE_LOOKS = 3
 
@@ -151,6 +151,7 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     preflight.check_metrics(_metrics(loaded))
     check_recipients(environments.recipients(loaded))
     preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
+    preflight.check_lock(lockable_stores(loaded))
     probe_stores(stores_of(loaded))
     backups.check_lease(loaded, "mongodb")
     preflight.check_duplicates(database_of(loaded), plan)

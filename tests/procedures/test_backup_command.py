@@ -13,11 +13,15 @@ from flows.commands import run, running
 from onlyvips import environment as environments
 from onlyvips.core.audit import Report, audit
 from onlyvips.core.catalog import Shelf, read_catalog
+from onlyvips.core.retention import Decision
 from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps.backup import Taken
 from onlyvips.steps.copies import Outcome
+from onlyvips.steps.prune_report import PruneReport, Result
 from onlyvips.steps.repair import Repaired
+from onlyvips.steps.survey import Survey
 from onlyvips.wiring import backups
+from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.backups import Catalog
 from tests.core.test_audit import NOW, PLAN, everywhere, locked
 from tests.core.test_backup_report import READ
@@ -177,6 +181,26 @@ def test_repair_exits_1_while_a_destination_is_no_copy(monkeypatch: pytest.Monke
     assert "b: wrote 1 (objects/one); it is still no copy: it is full." in out
     done.pop()
     assert run(["backup", "repair", "x", "-e", "lab", "--json"]) == 0
+
+
+@pytest.mark.parametrize(("why", "code"), [("", 0), ("Ada writes them.", 1)], ids=["done", "somebody writes"])
+def test_prune_shows_every_reason_and_exits_0_only_when_all_was_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, why: str, code: int
+) -> None:
+    asked: list[Any] = []
+    (one,) = read_catalog([shelf("a")])
+    found = Survey("lab", "mongodb", 0.0, (Decision(one, "remove", ("it is old", "so it is")),), (), (), {})
+    results = (Result("mongodb", found), *([Result("secrets", why=why)] if why else []))
+    report = PruneReport("lab", True, results, ("directory: it cannot promise.",))
+    monkeypatch.setattr(pruning, "prune_backups", lambda *given, **more: asked.append((given, more)) or report)
+    assert run(["backup", "prune", "-e", "lab", "--kind", "mongodb", "--dry-run"]) == code
+    assert (asked[0][0][:2], asked[0][1]) == (("lab", "mongodb"), {"dry": True})
+    told = capsys.readouterr()
+    assert "remove" in told.out and "it is old; so it is" in told.out and "it cannot promise" in told.out
+    assert "1 backups would go, 0 stay" in told.out and (why in told.err)
+    assert run(["backup", "prune", "-e", "lab", "--json"]) == code
+    assert asked[1][0][1] == "" and asked[1][1] == {"dry": False}
+    assert json.loads(capsys.readouterr().out)["kinds"][0]["backups"][0]["what"] == "remove"
 
 
 def test_a_refusal_is_json_too(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

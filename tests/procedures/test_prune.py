@@ -14,10 +14,11 @@ from onlyvips.core.catalog import Backup, read_catalog
 from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
 from onlyvips.core.verification import verification_key
-from onlyvips.errors import Fenced, Permanent, Transient
+from onlyvips.errors import Fenced, Permanent, Refused, Transient
 from onlyvips.steps.backup import Run
 from onlyvips.steps.base import take_base
 from onlyvips.steps.locks import locks_of
+from onlyvips.steps.preflight import check_lock
 from onlyvips.steps.prune import By, Pruned, may_delete, prune
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.survey import Place, Rules, Survey, survey
@@ -360,3 +361,18 @@ def test_who_may_delete_is_found_out_by_trying():
     pruner.refuses("probes/")
     assert not may_delete(place.store, pruner, "n2")
     assert traces([place], "probes/") == ["probes/n2/a-delete"]
+
+
+def test_a_destination_that_promises_a_lock_and_has_none_is_refused_before_anything_is_read():
+    found = stores(places())
+    check_lock(found[2:])
+    with pytest.raises(Refused, match="a is immutable in the environment, and a has no object lock: nothing was read"):
+        check_lock(found)
+
+
+def test_a_destination_that_cannot_be_asked_about_its_lock_is_told_of_when_it_is_written_to():
+    class Away(SimulatedStore):
+        def cannot_lock(self) -> str:
+            raise Transient("nothing answers")
+
+    check_lock([Away("a")])

@@ -160,12 +160,12 @@ def killed_in_the_middle(platform: Platform, folder: Path, seen: set[Path]) -> t
 def test_a_destination_that_fails_makes_the_backup_degraded_and_a_repair_finishes_it(slow: Platform) -> None:
     file = slow.folder / "slow.yaml"
     good = file.read_text()
-    at = good.index("bucket: onlyvips-backup", good.index("s3-b:"))
+    at = good.index("bucket: onlyvips-backup", good.index("s3-a:"))
     file.write_text(f"{good[:at]}bucket: not-there{good[at + len('bucket: onlyvips-backup') :]}")
     done = slow.onlyvips("backup", "run", "--kind", "mongodb", "--local", *HERE)
     file.write_text(good)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert set(told(done)["copies"]) == {"s3-a", "directory"}
+    assert set(told(done)["copies"]) == {"s3-b", "directory"}
     assert "NoSuchBucket" in told(done)["dropped"][0]["why"]
     repaired = slow.onlyvips("backup", "repair", told(done)["backup"], *HERE)
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
@@ -199,13 +199,13 @@ def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for
 def test_secrets_are_one_object_that_is_damaged_named_and_repaired_like_any_other(slow: Platform) -> None:
     done = slow.onlyvips("backup", "run", "--kind", "secrets", "--local", *HERE)
     assert done.returncode == 0, done.stdout + done.stderr
-    (one,) = objects(slow.lab, "s3-b", told(done)["backup"], "secrets")
+    (one,) = objects(slow.lab, "s3-a", told(done)["backup"], "secrets")
     assert slow.lab.env["ONLYVIPS_LAB_JWT_SECRET"].encode() not in one.read_bytes()
     one.unlink()
     report = told(slow.onlyvips("backup", "audit", *HERE))
-    assert any("s3-b lacks objects/0001-ssm.jsonl.zst.age" in found["what"] for found in report["findings"])
+    assert any("s3-a lacks objects/0001-ssm.jsonl.zst.age" in found["what"] for found in report["findings"])
     (standing,) = [each for each in report["standings"] if each["kind"] == "secrets"]
-    assert set(standing["copies"]) == {"s3-a", "directory"}
+    assert set(standing["copies"]) == {"s3-b", "directory"}
     repaired = slow.onlyvips("backup", "repair", told(done)["backup"], *HERE)
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     read = slow.onlyvips("backup", "verify", told(done)["backup"], "--decrypt", *HERE)
