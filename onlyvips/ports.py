@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from onlyvips.core.oplog_entry import Position
+
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON says it."""
 
@@ -248,6 +250,32 @@ class SourceDatabase(Protocol):
 
     def duplicates(self, database: str, collection: str, keys: Sequence[str], limit: int) -> list[str]:
         """Up to ``limit`` values of ``keys`` that more than one document has (they would break a unique index)."""
+
+
+class SourceOplog(Protocol):
+    """The transaction log of a server, raw BSON: only what is final, which nothing can precede or take back any more
+    (of a replica set: what a majority has)."""
+
+    def describe(self) -> Mapping[str, str]:
+        """``dialect`` (what answers), ``version``, and ``now``: unix seconds by the server's own clock.
+
+        Raises Permanent where no oplog is kept.
+        """
+
+    def oldest(self) -> bytes:
+        """The first entry that is still there."""
+
+    def newest(self) -> bytes:
+        """The last final entry. Whatever was read from the server before this was asked is covered by it."""
+
+    def open_since(self) -> Position | None:
+        """Where the oldest transaction begins that is open now; None when none is."""
+
+    def entries(self, start: Position, end: Position) -> Iterator[bytes]:
+        """Batches of the entries from ``start`` to ``end``, both inclusive, in order; nothing where none is there.
+
+        Raises Permanent when they are removed while they are read.
+        """
 
 
 class SnapshotSource(Protocol):

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import seeds
 from bson import ObjectId, encode
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
@@ -114,11 +115,13 @@ def load(uri: str, folder: Path, cache: Path, count: int, console: Console) -> N
         if database.command("dbStats")["objects"] >= sum(sizes.values()):  # counting would scan it all
             console.print(f"  {count} documents are there")
             return
+        seeds.end_oplog(uri)  # it would log all of it
         for name, size in sizes.items():
             database[name].drop()
             for chunk in chunks(documents(name, size), BATCH):
                 database[name].insert_many(chunk, ordered=False)
             console.print(f"  {name:<9} {size:>8} documents, {time.monotonic() - started:6.1f} s")
+    seeds.begin_oplog(uri)
     target = cached(cache, count)
     if not target.exists():
         keep(folder / target.name, target)

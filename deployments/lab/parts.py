@@ -143,6 +143,7 @@ def stores(lab: Lab) -> Iterator[Part]:
         env={"DO_NOT_TRACK": "1", "FERRETDB_TELEMETRY": "disable", "GOGC": "1600"},
         ready=f"tcp://{lab.address('mongodb')}",
     )
+    yield Step("oplog", partial(seeds.begin_oplog, f"mongodb://{lab.address('mongodb')}/"), needs=["mongodb"])
     yield from object_stores(lab)
     yield Process(
         "ssm",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pyrage
@@ -13,7 +15,10 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from home import Home, Settings, write
+from pymongo import MongoClient
 
+OPLOG_SIZE = 64 << 20
+"""Bytes; FerretDB asks for a size, and removes nothing by it here."""
 AWS_KEY = "lab"
 """moto asks for a key, and takes any."""
 
@@ -40,6 +45,20 @@ def fill_ssm(url: str, secrets: Mapping[str, str]) -> None:
         client.put_parameter(Name=path, Value=value, Type="SecureString", Tags=[{"Key": "owner", "Value": "backend"}])
     client.put_parameter(Name="/onlyvips/lab/domains", Value="api.onlyvips.com", Type="StringList")
     client.close()
+
+
+def begin_oplog(uri: str) -> None:
+    """FerretDB logs what is written once this capped collection is there; nothing when it is. Never left empty."""
+    with MongoClient[dict[str, Any]](uri) as client:
+        if "oplog.rs" not in client.local.list_collection_names():
+            client.local.create_collection("oplog.rs", capped=True, size=OPLOG_SIZE)
+            client.local.startup_log.insert_one({"startTime": datetime.now(UTC)})
+
+
+def end_oplog(uri: str) -> None:
+    """No log of what comes until it begins anew: a timeline of slices ends with it."""
+    with MongoClient[dict[str, Any]](uri) as client:
+        client.local["oplog.rs"].drop()
 
 
 def write_cluster_keys(home: Home, settings: Settings) -> None:

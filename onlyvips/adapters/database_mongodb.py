@@ -78,7 +78,7 @@ class MongoDatabase:
             self._server = {
                 "version": str(build["version"]),
                 "dialect": "ferretdb" if "ferretdbVersion" in build else "mongodb",
-                "oplog": "local.oplog.rs" if "setName" in hello else "none",
+                "oplog": "local.oplog.rs" if "setName" in hello or self._logs(build) else "none",
             }
         return self._server
 
@@ -126,6 +126,25 @@ class MongoDatabase:
             )
         indexes = [] if kind == "view" else list(self._client[database][name].list_indexes())
         return Namespace(database, name, kind, _metadata(entry, kind, indexes))
+
+    def _logs(self, build: Document) -> bool:
+        """FerretDB is no replica set; it logs once it has a capped collection of that name."""
+        if "ferretdbVersion" not in build:
+            return False
+        found = self._client.local.list_collections(filter={"name": "oplog.rs"})
+        return any(one.get("options", {}).get("capped") for one in found)
+
+    @property
+    def client(self) -> Any:
+        """The connection itself, for what else is read from the same server."""
+        self.server()
+        return self._client
+
+    @contextmanager
+    def explained(self, action: str) -> Iterator[None]:
+        """Turn what pymongo raises into our words; ``action`` is what we wanted to do."""
+        with self._explained(action):
+            yield
 
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:

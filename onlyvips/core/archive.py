@@ -173,14 +173,14 @@ class Run:
     terminated: bool
 
 
-def scan(buffer: bytes | bytearray, start: int = 0, most: int = 1 << 62) -> Run:
+def scan(buffer: bytes | bytearray, start: int = 0, most: int = 1 << 62, largest: int = LARGEST_DOCUMENT) -> Run:
     """Walk over at most ``most`` whole documents from ``start``. Raises ValueError for what cannot be a document."""
     at, count, size = start, 0, len(buffer)
     while at + 4 <= size and count < most:
         length: int = _LENGTH.unpack_from(buffer, at)[0]
         if length == -1:
             return Run(at, count, True)
-        if not SMALLEST_DOCUMENT <= length <= LARGEST_DOCUMENT:
+        if not SMALLEST_DOCUMENT <= length <= largest:
             raise ValueError(f"{at - start} bytes on, a document cannot be {length} bytes long")
         if at + length > size:
             break

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from onlyvips.core.catalog import BAD_MANIFEST, Backup, Copy, by_kind, newest
-from onlyvips.core.manifest import moment
+from onlyvips.core.manifest import OPLOG, Manifest, moment, seconds
+from onlyvips.core.oplog import Broken
+from onlyvips.core.oplog_chain import Chain, best_chain
+from onlyvips.core.oplog_entry import position
 
 Severity = Literal["fault", "warning", "note"]
 _LATE = 1.5
@@ -34,7 +36,8 @@ class Place:
 @dataclass(frozen=True)
 class AuditPlan:
     """What is asked for. ``every``: seconds between two backups of a kind, 0 where none is said; ``rpo``: seconds that
-    may be lost of the database; ``verified_within``: seconds for which a read-back counts."""
+    may be lost of the database; ``verified_within``: seconds for which a read-back counts; ``oplog_limit``: seconds
+    that slices of the oplog may end before now."""
 
     environment: str
     every: Mapping[str, float]
@@ -45,6 +48,7 @@ class AuditPlan:
     immutable: int
     rpo: float
     verified_within: float
+    oplog_limit: float = 0.0
 
     @property
     def immutable_places(self) -> list[str]:
@@ -64,7 +68,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Standing:
-    """How one kind stands: its newest good backup, the copies that count, and the moment it brings back."""
+    """How one kind stands: its newest good backup, the copies that count, and the moment it brings back ("" for none;
+    of the database and its oplog, by the base and the slices that lead furthest)."""
 
     kind: str
     newest: str
@@ -99,27 +104,30 @@ Locks = Mapping[tuple[str, str], float]
 
 
 def audit(
-    backups: Sequence[Backup], away: Mapping[str, str], plan: AuditPlan, now: float, locks: Locks | None = None
+    backups: Sequence[Backup],
+    away: Mapping[str, str],
+    plan: AuditPlan,
+    now: float,
+    locks: Locks | None = None,
+    breaks: Sequence[Broken] = (),
 ) -> Report:
     """The report at ``now``, unix seconds. ``away``: destinations that could not be read, with the reason; ``locks``
-    of the newest backups' copies, where somebody looked."""
+    of the newest backups' copies, where somebody looked; ``breaks``: where a timeline of the oplog was found broken."""
     kinds = by_kind(backups)
-    standings = [_standing(kind, kinds.get(kind, []), plan, now, locks or {}) for kind in plan.every]
+    best = best_chain(whole(kinds.get("mongodb", [])), whole(kinds.get(OPLOG, [])))
+    standings = [_standing(kind, kinds.get(kind, []), plan, now, locks or {}, best) for kind in plan.every]
     findings = [
         Finding("fault", "", f"{name} could not be read: {why}", "its copies count for nothing until it answers")
         for name, why in away.items()
     ]
     for standing in standings:
         findings += _of_standing(standing, plan, now)
+    if OPLOG in plan.every:
+        findings += _of_timelines(best, breaks, plan)
     for kind, found in kinds.items():
         for one in found:
             findings += _of_backup(one, kind, plan, now)
     return Report(plan.environment, moment(now), tuple(standings), tuple(findings))
-
-
-def seconds(text: str) -> float:
-    """Unix seconds of ``2026-08-01T12:00:00Z``."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 
 def counts(copy: Copy, plan: AuditPlan, now: float) -> bool:
@@ -127,7 +135,14 @@ def counts(copy: Copy, plan: AuditPlan, now: float) -> bool:
     return copy.complete and bool(copy.verified) and now - seconds(copy.verified) <= plan.verified_within
 
 
-def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float, locks: Locks) -> Standing:
+def whole(backups: Sequence[Backup]) -> list[Manifest]:
+    """Manifests of those of which a complete copy is known."""
+    return [one.manifest for one in backups if one.manifest and one.complete]
+
+
+def _standing(
+    kind: str, found: Sequence[Backup], plan: AuditPlan, now: float, locks: Locks, best: Chain | None
+) -> Standing:
     last = newest(found, kind)
     locked = {name for (prefix, name), until in locks.items() if last and prefix == last.prefix and until > now}
     good = {copy.destination for copy in last.copies if counts(copy, plan, now)} if last else set()
@@ -138,7 +153,7 @@ def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float, l
         newest_size=last.manifest.size if last and last.manifest else 0,
         started=last.manifest.started if last and last.manifest else "",
         finished=last.finished if last else "",
-        recoverable=_recoverable(last),
+        recoverable=_recoverable(kind, last, best),
         copies=tuple(place.name for place in places),
         media=tuple(sorted({place.medium for place in places})),
         offsite=tuple(place.name for place in places if place.offsite),
@@ -148,12 +163,12 @@ def _standing(kind: str, found: Sequence[Backup], plan: AuditPlan, now: float, l
     )
 
 
-def _recoverable(last: Backup | None) -> str:
-    """The newest moment of which everything is in the backup: without an oplog, that of its start."""
-    if last is None or last.manifest is None:
-        return ""
-    window = last.manifest.window
-    return moment(float(window.end.ts.partition(":")[0])) if window else last.manifest.started
+def _recoverable(kind: str, last: Backup | None, best: Chain | None) -> str:
+    """The newest moment of which everything is there: without an oplog, that of the newest backup's start."""
+    found = [best.until] if best and kind in ("mongodb", OPLOG) else []
+    if last and last.manifest and kind != OPLOG and not last.manifest.window:
+        found.append(seconds(last.manifest.started))
+    return moment(max(found)) if found else ""
 
 
 def _of_standing(one: Standing, plan: AuditPlan, now: float) -> Iterator[Finding]:
@@ -177,13 +192,33 @@ def _of_standing(one: Standing, plan: AuditPlan, now: float) -> Iterator[Finding
             )
             yield Finding("fault", one.kind, told, todo)
     age, every = now - seconds(one.finished), plan.every[one.kind]
-    if every and age > _LATE * every:
+    if one.kind != OPLOG and every and age > _LATE * every:
         told = f"the newest backup, {one.newest}, is {_span(age)} old; one is due every {_span(every)}"
         yield Finding("fault", one.kind, told, _take(one.kind, plan))
+    if not one.recoverable:
+        yield Finding(
+            "fault", one.kind, "there is no base that its slices could be replayed on", _take("mongodb", plan)
+        )
+        return
     lost = now - seconds(one.recoverable)
+    if one.kind == OPLOG and lost > plan.oplog_limit:
+        told = f"slices lead to {one.recoverable}, {_span(lost)} ago; at most {_span(plan.oplog_limit)} is accepted"
+        yield Finding("fault", one.kind, told, _take(OPLOG, plan))
     if one.kind == "mongodb" and lost > plan.rpo:
         told = f"the newest moment that can be brought back is {one.recoverable}, {_span(lost)} ago"
         yield Finding("fault", one.kind, f"{told}; the RPO is {_span(plan.rpo)}", _take(one.kind, plan))
+
+
+def _of_timelines(best: Chain | None, breaks: Sequence[Broken], plan: AuditPlan) -> Iterator[Finding]:
+    """A break counts until something leads further than it: a newer base, or the slices after all."""
+    for broken in breaks:
+        if best is None or position(best.end) <= broken.position:
+            told = (
+                f"the timeline {broken.timeline} is broken after {broken.wanted.ts} ({broken.name}), seen {broken.at}"
+            )
+            yield Finding("fault", OPLOG, told, _take("mongodb", plan))
+    if best and best.why:
+        yield Finding("fault", OPLOG, f"slices are missing: {best.why}", _take("mongodb", plan))
 
 
 def _of_backup(one: Backup, kind: str, plan: AuditPlan, now: float) -> Iterator[Finding]:
@@ -193,6 +228,9 @@ def _of_backup(one: Backup, kind: str, plan: AuditPlan, now: float) -> Iterator[
     if seconds(one.manifest.started) - now > _AHEAD:
         told = f"{one.name} says that it began at {one.manifest.started}, which is still to come"
         yield Finding("warning", kind, told, "set the clocks of the workers; ages of backups are wrong until then")
+    if one.manifest.window and position(one.manifest.window.end).seconds - now > _AHEAD:
+        told = f"{one.name} has entries of {moment(position(one.manifest.window.end).seconds)}, which is still to come"
+        yield Finding("warning", kind, told, "set the clocks of the database; the RPO cannot be told until then")
     for copy in one.copies:
         for flaw in copy.flaws:
             what = f"{one.name} is complete at {len(one.complete)} of {len(one.copies)}: {copy.destination} {flaw}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onlyvips.core.audit import Report, Standing, seconds
+from onlyvips.core.audit import Report, Standing
+from onlyvips.core.manifest import seconds
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def _of_kind(one: Standing, report: Report) -> Iterator[tuple[str, float]]:
     finished = seconds(one.finished)
     yield "onlyvips_backup_last_success_timestamp_seconds", finished
     yield "onlyvips_backup_age_seconds", seconds(report.at) - finished
-    yield "onlyvips_backup_recoverable_timestamp_seconds", seconds(one.recoverable)
+    if one.recoverable:
+        yield "onlyvips_backup_recoverable_timestamp_seconds", seconds(one.recoverable)
     yield "onlyvips_backup_duration_seconds", finished - seconds(one.started)
     yield "onlyvips_backup_size_bytes", one.newest_size

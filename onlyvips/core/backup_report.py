@@ -136,8 +136,8 @@ def standing(one: Standing) -> str:
         return f"{one.kind}: no backup"
     places = f"{len(one.copies)} copies ({', '.join(one.copies) or 'none'}), {len(one.media)} media"
     sites = f"{len(one.offsite)} off site, {len(one.immutable)} immutable"
-    number = f"{one.backups} backup{'s' if one.backups != 1 else ''}"
-    return f"{one.kind}: {one.newest}, {places}, {sites}; brings back {one.recoverable}; {number}"
+    number, back = f"{one.backups} backup{'s' if one.backups != 1 else ''}", one.recoverable or "nothing"
+    return f"{one.kind}: {one.newest}, {places}, {sites}; brings back {back}; {number}"
 
 
 def finding(one: Finding) -> str:

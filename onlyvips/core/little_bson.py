@@ -1,8 +1,10 @@
-"""As much BSON as the framing of an archive needs: documents of strings, booleans and integers, in a fixed order."""
+"""As much BSON as we need: documents of known fields in a fixed order, and the elements of any other, undecoded."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 _INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
@@ -61,3 +63,93 @@ def _value(data: bytes, at: int, kind: str) -> tuple[Value, int]:
     if not at + 4 < end < len(data) or data[end - 1] != 0:
         raise ValueError("a string does not end where it says")
     return data[at + 4 : end - 1].decode(), end
+
+
+# --- documents of any kind -------------------------------------------------------------------------------------------
+
+DOCUMENT, ARRAY, INT32, TIMESTAMP, INT64 = 0x03, 0x04, 0x10, 0x11, 0x12
+_STRING, _BOOLEAN = 0x02, 0x08
+_FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
+_MEASURED = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
+"""Kinds that begin with their length, and what comes on top of it."""
+_TIMESTAMP = struct.Struct("<II")
+
+
+def timestamp(name: str, seconds: int, ordinal: int) -> bytes:
+    return b"\x11" + name.encode() + b"\0" + _TIMESTAMP.pack(ordinal, seconds)
+
+
+def embedded(name: str, value: bytes) -> bytes:
+    return b"\x03" + name.encode() + b"\0" + value
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a document: its kind (BSON's own number), name, and where its value is in ``data``."""
+
+    kind: int
+    name: str
+    data: bytes
+    start: int
+    end: int
+
+    @property
+    def raw(self) -> bytes:
+        """The value's bytes."""
+        return self.data[self.start : self.end]
+
+    def text(self) -> str:
+        """A string; "" for what is none."""
+        return self.data[self.start + 4 : self.end - 1].decode() if self.kind == _STRING else ""
+
+    def truth(self) -> bool:
+        """Whether it is the boolean true."""
+        return self.kind == _BOOLEAN and self.data[self.start] == 1
+
+    def number(self) -> int | None:
+        """A whole number of 32 or 64 bits; None for what is none."""
+        if self.kind not in (INT32, INT64):
+            return None
+        found: int = (_INT32 if self.kind == INT32 else _INT64).unpack_from(self.data, self.start)[0]
+        return found
+
+    def moment(self) -> tuple[int, int] | None:
+        """Seconds and ordinal of a timestamp; None for what is none."""
+        if self.kind != TIMESTAMP:
+            return None
+        ordinal, seconds = _TIMESTAMP.unpack_from(self.data, self.start)
+        return seconds, ordinal
+
+    def elements(self) -> Iterator[Element]:
+        """Those of a document inside; nothing for what is none."""
+        return elements(self.data, self.start) if self.kind == DOCUMENT else iter(())
+
+
+def elements(data: bytes, start: int = 0) -> Iterator[Element]:
+    """The elements of the document at ``start``, in order. Raises ValueError for what is no BSON (bsonspec.org)."""
+    if len(data) < start + 5:
+        raise ValueError("a document is cut short")
+    end = start + _INT32.unpack_from(data, start)[0]
+    if not start + 5 <= end <= len(data) or data[end - 1] != 0:
+        raise ValueError("a document does not end where it says")
+    at = start + 4
+    while at < end - 1:
+        stop = data.index(0, at + 1, end)
+        value = stop + 1
+        after = _after(data, data[at], value)
+        if after > end - 1:
+            raise ValueError("an element does not fit into its document")
+        yield Element(data[at], data[at + 1 : stop].decode(), data, value, after)
+        at = after
+
+
+def _after(data: bytes, kind: int, at: int) -> int:
+    if kind in _FIXED:
+        return at + _FIXED[kind]
+    if kind in _MEASURED:
+        if at + 4 > len(data) or (length := _INT32.unpack_from(data, at)[0]) < 0:
+            raise ValueError("an element is cut short")
+        return int(at + length + _MEASURED[kind])
+    if kind == 0x0B:  # a regular expression: two strings that end with a zero
+        return data.index(0, data.index(0, at) + 1) + 1
+    raise ValueError(f"there is no kind {kind:#04x} in BSON")

@@ -17,7 +17,8 @@ OPLOG = "oplog"
 
 @dataclass(frozen=True)
 class NamespaceRecord:
-    """One collection inside an object: ``crc64`` (hex) is over its documents alone, ``bytes`` likewise."""
+    """One collection inside an object: ``crc64`` (hex) is over its documents alone, ``bytes`` likewise. Of ``type``
+    oplog: the object is no archive, but entries of the oplog one after the other."""
 
     database: str
     collection: str
@@ -146,8 +147,9 @@ class Manifest:
 
     @property
     def documents(self) -> int:
-        """Of all collections."""
-        return sum(namespace.documents for record in self.objects for namespace in record.namespaces)
+        """Of all collections; of a slice of the oplog, its entries."""
+        found = [namespace for record in self.objects for namespace in record.namespaces]
+        return sum(one.documents for one in found if (one.type == OPLOG) == (self.kind == OPLOG))
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,11 @@ class CopyRecord:
 def moment(unix: float) -> str:
     """UTC as JSON says it here: ``2026-08-01T12:00:00Z``."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds(text: str) -> float:
+    """Unix seconds of what ``moment`` says."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 
 def backup_id(unix: float, entropy: bytes) -> str:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from onlyvips.core.audit import seconds
 from onlyvips.core.catalog import NO_MANIFEST, Backup, by_kind
-from onlyvips.core.manifest import OPLOG, Window, moment
+from onlyvips.core.manifest import OPLOG, Window, moment, seconds
 from onlyvips.core.periods import PERIODS, Period
 
 Action = Literal["keep", "remove"]

@@ -109,6 +109,7 @@ def audit_plan(environment: Environment) -> AuditPlan:
         immutable=asked.immutable,
         rpo=environment.recovery.targets.rpo,
         verified_within=backup.verified_within,
+        oplog_limit=backup.oplog_limit,
     )
 
 

@@ -96,14 +96,16 @@ class Session:
         named: Slice | None = None,
         begun: Begun | None = None,
         state: str = "",
+        close: Callable[[], Piece] | None = None,
     ) -> None:
         """``plan.recipients`` are age's public keys, no references. ``about`` is asked once everything was read; what
-        it raises ends the backup. With ``begun`` it goes on with that one where it fits: the same objects, the same
-        ``state`` of the source. Raises Refused for recipients or destinations that are none."""
+        it raises ends the backup. ``close`` gives one object more, the last one, which can only be read then. With
+        ``begun`` it goes on with that one where it fits: the same objects, the same ``state`` of the source. Raises
+        Refused for recipients or destinations that are none."""
         if begun is not None and (begun.keys, begun.state) != (tuple(piece.key for piece in pieces), state):
             begun = None
         encrypted_to = recipients(plan.recipients)
-        self._about, self._plan, self._run, self._state = about, plan, run, state
+        self._about, self._close, self._plan, self._run, self._state = about, close, plan, run, state
         self._started = begun.started if begun else run.clock.now()
         self.id = named.id if named else begun.id if begun else records.backup_id(self._started, run.entropy(4))
         self._timeline = named.timeline if named else ""
@@ -156,17 +158,19 @@ class Session:
         if self._journal and not self.resumed:
             keys, plan = tuple(self._pieces), self._plan
             about = (self._run.key, plan.environment, plan.kind, self.id, self._epoch, self._started)
-            self._journal.begin(Begun(*about, keys, self._state))
+            self._journal.begin(Begun(*about, keys, self._state, self._timeline))
 
     def stop(self) -> None:
         """Let no other object go on."""
         self._meter.stop()
 
     def publish(self) -> Taken:
-        """Once every object is written: where the copies are, then what the backup is."""
+        """Once every object is written: the one that closes it, where the copies are, then what the backup is."""
         self._meter.check()
-        written, told, finished = [self._written[key] for key in self._pieces], self._about(), self._run.clock.now()
+        written = [self._written[key] for key in self._pieces]
         try:
+            written += [self._pipe.write(self._close(), over=True)] if self._close else []  # a try before this may have
+            told, finished = self._about(), self._run.clock.now()
             _publish_copies(self._destinations, self.place, self._copies(written, finished))
         except NoDestination as error:
             raise self._no_copy(error) from error

@@ -12,31 +12,41 @@ from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write
 from onlyvips.core.manifest import NamespaceRecord, Server, object_key
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Transient
-from onlyvips.ports import Namespace, ObjectStore, SourceDatabase
+from onlyvips.ports import Namespace, ObjectStore, SourceDatabase, SourceOplog
 from onlyvips.steps.backup import TOOL, About, Run, Session, Taken, take
+from onlyvips.steps.base_window import open_window
 from onlyvips.steps.journal import Begun
 from onlyvips.steps.pipe import Meter, Piece
 
 
 def base(
-    source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run, begun: Begun | None = None
+    source: SourceDatabase,
+    stores: Sequence[ObjectStore],
+    plan: BackupPlan,
+    run: Run,
+    begun: Begun | None = None,
+    oplog: SourceOplog | None = None,
 ) -> Session:
     """A backup of ``plan.database``, ready to be taken. Its end raises Transient when collections changed meanwhile.
 
-    It goes on with what was ``begun`` where collections, options and indexes are still those.
+    It goes on with what was ``begun`` where collections, options and indexes are still those. With an ``oplog`` its
+    last object is the oplog of the time in which it was read.
     """
+    window = open_window(oplog, begun) if oplog else None  # before anything is read
     namespaces = source.namespaces(plan.database)
 
     def about() -> About:
         if source.namespaces(plan.database) != namespaces:
             raise Transient(f"Collections or indexes of {plan.database} changed while it was read: take it again.")
         server = source.server()
-        return About(Server(server["dialect"], server["version"]))
+        found = Server(server["dialect"], server["version"])
+        return About(found, server["oplog"], window.window) if window else About(found)
 
     dumps = [_Dump(source, namespace) for namespace in namespaces]
     pieces = [dump.piece(number) for number, dump in enumerate(dumps, start=1)]
     state = hashlib.sha256(repr(namespaces).encode()).hexdigest()
-    return Session(pieces, about, stores, plan, run, begun=begun, state=state)
+    state, close = (window.state(state), window.close) if window else (state, None)
+    return Session(pieces, about, stores, plan, run, begun=begun, state=state, close=close)
 
 
 def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run) -> Taken:

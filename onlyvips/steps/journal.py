@@ -33,11 +33,12 @@ class Begun:
     started: float
     keys: tuple[str, ...]
     state: str = ""
+    timeline: str = ""
 
     @property
     def place(self) -> str:
         """Where it is in every destination."""
-        return prefix(self.environment, self.kind, self.id, self.epoch)
+        return prefix(self.environment, self.kind, self.id, self.epoch, self.timeline)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""An object opened: age, zstd and, for a base of MongoDB, the archive's framing, counts and CRC-64, in one pass."""
+"""An object opened: age, zstd and, of MongoDB, framing, counts and CRC-64 of an archive or an oplog, in one pass."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import fastcrc
 import pyrage
 
+from onlyvips.core import oplog
 from onlyvips.core.archive import Closed, Corrupt, Reader
-from onlyvips.core.manifest import ObjectRecord
+from onlyvips.core.manifest import OPLOG, ObjectRecord, Window
 from onlyvips.steps.pipe import Hose
 
 if sys.version_info >= (3, 14):
@@ -20,9 +21,14 @@ else:
     from backports import zstd
 
 
-def open_object(chunks: Iterator[bytes], record: ObjectRecord, identities: Sequence[Any]) -> str:
-    """What is wrong with the stored bytes ``chunks`` of ``record``, in words; "" when everything is as recorded."""
-    digest, contents = hashlib.sha256(), _Contents(record)
+def open_object(
+    chunks: Iterator[bytes], record: ObjectRecord, identities: Sequence[Any], window: Window | None = None
+) -> str:
+    """What is wrong with the stored bytes ``chunks`` of ``record``, in words; "" when everything is as recorded.
+
+    ``window`` is what a stretch of the oplog must hold.
+    """
+    digest, contents = hashlib.sha256(), _Contents(record, window)
     hose = Hose(_hashed(chunks, digest), contents.write)
     wrong = ""
     try:
@@ -46,12 +52,14 @@ def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:
 
 
 class _Contents:
-    """Takes what age gives, decompresses it, and reads it as an archive where the manifest says that it is one."""
+    """Takes what age gives, decompresses it, and reads it as what the manifest says that it is: archive or oplog."""
 
-    def __init__(self, record: ObjectRecord) -> None:
-        self._record = record
+    def __init__(self, record: ObjectRecord, window: Window | None) -> None:
+        self._record, self._window = record, window
         self._zstd = zstd.ZstdDecompressor()
-        self._reader = Reader(fastcrc.crc64.xz) if record.namespaces else None
+        log = any(one.type == OPLOG for one in record.namespaces)
+        self._log = oplog.Reader(fastcrc.crc64.xz) if log else None
+        self._reader = Reader(fastcrc.crc64.xz) if record.namespaces and not log else None
         self._closed: list[Closed] = []
 
     def write(self, data: bytes) -> None:
@@ -60,6 +68,8 @@ class _Contents:
         plain = self._zstd.decompress(data)
         if self._zstd.unused_data:
             raise Corrupt("bytes follow the end of the compressed stream")
+        if self._log is not None:
+            self._log.feed(plain)
         if self._reader is not None:
             self._closed += [event for event in self._reader.feed(plain) if isinstance(event, Closed)]
 
@@ -67,6 +77,8 @@ class _Contents:
         """After the last byte: what is not as recorded, in words."""
         if not self._zstd.eof:
             raise Corrupt("the compressed stream ends too early")
+        if self._log is not None:
+            return self._wrong_log(self._log)
         if self._reader is None:
             return ""
         self._reader.finish()
@@ -76,4 +88,12 @@ class _Contents:
             if here != (expected := (told.documents, told.bytes, told.crc64)):
                 name = f"{told.database}.{told.collection}"
                 return f"{name} holds {here} (documents, bytes, CRC-64), the manifest says {expected}"
+        return ""
+
+    def _wrong_log(self, log: oplog.Reader) -> str:
+        log.finish()
+        if (log.record,) != self._record.namespaces:
+            return f"holds {log.record}, the manifest says {self._record.namespaces}"
+        if log.window != self._window:
+            return f"is the oplog of {log.window}, the manifest says {self._window}"
         return ""

@@ -10,7 +10,7 @@ from onlyvips.core.manifests import fingerprint, image_of, template_release
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.world import pods_for
 from onlyvips.errors import Permanent, Refused, Transient
-from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase
+from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase, SourceOplog
 from onlyvips.steps.observe import canary_name
 
 _NOTHING = "nothing was changed"
@@ -159,6 +159,15 @@ def check_source(database: SourceDatabase, name: str) -> None:
         database.namespaces(name)
     except (Permanent, Transient) as error:
         raise Refused(f"{name} cannot be backed up: {error} {_NOTHING.capitalize()}.") from error
+
+
+def check_oplog(oplog: SourceOplog) -> None:
+    """A database without an oplog, or one that does not answer us, is refused before anything is read."""
+    try:
+        oplog.describe()
+        oplog.oldest()
+    except (Permanent, Transient) as error:
+        raise Refused(f"No slice of the oplog can be taken: {error} Nothing was read.") from error
 
 
 def check_snapshot(source: SnapshotSource) -> None:

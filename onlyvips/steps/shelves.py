@@ -17,7 +17,8 @@ def read_shelves(stores: Sequence[ObjectStore], environment: str, kinds: Sequenc
 
     A document that vanishes or cannot be read after it was listed makes its store away too: half a shelf would lie.
     """
-    prefixes = [f"{environment}/{kind}/" for kind in kinds] + [f"{environment}/evidence/verify/"]
+    prefixes = [f"{environment}/{kind}/" for kind in kinds]
+    prefixes += [f"{environment}/evidence/{what}/" for what in ("verify", "oplog")]
     with ThreadPoolExecutor(max(1, len(stores))) as pool:
         return list(pool.map(lambda store: _read(store, prefixes), stores))
 

@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from onlyvips.core.audit import seconds
 from onlyvips.core.catalog import Backup, place_of, read_catalog
-from onlyvips.core.manifest import MANIFEST_KEY, OPLOG
+from onlyvips.core.manifest import MANIFEST_KEY, OPLOG, seconds
 from onlyvips.core.retention import LAYERED, Decision, Facts, Policy, decide
 from onlyvips.core.verification import superseded
 from onlyvips.errors import Transient

@@ -75,7 +75,8 @@ def _chosen(manifest: Manifest, reading: Reading) -> list[ObjectRecord]:
 
 def _verify_copy(store: ObjectStore, manifest: Manifest, chosen: list[ObjectRecord], reading: Reading) -> Verification:
     damage, size, away = list[Damage](), 0, ""
-    check = partial(open_object, identities=reading.identities) if reading.identities else _stored
+    opened = partial(open_object, identities=reading.identities, window=manifest.window)
+    check = opened if reading.identities else _stored
     for record in chosen:
         chunks = _counted(store.read(manifest.prefix + record.key), reading.tell)
         try:

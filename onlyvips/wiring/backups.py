@@ -13,9 +13,11 @@ from typing import Literal
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.gauges_textfile import write_gauges
-from onlyvips.core.audit import AuditPlan, Finding, Report, audit, seconds
+from onlyvips.core.audit import AuditPlan, Finding, Report, audit
 from onlyvips.core.backup_metrics import gauges
 from onlyvips.core.catalog import Backup, Shelf, find, newest, read_catalog, with_verifications
+from onlyvips.core.manifest import seconds
+from onlyvips.core.oplog import Broken, breaks
 from onlyvips.core.plan import BackupPlan, Scheduled
 from onlyvips.core.verification import Verification
 from onlyvips.environment import Environment
@@ -199,13 +201,13 @@ def check_lease(loaded: Environment, kind: str) -> None:
 
 def _highest_epoch(loaded: Environment, kind: str) -> int:
     """The highest epoch in any backup's name: a lease that was lost begins above it."""
-    backups, away = _catalog_of(loaded, (kind,))
-    if away:
+    found = _catalog_of(loaded, (kind,))
+    if away := found.away:
         raise Transient(
             f"The lease of {kind} is new, and which epochs were used is not known, for {', '.join(away)} does not "
             f"answer ({' '.join(away.values())}): nothing was written; bring it back, then try again."
         )
-    return max((int(one.name.rpartition("-e")[2]) for one in backups), default=0)
+    return max((int(one.name.rpartition("-e")[2]) for one in found.backups), default=0)
 
 
 # --- the catalog -----------------------------------------------------------------------------------------------------
@@ -213,16 +215,16 @@ def _highest_epoch(loaded: Environment, kind: str) -> int:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every backup, and the destinations that could not be read, each with its reason."""
+    """Every backup; the destinations that could not be read, each with its reason; where the oplog's timeline broke."""
 
     backups: tuple[Backup, ...]
     away: dict[str, str]
+    breaks: tuple[Broken, ...] = ()
 
 
 def catalog(environment: str) -> Catalog:
     """What all destinations have, now. Raises Transient when none answers."""
-    backups, away = _catalog_of(environments.load(environment))
-    return Catalog(tuple(backups), away)
+    return _catalog_of(environments.load(environment))
 
 
 def of_run(environment: str, kind: str, run: str) -> Backup | None:
@@ -241,10 +243,10 @@ def one_backup(environment: str, id: str, among: Catalog | None = None) -> Backu
     return found[0]
 
 
-def _catalog_of(loaded: Environment, kinds: Sequence[str] = ()) -> tuple[list[Backup], dict[str, str]]:
-    stores = stores_of(loaded)
-    shelves = read_shelves(stores, loaded.name, *((kinds,) if kinds else ()))
-    return read_catalog(shelves), _away(shelves)
+def _catalog_of(loaded: Environment, kinds: Sequence[str] = ()) -> Catalog:
+    shelves = read_shelves(stores_of(loaded), loaded.name, *((kinds,) if kinds else ()))
+    broken = breaks(key for shelf in shelves for key in shelf.sizes)
+    return Catalog(tuple(read_catalog(shelves)), _away(shelves), tuple(broken))
 
 
 def _away(shelves: Sequence[Shelf]) -> dict[str, str]:
@@ -294,9 +296,9 @@ def audit_backups(environment: str, read: Read, tell: Tell) -> Report:
     reading = _reading(loaded, Asked(), tell)
     results = [one for backup in _to_read(found, plan, read) for one in verify(backup, stores, reading)]
     shown = with_verifications(found.backups, results)
-    last = _to_read(Catalog(tuple(shown), found.away), plan, "newest")
+    last = _to_read(replace(found, backups=tuple(shown)), plan, "newest")
     locks = locks_of(last, [one for one in stores if one.name in plan.immutable_places])
-    return _measured(loaded, audit(shown, found.away, plan, SystemClock().now(), locks))
+    return _measured(loaded, audit(shown, found.away, plan, SystemClock().now(), locks, found.breaks))
 
 
 def _measured(loaded: Environment, report: Report) -> Report:

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from onlyvips import environment as environments
+from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.lease_s3 import S3Cell
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.adapters.oplog_mongodb import MongoOplog
 from onlyvips.adapters.pruner_directory import DirectoryPruner
 from onlyvips.adapters.pruner_s3 import S3Pruner
 from onlyvips.core.locking import LockPlan
@@ -25,6 +27,11 @@ from onlyvips.steps.survey import Place
 def database_of(loaded: Environment) -> MongoDatabase:
     """The environment's MongoDB."""
     return MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))
+
+
+def oplog_of(database: MongoDatabase) -> MongoOplog:
+    """The transaction log of the same server."""
+    return MongoOplog(database, SystemClock())
 
 
 def stores_of(loaded: Environment) -> list[ObjectStore]:

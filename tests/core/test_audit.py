@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from onlyvips.core.audit import AuditPlan, Place, Report, audit, seconds
+from onlyvips.core.audit import AuditPlan, Place, Report, audit
 from onlyvips.core.catalog import Backup, Shelf, read_catalog
-from onlyvips.core.manifest import Edge, Manifest, Window
+from onlyvips.core.manifest import Edge, Manifest, Window, seconds
 from tests.core.test_catalog import MANIFEST, shelf
 
 NOW = seconds("2026-08-01T12:30:00Z")

@@ -9,9 +9,10 @@ import pytest
 
 from onlyvips.adapters.gauges_textfile import write_gauges
 from onlyvips.core import backup_report as report
-from onlyvips.core.audit import audit, seconds
+from onlyvips.core.audit import audit
 from onlyvips.core.backup_metrics import gauges
 from onlyvips.core.catalog import Shelf, read_catalog
+from onlyvips.core.manifest import seconds
 from onlyvips.core.verification import Damage, Verification
 from onlyvips.errors import Permanent
 from tests.core.test_audit import NOW, PLAN, everywhere, locked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlyvips.core.audit import seconds
+from onlyvips.core.manifest import seconds
 from onlyvips.core.periods import PERIODS
 
 MOMENTS = st.integers(min_value=0, max_value=4_000_000_000)

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onlyvips.core.audit import seconds
 from onlyvips.core.catalog import BAD_MANIFEST, NO_MANIFEST, Backup, Copy
-from onlyvips.core.manifest import Edge, ObjectRecord, Window, backup_id, moment, prefix
+from onlyvips.core.manifest import Edge, ObjectRecord, Window, backup_id, moment, prefix, seconds
 from onlyvips.core.retention import Decision, Facts, Policy, chains, decide
 from tests.core.test_manifest import MANIFEST as OF_A_BASE
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from onlyvips.core.audit import seconds
 from onlyvips.core.catalog import Backup, read_catalog
 from onlyvips.core.locking import LockPlan
+from onlyvips.core.manifest import seconds
 from onlyvips.core.retention import Policy
 from onlyvips.core.verification import verification_key
 from onlyvips.errors import Fenced, Permanent, Refused, Transient

@@ -8,7 +8,7 @@ from onlyvips.steps import preflight
 from onlyvips.steps.backup import Session
 from onlyvips.steps.base import base
 from onlyvips.wiring.kinds.kind import Kind, Taking
-from onlyvips.wiring.places import database_of
+from onlyvips.wiring.places import database_of, oplog_of
 
 
 def _check(loaded: Environment) -> None:
@@ -16,7 +16,9 @@ def _check(loaded: Environment) -> None:
 
 
 def _begin(loaded: Environment, taking: Taking) -> Session:
-    return base(database_of(loaded), taking.stores, taking.plan, taking.run, taking.begun)
+    source = database_of(loaded)
+    log = oplog_of(source) if source.server()["oplog"] != "none" else None
+    return base(source, taking.stores, taking.plan, taking.run, taking.begun, log)
 
 
 KIND = Kind(_check, _begin)

@@ -1,0 +1,116 @@
+"""SourceOplog on MongoDB (majority read concern) and on FerretDB, over the connection of a ``MongoDatabase``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bson import Timestamp
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.core.oplog_entry import Position, parse
+from onlyvips.errors import Permanent
+from onlyvips.ports import Clock
+
+_BATCH = 2_000
+_OVERRUN = 136
+"""CappedPositionLost: what a cursor stood on was removed."""
+_OUT_OF_ORDER = 60
+"""Seconds by which FerretDB's entries may stand in another order than their timestamps."""
+_RAW: Any = CodecOptions(document_class=RawBSONDocument)
+
+
+class MongoOplog:
+    """``local.oplog.rs`` of one server.
+
+    FerretDB writes an entry after the data and has no rule against holes: there, ``newest`` waits ``settle`` seconds
+    before and after it looks, which is longer than a write takes.
+    """
+
+    def __init__(self, database: MongoDatabase, clock: Clock, *, settle: float = 1.0) -> None:
+        self._database, self._clock, self._settle = database, clock, settle
+
+    def describe(self) -> Mapping[str, str]:
+        server = self._database.server()
+        if server["oplog"] == "none":
+            raise Permanent(
+                "The database keeps no oplog (it is no replica set): make it one, or leave the kind oplog out of "
+                "recovery.protected."
+            )
+        with self._database.explained("ask for its time"):
+            aware: Any = CodecOptions(tz_aware=True)
+            hello = self._database.client.admin.command("hello", codec_options=aware)
+        now = str(hello["localTime"].timestamp())
+        return {"dialect": server["dialect"], "version": server["version"], "now": now}
+
+    def oldest(self) -> bytes:
+        return self._one(1)
+
+    def newest(self) -> bytes:
+        if self._holes:
+            self._clock.sleep(self._settle)
+        found = self._one(-1)
+        if self._holes:
+            self._clock.sleep(self._settle)
+        return found
+
+    def open_since(self) -> Position | None:
+        asked = {"state": {"$in": ["prepared", "inProgress"]}}
+        source = self._database.client.config.transactions
+        if not self._holes:
+            source = source.with_options(read_concern=ReadConcern("local"))
+        with self._database.explained("look for open transactions"):
+            moments = [one["startOpTime"]["ts"] for one in source.find(asked, {"startOpTime": 1})]
+        return min((Position(one.time, one.inc) for one in moments), default=None)
+
+    def entries(self, start: Position, end: Position) -> Iterator[bytes]:
+        with self._database.explained(f"read the oplog from {start.seconds}:{start.ordinal}"):
+            try:
+                yield from self._by_scan(start, end) if self._holes else self._by_range(start, end)
+            except OperationFailure as error:
+                if error.code != _OVERRUN:
+                    raise
+                raise Permanent(
+                    f"The oplog was overrun while it was read from {start.seconds}:{start.ordinal}: make it bigger "
+                    "(replSetResizeOplog)."
+                ) from error
+
+    @property
+    def _holes(self) -> bool:
+        return self._database.server()["dialect"] == "ferretdb"
+
+    @property
+    def _log(self) -> Any:
+        log = self._database.client.local["oplog.rs"].with_options(_RAW)
+        return log if self._holes else log.with_options(read_concern=ReadConcern("majority"))
+
+    def _one(self, direction: int) -> bytes:
+        with self._database.explained("read the oplog"):
+            found = self._log.find_one({}, sort=[("$natural", direction)])
+        if found is None:
+            raise Permanent("The oplog is empty, so there is no moment to begin at: write something, then try again.")
+        return bytes(found.raw)
+
+    def _by_range(self, start: Position, end: Position) -> Iterator[bytes]:
+        """The server finds the first one by its place and goes on in order."""
+        asked = {"ts": {"$gte": Timestamp(*start), "$lte": Timestamp(*end)}}
+        with self._log.find_raw_batches(asked, batch_size=_BATCH) as cursor:
+            yield from cursor
+
+    def _by_scan(self, start: Position, end: Position) -> Iterator[bytes]:
+        """Backwards from the newest, for FerretDB finds nothing by ``ts`` without reading all; then put in order."""
+        found: list[tuple[Position, bytes]] = []
+        with self._log.find({}, sort=[("$natural", -1)], batch_size=_BATCH) as cursor:
+            for one in cursor:
+                here = parse(one.raw).position
+                if here.seconds < start.seconds - _OUT_OF_ORDER:
+                    break
+                if start <= here <= end:
+                    found.append((here, one.raw))
+        found.sort()
+        for at in range(0, len(found), _BATCH):
+            yield b"".join(raw for _, raw in found[at : at + _BATCH])

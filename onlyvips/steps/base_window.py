@@ -1,0 +1,110 @@
+"""The window of the oplog that closes a base: opened before the first document is read, read once the last one was.
+
+Replayed on what was read, it gives the state at its end (mongo-tools, ``mongodump --oplog``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import fastcrc
+
+from onlyvips.core.archive import Corrupt
+from onlyvips.core.manifest import Edge, Window
+from onlyvips.core.oplog import Break, Reader, read
+from onlyvips.core.oplog_entry import forbidden, parse, position
+from onlyvips.errors import OnlyVipsError, Permanent, Transient
+from onlyvips.ports import SourceOplog
+from onlyvips.steps.journal import Begun
+from onlyvips.steps.pipe import Piece
+from onlyvips.steps.stretch import Stretch, first_at
+
+_STATE = re.compile(r"oplog (\d+:\d+) (-?\d+)\n(.*)", re.DOTALL)
+
+
+@dataclass
+class BaseWindow:
+    """An open window; ``close`` is asked once every document was read."""
+
+    source: SourceOplog
+    start: Edge
+    _stretch: Stretch | None = None
+
+    def close(self) -> Piece:
+        """The last object of the base: the oplog from the window's start to now.
+
+        Reading it raises Permanent when the oplog was overrun meanwhile, and Transient when something is in it that no
+        replay over a base can do: the base is abandoned and taken again.
+        """
+        end = parse(self.source.newest()).edge
+        self._stretch = Stretch(self.source, self.start, end, _lost, _check)
+        return self._stretch.piece()
+
+    @property
+    def window(self) -> Window:
+        """What was closed over, once it was read."""
+        assert self._stretch is not None
+        return self._stretch.reader.window
+
+    def state(self, rest: str) -> str:
+        """What a retry must remember of this, before what else it must."""
+        return f"oplog {self.start.ts} {self.start.term}\n{rest}"
+
+
+def open_window(source: SourceOplog, begun: Begun | None) -> BaseWindow:
+    """From the oldest transaction that is open, else from the newest entry; what was ``begun`` keeps its own start,
+    while the oplog still has all since then and nothing that forbids a base."""
+    newest = parse(source.newest())
+    if why := forbidden(newest):
+        raise Transient(
+            f"The last entry of the oplog says that {why}, which no replay over a base can do again: wait for the next "
+            "entry (a replica set writes one each ten seconds).",
+            delay=15.0,
+        )
+    since = source.open_since()
+    start = first_at(source, since) if since and since < newest.position else newest
+    if start is None:
+        raise Permanent(
+            "A transaction is open that began before the oldest entry of the oplog: make the oplog bigger, or end that "
+            "transaction, then take the base again."
+        )
+    kept = _STATE.fullmatch(begun.state) if begun else None
+    before = Edge(kept[1], int(kept[2])) if kept else None
+    if before and _good(source, before, newest.edge):
+        return BaseWindow(source, before)
+    return BaseWindow(source, start.edge)
+
+
+def without_window(state: str) -> str:
+    """What a retry must remember beside the window."""
+    found = _STATE.fullmatch(state)
+    return found[3] if found else state
+
+
+def _good(source: SourceOplog, start: Edge, end: Edge) -> bool:
+    try:
+        reader = read(source.entries(position(start), position(end)), fastcrc.crc64.xz)
+    except Corrupt:
+        return False
+    return (reader.window.start, reader.window.end) == (start, end) and not _why_not(reader)
+
+
+def _lost(broken: Break) -> OnlyVipsError:
+    if broken.name == "overflow":
+        return Permanent(
+            f"The oplog was overrun while the base was read ({broken.told}), so this base is none: make the oplog "
+            "bigger (replSetResizeOplog), or take the base when less is written."
+        )
+    return Transient(f"The oplog became another one while the base was read ({broken.told}): take the base again.")
+
+
+def _check(reader: Reader) -> None:
+    if why := _why_not(reader):
+        raise Transient(f"While the base was read {why}, so this base is none: take it again.")
+
+
+def _why_not(reader: Reader) -> str:
+    torn = reader.transactions.torn
+    told = f"a transaction went on that began before its window ({torn.seconds}:{torn.ordinal})" if torn else ""
+    return reader.why_not or told
