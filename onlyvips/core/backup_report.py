@@ -7,7 +7,8 @@ from typing import Any
 
 from onlyvips.core.audit import Finding, Report, Standing
 from onlyvips.core.catalog import Backup
-from onlyvips.core.manifest import Manifest
+from onlyvips.core.manifest import OPLOG, Manifest
+from onlyvips.core.oplog import FOLLOWS, QUIET_UNTIL, reach
 from onlyvips.core.verification import Verification
 
 
@@ -50,9 +51,19 @@ def taken(manifest: Manifest, lacking: str) -> str:
     what = f"{manifest.id}-e{manifest.epoch}"
     told = f"Backup {what} of {manifest.kind}: {size(manifest.size)} in {', '.join(manifest.copies)}"
     if not lacking:
-        return f"{told}, each read back."
+        return f"{told}, each read back.{_leads(manifest)}"
     repair = f"onlyvips backup repair {what} -e {manifest.environment}"
     return f"{told}. It is degraded: {lacking} Correct that, then `{repair}`."
+
+
+def _leads(manifest: Manifest) -> str:
+    """To which moment a slice of the oplog leads, and what else it says."""
+    if manifest.kind != OPLOG or manifest.window is None:
+        return ""
+    said = {fact.name: fact.value for fact in manifest.facts}
+    quiet = said.get(QUIET_UNTIL)
+    told = f" Nothing was written until {quiet}." if quiet else f" It leads to {reach(manifest.window.end)}."
+    return told + (f" A new timeline begins; before it was {said[FOLLOWS]}." if FOLLOWS in said else "")
 
 
 def verification(one: Verification) -> str:

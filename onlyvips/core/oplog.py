@@ -15,8 +15,9 @@ LARGEST_ENTRY = LARGEST_DOCUMENT + 16 * 1024
 """An entry has a little more than the largest document (mongorestore allows the same)."""
 OBJECT = "objects/oplog.bson.zst.age"
 """Entries one after the other, each raw BSON, whether of a slice or of a base's window."""
-QUIET_UNTIL, OPEN_SINCE = "quiet_until", "open_since"
-"""Facts of a slice: nothing was written until then (UTC); where the oldest transaction begins that was open then."""
+QUIET_UNTIL, OPEN_SINCE, FOLLOWS = "quiet_until", "open_since", "follows"
+"""Facts of a slice: nothing was written until then (UTC); where the oldest transaction begins that was open at its end;
+which timeline was broken before this one."""
 Name = Literal["gap", "overflow", "rollback"]
 _IN_A_BREAK = re.compile(
     r"[^/]+/evidence/oplog/(?P<timeline>[^/]+)/(?P<at>[^/]+Z)-(?P<name>[a-z]+)-(?P<seconds>\d+)-(?P<ordinal>\d+)-[^/]+"

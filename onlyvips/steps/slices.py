@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from onlyvips.core.manifest import Edge, Fact, Manifest, Server, moment
-from onlyvips.core.oplog import OPEN_SINCE, QUIET_UNTIL, Break, Broken, break_key
+from onlyvips.core.oplog import FOLLOWS, OPEN_SINCE, QUIET_UNTIL, Break, Broken, break_key
 from onlyvips.core.oplog_chain import Place, starts
 from onlyvips.core.oplog_entry import parse, position
 from onlyvips.core.plan import BackupPlan
@@ -53,7 +53,7 @@ class _Next:
             if found is None:
                 return timeline, edge
             broken.append(self.lost(timeline, found))
-            self.facts = [Fact("follows", f"{timeline}, broken after {edge.ts} ({found.name}: {found.told})")]
+            self.facts = [Fact(FOLLOWS, f"{timeline}, broken after {edge.ts} ({found.name}: {found.told})")]
         raise broken[0]
 
     def lost(self, timeline: str, broken: Break) -> Permanent:

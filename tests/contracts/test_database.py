@@ -67,7 +67,7 @@ def test_the_server_says_who_it_is(uri: str):
     server = MongoDatabase(uri).server()
     assert server["dialect"] == ("mongodb" if uri == MONGODB else "ferretdb")
     assert server["version"].split(".")[0].isdecimal()
-    assert server["oplog"] == ("local.oplog.rs" if uri == MONGODB else "none")
+    assert server["oplog"] == "local.oplog.rs"
 
 
 def test_every_collection_is_listed_by_name(uri: str, seeded: Any):

@@ -346,19 +346,14 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
 
 def test_a_kind_that_cannot_be_taken_yet_is_not_scheduled() -> None:
     names = [one.name for one in backups.schedules(PRODUCTION)]
-    assert names == [
-        "production-mongodb",
-        "production-secrets",
-        "production-verify",
-        "production-audit",
-        "production-prune",
-    ]
+    taken = ["mongodb", "oplog", "secrets", "verify", "audit", "prune"]
+    assert names == [f"production-{what}" for what in taken]
 
 
 def test_an_audit_asks_for_what_the_environment_does() -> None:
     asked = environments.audit_plan(PRODUCTION)
     assert (asked.copies, asked.media, asked.offsite, asked.immutable) == (3, 2, 1, 1)
-    assert (asked.rpo, asked.verified_within) == (3600, 24 * 3600)
+    assert (asked.rpo, asked.verified_within, asked.oplog_limit) == (3600, 24 * 3600, 3600)
     assert asked.every["redis"] == asked.every["mongodb"] == 6 * 3600
     assert [place.name for place in asked.places if place.offsite] == ["s3-b"]
     assert environments.kinds(LAB) == ["mongodb", "oplog", "configuration", "secrets"]

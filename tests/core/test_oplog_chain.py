@@ -14,7 +14,7 @@ from onlyvips.core.catalog import Backup, Copy, read_catalog
 from onlyvips.core.manifest import Edge, Fact, Manifest, Window, moment, seconds
 from onlyvips.core.oplog import QUIET_UNTIL, Broken
 from onlyvips.core.oplog_chain import Chain, best_chain, chain, starts, timeline
-from tests.core.test_audit import PLAN, faults
+from tests.core.test_audit import PLAN, faults, locked
 from tests.core.test_catalog import MANIFEST, shelf
 
 AT = int(seconds(MANIFEST.started))
@@ -160,7 +160,8 @@ def held(*manifests: Manifest) -> list[Backup]:
 
 def audited(*manifests: Manifest, at: float, breaks: tuple[Broken, ...] = (), plan: AuditPlan = ASKED) -> Report:
     verified = replace(plan, verified_within=1e9)
-    return audit(held(*manifests), {}, verified, AT + at, breaks)
+    found = held(*manifests)
+    return audit(found, {}, verified, AT + at, locked(found), breaks)
 
 
 def test_the_newest_moment_is_that_of_the_chain_for_the_base_and_for_its_slices():

@@ -58,11 +58,11 @@ def test_a_backup_is_listed_shown_and_read_back_decrypted(slow: Platform, taken:
     (mine,) = [one for one in listed["backups"] if one["backup"] == taken["backup"]]
     assert all(copy["complete"] and copy["verified"] for copy in mine["copies"])
     shown = told(slow.onlyvips("backup", "show", taken["backup"], *HERE))
-    assert len(shown["manifest"]["objects"]) == taken["objects"] == 4
+    assert len(shown["manifest"]["objects"]) == taken["objects"] == 5  # four collections and their oplog
     read = slow.onlyvips("backup", "verify", taken["backup"], "--decrypt", *HERE)
     assert read.returncode == 0, read.stdout + read.stderr
     assert {(one["destination"], one["how"], one["objects"]) for one in told(read)} == {
-        (name, "decrypted", 4) for name in ("s3-a", "s3-b", "directory")
+        (name, "decrypted", 5) for name in ("s3-a", "s3-b", "directory")
     }
 
 
@@ -183,13 +183,14 @@ def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for
             slow.bootstrap("slow")
             assert slow.schedules("slow") == {
                 "slow-mongodb": 6 * 3600,
+                "slow-oplog": 600,
                 "slow-secrets": 24 * 3600,
                 "slow-verify": 12 * 3600,
                 "slow-audit": 6 * 3600,
                 "slow-prune": 24 * 3600,
             }
         slow.bootstrap("lab")  # another environment on the same server
-        assert len(slow.schedules("slow")) == 5
+        assert len(slow.schedules("slow")) == 6
     finally:
         file.write_text(good)
         slow.bootstrap("slow")
