@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from onlyvips.core.media import Item, Left
 from onlyvips.core.oplog_entry import Position
 
 Manifest = dict[str, Any]
@@ -289,3 +290,62 @@ class SnapshotSource(Protocol):
 
     def snapshot(self) -> Iterator[bytes]:
         """The bytes of one consistent snapshot. Raises, at the latest after the last of them, when it was cut short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object in a tree, as it is listed; ``tag`` changes when its bytes do."""
+
+    key: str
+    size: int
+    tag: str
+
+
+class MediaSource(Protocol):
+    """Where the platform keeps its media: objects under names, which come, change and go while they are read."""
+
+    def describe(self) -> Mapping[str, str]:
+        """``dialect`` (what holds them), ``version``, and where. Raises when it does not answer, or not to us."""
+
+    def pages(self) -> Iterator[Sequence[Item | Left]]:
+        """Everything there is, once, some at a time; Left says what cannot be kept (no name that is text, no file)."""
+
+    def look(self, key: str) -> Item | None:
+        """One object as it is now; None when it is gone."""
+
+    def read(self, items: Sequence[Item]) -> list[tuple[Item, bytes] | Left]:
+        """All bytes of small objects, each of one moment, with the object as it was at that moment.
+
+        Left says that it is gone, or kept changing. One that may not be read is an error: a backup without it would
+        look whole.
+        """
+
+    def stream(self, item: Item) -> Iterator[bytes]:
+        """The bytes of a large object. Raises Conflict, at the latest after the last, when they are not those of
+        ``item`` any more, NotFound when it is gone."""
+
+
+class Tree(Protocol):
+    """The plain objects of one destination, replaced and removed. No part of a key is empty, ``.`` or ``..``.
+    ``objects`` is the same place for what is large: it is written and read as a stream there."""
+
+    name: str
+    objects: ObjectStore
+
+    def listing(self, prefix: str) -> Iterator[Sequence[Held]]:
+        """Everything whose key begins with ``prefix``, some at a time."""
+
+    def put(self, objects: Sequence[tuple[str, bytes]]) -> list[str]:
+        """Write small objects in the place of what is there, if anything is; return their tags.
+
+        Each appears whole or not at all, and is on its medium when this returns. Raises what the first failure is.
+        """
+
+    def copy(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Copy objects within the destination, (from, to) each; raises NotFound when one is not there."""
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects; one that is not there is removed."""
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        """All bytes of small objects; None for what is not there."""

@@ -145,6 +145,8 @@ def stores(lab: Lab) -> Iterator[Part]:
     )
     yield Step("oplog", partial(seeds.begin_oplog, f"mongodb://{lab.address('mongodb')}/"), needs=["mongodb"])
     yield from object_stores(lab)
+    keys = (lab.settings.secrets["s3-a-access"], lab.settings.secrets["s3-a-secret"])
+    yield Step("media", partial(seeds.fill_media, lab.url("s3-a"), *keys), needs=["s3-a"])
     yield Process(
         "ssm",
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(lab.settings.ports["ssm"])],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +14,8 @@ import boto3
 import pyrage
 import stores
 import yaml
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from home import Home, Settings, write
@@ -19,13 +23,15 @@ from pymongo import MongoClient
 
 OPLOG_SIZE = 64 << 20
 """Bytes; FerretDB asks for a size, and removes nothing by it here."""
+MEDIA = "onlyvips-media"
+"""The bucket of the platform's media, at s3-a."""
 AWS_KEY = "lab"
 """moto asks for a key, and takes any."""
 
 
 def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
     """Everything at once; what is there already stays. `databases` are files for empty folders."""
-    for bucket in stores.BUCKETS:
+    for bucket in (*stores.BUCKETS, MEDIA):
         (home.data / "s3-a" / bucket).mkdir(parents=True, exist_ok=True)
     for folder in ("s3-a-versions", "s3-b", "directory", "mongodb", "prefect"):
         (home.data / folder).mkdir(exist_ok=True)
@@ -59,6 +65,26 @@ def end_oplog(uri: str) -> None:
     """No log of what comes until it begins anew: a timeline of slices ends with it."""
     with MongoClient[dict[str, Any]](uri) as client:
         client.local["oplog.rs"].drop()
+
+
+def fill_media(url: str, access: str, secret: str) -> None:
+    """Some media where there are none: small ones, an empty one, odd names, and one that is uploaded in parts."""
+    config = Config(s3={"addressing_style": "path"})
+    keys = {"aws_access_key_id": access, "aws_secret_access_key": secret}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config, **keys)
+    if not client.list_objects_v2(Bucket=MEDIA, MaxKeys=1).get("Contents"):
+        for number in range(200):
+            client.put_object(Bucket=MEDIA, Key=f"photos/{number % 10}/{number}.jpg", Body=noise(number, 20_000))
+        for name in ("empty", "photos/größe ünïcode.jpg", ".well-known/assetlinks.json"):
+            client.put_object(Bucket=MEDIA, Key=name, Body=noise(len(name), 0 if name == "empty" else 500))
+        parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+        client.upload_fileobj(io.BytesIO(noise(0, 12 << 20)), MEDIA, "videos/intro.mp4", Config=parts)
+    client.close()
+
+
+def noise(seed: int, size: int) -> bytes:
+    """Bytes that do not compress, the same for the same seed."""
+    return hashlib.shake_128(seed.to_bytes(4, "big")).digest(size)
 
 
 def write_cluster_keys(home: Home, settings: Settings) -> None:

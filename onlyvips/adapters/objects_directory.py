@@ -34,7 +34,7 @@ class DirectoryStore:
         with self.explained("begin", key):
             path = self.path(key)
             self._make_directories(path.parent)
-            return _FileUpload(self, key, path, over)
+            return FileUpload(self, key, path, over)
 
     def put_new(self, key: str, data: bytes) -> Stored:
         upload = self.upload(key)
@@ -47,7 +47,7 @@ class DirectoryStore:
 
     def read(self, key: str) -> Iterator[bytes]:
         with self.explained("read", key), self.path(key).open("rb", buffering=0) as file:
-            yield from _from_disk(file.fileno())
+            yield from from_disk(file.fileno())
 
     def head(self, key: str) -> Stored | None:
         with self.explained("look for", key):
@@ -110,10 +110,12 @@ class DirectoryStore:
         return "check the disk and its mount."
 
 
-class _FileUpload:
-    def __init__(self, store: DirectoryStore, key: str, path: Path, over: bool) -> None:
+class FileUpload:
+    """One file on its way to ``path``; until then it is ``hidden``, where that is given."""
+
+    def __init__(self, store: DirectoryStore, key: str, path: Path, over: bool, hidden: Path | None = None) -> None:
         self._store, self._key, self._path, self._over = store, key, path, over
-        self._hidden = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
+        self._hidden = hidden or path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
         self._file = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         self._open = True
         self._hash = hashlib.sha256()
@@ -151,7 +153,7 @@ class _FileUpload:
 
     def _check(self) -> None:
         found = hashlib.sha256()
-        for chunk in _from_disk(self._file):
+        for chunk in from_disk(self._file):
             found.update(chunk)
         if found.digest() != self._hash.digest():
             raise Permanent(f"{self._store.name}: {self._path} reads back different: do not trust this disk any more.")
@@ -162,7 +164,7 @@ class _FileUpload:
             os.close(self._file)
 
 
-def _from_disk(file: int) -> Iterator[bytes]:
+def from_disk(file: int) -> Iterator[bytes]:
     """All of a file, from the medium as far as the kernel lets us: clean pages are dropped from its cache first."""
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     at = 0

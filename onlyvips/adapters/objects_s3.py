@@ -102,8 +102,11 @@ class S3Store:
         return Stored(key, len(data), digest.hex(), answer.get("VersionId", ""))
 
     def read(self, key: str) -> Iterator[bytes]:
-        body = self.call("read", "get_object", key)["Body"]
-        with contextlib.closing(body), self._explained("read", key):
+        yield from self.chunks(key, self.call("read", "get_object", key))
+
+    def chunks(self, key: str, answer: Any) -> Iterator[bytes]:
+        """The bytes of an answer to ``get_object``."""
+        with contextlib.closing(answer["Body"]) as body, self._explained("read", key):
             yield from body.iter_chunks(_MEBIBYTE)
 
     def head(self, key: str) -> Stored | None:

@@ -7,9 +7,12 @@ from typing import Any
 
 from onlyvips.core.audit import Finding, Report, Standing
 from onlyvips.core.catalog import Backup
-from onlyvips.core.manifest import OPLOG, Manifest
+from onlyvips.core.manifest import MEDIA, OPLOG, Manifest
 from onlyvips.core.oplog import FOLLOWS, QUIET_UNTIL, reach
 from onlyvips.core.verification import Verification
+
+_NAMED = 20
+"""How many objects are named one by one."""
 
 
 def size(count: float) -> str:
@@ -49,7 +52,9 @@ def written(key: str, stored: int, documents: int) -> str:
 def taken(manifest: Manifest, lacking: str) -> str:
     """A backup that was published; ``lacking`` names destinations that have no copy, with the reasons."""
     what = f"{manifest.id}-e{manifest.epoch}"
-    told = f"Backup {what} of {manifest.kind}: {size(manifest.size)} in {', '.join(manifest.copies)}"
+    told = f"Backup {what} of {manifest.kind}: {contents(manifest)} in {', '.join(manifest.copies)}"
+    if not lacking and manifest.kind == MEDIA:
+        return f"{told}; what is new was confirmed by each, and a copy counts once all of it was read back."
     if not lacking:
         return f"{told}, each read back.{_leads(manifest)}"
     repair = f"onlyvips backup repair {what} -e {manifest.environment}"
@@ -66,13 +71,24 @@ def _leads(manifest: Manifest) -> str:
     return told + (f" A new timeline begins; before it was {said[FOLLOWS]}." if FOLLOWS in said else "")
 
 
+def contents(manifest: Manifest) -> str:
+    """How much it holds; of media also what changed since the backup before, and what could not be taken."""
+    if manifest.kind != MEDIA:
+        return size(manifest.size)
+    numbers = {name: int(manifest.fact(name, "0")) for name in ("files", "new", "changed", "gone", "left")}
+    left = f"; left for the next time: {manifest.fact('left_names')}" if numbers["left"] else ""
+    changes = ", ".join(f"{numbers[name]:,} {name}" for name in ("new", "changed", "gone"))
+    return f"{numbers['files']:,} files, {size(manifest.size)} ({changes}{left})"
+
+
 def verification(one: Verification) -> str:
     """What was found when a copy was read back."""
     name = f"{one.backup.rpartition('/')[2]} at {one.destination}"
     if one.away:
         return f"{name} could not be read back: {one.away}"
-    damage = "; ".join(f"{each.key} {each.why}" for each in one.damage)
+    damage = "; ".join(f"{each.key} {each.why}" for each in one.damage[:_NAMED])
     if damage:
+        damage += f"; and {len(one.damage) - _NAMED} more" if len(one.damage) > _NAMED else ""
         todo = f"onlyvips backup repair {name.split()[0]} -e {one.backup.partition('/')[0]}"
         return f"{name} is damaged: {damage}. Repair it from another copy: {todo}"
     share = "" if one.whole else f" of {one.of}"
@@ -81,7 +97,8 @@ def verification(one: Verification) -> str:
 
 def repaired(destination: str, keys: Sequence[str], why: str) -> str:
     """What a repair did at one destination."""
-    did = f"wrote {len(keys)} ({', '.join(keys)})" if keys else "nothing was to be done"
+    few = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+    did = f"wrote {len(keys)} ({few})" if keys else "nothing was to be done"
     return f"{destination}: {did}; it is still no copy: {why}" if why else f"{destination}: {did}; it is complete."
 
 
@@ -128,7 +145,7 @@ def catalog_row(one: Backup) -> tuple[str, str, str, str, str]:
     lacking = [copy.destination for copy in one.copies if not copy.complete and not copy.away]
     good = f"{len(one.complete)} ({', '.join(one.complete) or 'none'})"
     told = good + "".join(f", not {name}" for name in lacking)
-    return one.name, one.kind, one.finished, size(one.manifest.size), told
+    return one.name, one.kind, one.finished, contents(one.manifest), told
 
 
 # --- audits ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from onlyvips.core.strict_json import counts, from_json, matches
 
 OPLOG = "oplog"
+MEDIA = "media"
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,12 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """Stored bytes of one copy."""
-        return sum(record.size for record in self.objects)
+        """Stored bytes of one copy; of media with the files, which other backups have too."""
+        return sum(record.size for record in self.objects) + int(self.fact("bytes", "0") if self.kind == MEDIA else 0)
+
+    def fact(self, name: str, default: str = "") -> str:
+        """What one fact says."""
+        return next((fact.value for fact in self.facts if fact.name == name), default)
 
     @property
     def documents(self) -> int:

@@ -96,7 +96,7 @@ class Platform(Section):
     domains: tuple[Text, ...] = ()
     mongodb: MongoDB
     redis: Redis
-    media: Literal["s3", "none"]
+    media: Literal["s3", "directory", "none"]
     cdn: Literal["cloudflare", "cloudfront", "none"]
     secret_manager: Literal["vault", "ssm", "none"]
     manifests: Manifests | None = None

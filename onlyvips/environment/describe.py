@@ -147,6 +147,7 @@ def _backups(environment: Environment) -> list[str]:
         f"{backup.workers} collections at a time.",
         f"A destination that confirms nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
         *_secrets(environment),
+        *_media(environment),
         f"A copy counts in an audit when it was read back within {d(backup.verified_within)}.",
         *_retention(environment),
         f"Written down, not done yet: an oplog slice every {d(backup.oplog_every)}, {d(backup.oplog_limit)} at most.",
@@ -174,6 +175,15 @@ def _secrets(environment: Environment) -> list[str]:
     return []
 
 
+def _media(environment: Environment) -> list[str]:
+    reader = environment.backup.media
+    if reader is None:
+        return []
+    below = f", what begins with {reader.prefix}," if reader.prefix else ""
+    where = f"bucket {reader.bucket} at {reader.url}{below}" if reader.kind == "s3" else str(reader.path)
+    return [f"Media: {where} as plain objects that are not encrypted; what is replaced or removed is kept."]
+
+
 def _destination(name: str, place: Destination) -> str:
     where = f"bucket {place.bucket} at {place.url}" if place.kind == "s3" else str(place.path)
     declared = ["off site" if place.offsite else "on site", "immutable" if place.immutable else "not immutable"]
@@ -183,7 +193,7 @@ def _destination(name: str, place: Destination) -> str:
 def _recovery(environment: Environment) -> list[str]:
     recovery, targets = environment.recovery, environment.recovery.targets
     return [
-        "Of these, backups of mongodb and of secrets can be taken yet; the others are written down.",
+        "Of these, backups of mongodb, media and secrets can be taken yet; the others are written down.",
         *(_protected(one) for one in recovery.protected),
         f"Back within {d(targets.rto)} (RTO), at most {d(targets.rpo)} lost (RPO), read-only within "
         f"{d(targets.degraded)}.",

@@ -72,6 +72,20 @@ class SecretsReader(Section):
     ssm: SsmReader | None = None
 
 
+class MediaReader(Section):
+    """Where the platform's media are, and who may read them: a bucket (what begins with ``prefix`` in it), or a
+    directory."""
+
+    kind: Literal["s3", "directory"]
+    url: Endpoint | None = None
+    region: Name | None = None
+    bucket: Bucket | None = None
+    prefix: Text | None = None
+    access_key: SecretReference | None = None
+    secret_key: SecretReference | None = None
+    path: PathReference | None = None
+
+
 class Leases(Section):
     """Where the right to write backups is held: a bucket without versioning, at an S3 destination."""
 
@@ -105,6 +119,7 @@ class Backup(Section):
 
     copies: Copies
     secrets: SecretsReader | None = None
+    media: MediaReader | None = None
     destinations: dict[Name, Destination]
     leases: Leases
     recipients: dict[Name, AgeRecipient]

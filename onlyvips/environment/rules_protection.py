@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import Path, nearest
-from onlyvips.environment.protection import Destination
+from onlyvips.environment.protection import Destination, MediaReader
 from onlyvips.environment.quantities import show_duration, show_size
 from onlyvips.environment.rule import Broken, Flaws, repeated, rule
 
@@ -51,12 +51,7 @@ def destinations(environment: Environment) -> Broken:
 def _of_destination(place: Destination) -> Flaws:
     of_s3 = (*_S3_KEYS, *_PRUNER_KEYS, "region")
     needed, foreign = (_S3_KEYS, ("path",)) if place.kind == "s3" else (("path",), of_s3)
-    for key in needed:
-        if getattr(place, key) is None:
-            yield key, f"this key is missing: kind {place.kind} needs it"
-    for key in foreign:
-        if getattr(place, key) is not None:
-            yield key, f"kind {place.kind} has no such key: leave it out"
+    yield from _keys_of(place, needed, foreign)
     given = [key for key in _PRUNER_KEYS if getattr(place, key) is not None]
     if place.kind == "s3" and len(given) == 1:
         (lacking,) = set(_PRUNER_KEYS) - set(given)
@@ -67,7 +62,16 @@ def _of_destination(place: Destination) -> Flaws:
         yield "immutable", "a directory cannot promise that nobody deletes from it: write `immutable: false`"
 
 
-def _where(place: Destination) -> tuple[str | None, ...]:
+def _keys_of(place: Destination | MediaReader, needed: tuple[str, ...], foreign: tuple[str, ...]) -> Flaws:
+    for key in needed:
+        if getattr(place, key) is None:
+            yield key, f"this key is missing: kind {place.kind} needs it"
+    for key in foreign:
+        if getattr(place, key) is not None:
+            yield key, f"kind {place.kind} has no such key: leave it out"
+
+
+def _where(place: Destination | MediaReader) -> tuple[str | None, ...]:
     return (place.url and place.url.rstrip("/"), place.bucket, place.path and place.path.rstrip("/"))
 
 
@@ -153,6 +157,26 @@ def parameter_paths(environment: Environment) -> Broken:
         for other in (*paths[:number], *paths[number + 1 :]):
             if f"{path}/".startswith(f"{other.rstrip('/')}/"):
                 yield ("backup", "secrets", "ssm", "paths", number), f"{path} is below {other} already: leave it out"
+
+
+def media(environment: Environment) -> Broken:
+    """The backup can read the media that the platform has; they are in no place of the backups."""
+    kept, reader = environment.platform.media, environment.backup.media
+    here: Path = ("backup", "media")
+    if reader is None:
+        if kept != "none":
+            yield here, f"this key is missing: platform.media is {kept}, and their backup must know where they are"
+        return
+    if reader.kind != kept:
+        told = "leave it out" if kept == "none" else f"write `kind: {kept}`"
+        yield here if kept == "none" else (*here, "kind"), f"platform.media is {kept}: {told}"
+        return
+    needed, foreign = (_S3_KEYS, ("path",)) if kept == "s3" else (("path",), (*_S3_KEYS, "region", "prefix"))
+    for key, told in _keys_of(reader, needed, foreign):
+        yield (*here, key), told
+    for name, place in environment.backup.destinations.items():
+        if _where(place) == _where(reader):
+            yield here, f"the media and the destination {name} are one place: a copy beside the original is none"
 
 
 def sizes(environment: Environment) -> Broken:
@@ -246,6 +270,7 @@ RULES = (
     rule(secret_manager, "backup", "platform", "endpoints"),
     rule(own_identities, "backup", "platform"),
     rule(parameter_paths, "backup"),
+    rule(media, "backup", "platform"),
     rule(sizes, "backup"),
     rule(recovery_point, "backup", "recovery"),
     rule(protected, "recovery"),

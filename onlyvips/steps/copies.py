@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -78,6 +78,27 @@ class Destinations:
         settled = {name: self.settle(name, future, self.stall) for name, future in running.items()}
         return {name: result[0] for name, result in settled.items() if result}
 
+    def each_moving(
+        self, action: Callable[[ObjectStore, Callable[[], None]], T], check: Callable[[], None]
+    ) -> dict[str, T]:
+        """As ``each``, for what takes long: ``action`` calls the second argument as a sign of life, which raises once
+        its store was dropped. ``check`` is called twice a second; what it raises ends the waiting."""
+        moved = {store.name: time.monotonic() for store in self.alive()}
+
+        def sign(name: str) -> None:
+            if not self.is_alive(name):
+                raise _GivenUp(f"{name}: it was given up.")
+            moved[name] = time.monotonic()
+
+        running = {one.name: _in_thread(partial(action, one, partial(sign, one.name))) for one in self.alive()}
+        settled = dict[str, tuple[T, ...]]()
+        for name, future in running.items():
+            while not future.done() and time.monotonic() - moved[name] <= self.stall:
+                wait([future], _GLANCE)
+                check()
+            settled[name] = self.settle(name, future, 0)
+        return {name: result[0] for name, result in settled.items() if result}
+
     def settle(self, name: str, future: Future[T], patience: float) -> tuple[T, ...]:
         """The future's result, or nothing and the destination is dropped. What is no error of a store is raised."""
         try:
@@ -87,7 +108,7 @@ class Destinations:
         except OnlyVipsError as error:
             self.drop(name, str(error))
         except TimeoutError:
-            self.drop(name, f"it stalled: no answer for {patience:.0f} s.")
+            self.drop(name, f"it stalled: no answer for {patience or self.stall:.0f} s.")
         return ()
 
 

@@ -67,13 +67,14 @@ class Piece:
 
     ``read`` gives its plain bytes in order and tells the meter of each chunk; ``contents`` is asked after the last
     byte. After a failure it may be read once more, from its beginning. ``expected`` are its plain bytes, about; 0 where
-    nobody knows.
+    nobody knows. What is not ``encrypted`` tells nothing that the destination does not tell anyway.
     """
 
     key: str
     read: Callable[[Meter], Iterator[bytes]]
     contents: Callable[[], tuple[NamespaceRecord, ...]] = tuple
     expected: int = 0
+    encrypted: bool = True
 
 
 Written = tuple[ObjectRecord, dict[str, CopiedObject]]
@@ -98,8 +99,12 @@ class Pipe:
         fan = FanOut(self.destinations, self.place, piece.key, self.meter.check, over=over)
         try:
             blocks = _Blocks(fan.write)
-            plain = piece.read(self.meter)
-            _encrypt(_compress(plain, self.plan.zstd_level, self.plan.zstd_threads), self.recipients, blocks)
+            packed = _compress(piece.read(self.meter), self.plan.zstd_level, self.plan.zstd_threads)
+            if piece.encrypted:
+                _encrypt(packed, self.recipients, blocks)
+            else:
+                for chunk in packed:
+                    blocks.write(chunk)
             size, sha256 = blocks.end()
             held = fan.finish(size, sha256)
             self.destinations.require_one()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onlyvips.core.catalog import Backup
 from onlyvips.core.manifest import (
     MANIFEST_KEY,
+    MEDIA,
     CopiedObject,
     CopyRecord,
     Manifest,
@@ -20,6 +21,7 @@ from onlyvips.core.strict_json import BadManifest, to_json
 from onlyvips.errors import Fenced, NotFound, OnlyVipsError, Permanent
 from onlyvips.ports import Clock, ObjectStore
 from onlyvips.steps.copies import hash_of
+from onlyvips.steps.media_copies import PlainCopies
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class Repaired:
 
 @dataclass(frozen=True)
 class Repair:
-    """Who repairs: the ``epoch`` of the kind's lease, and ``check``, which raises when the lease is lost."""
+    """Who repairs: the ``epoch`` of the kind's lease, and ``check``, which raises when the lease is lost. ``plain``
+    brings the plain objects of media; ``newest``: it is the backup that their trees should be."""
 
     epoch: int
     clock: Clock
     check: Callable[[], None] = lambda: None
+    plain: PlainCopies | None = None
+    newest: bool = True
 
 
 def repair(backup: Backup, stores: Sequence[ObjectStore], by: Repair) -> list[Repaired]:
@@ -58,6 +63,8 @@ def _repair_one(manifest: Manifest, target: ObjectStore, stores: Sequence[Object
             if not _is_good(target, manifest, record, by):
                 _bring(manifest, record, target, [store for store in stores if store is not target], by)
                 written.append(record.key)
+        if by.plain is not None and manifest.kind == MEDIA:
+            written += by.plain.bring(target.name, manifest, by.check, into_tree=by.newest)
         for key, data in _records(manifest, target, by, anew=bool(written)):
             _replace(target, manifest.prefix + key, data)
             written.append(key)

@@ -13,12 +13,13 @@ import pyrage
 
 from onlyvips.core import backup_report
 from onlyvips.core.catalog import NO_MANIFEST, Backup
-from onlyvips.core.manifest import Manifest, ObjectRecord, moment
+from onlyvips.core.manifest import MEDIA, Manifest, ObjectRecord, moment
 from onlyvips.core.strict_json import to_json
 from onlyvips.core.verification import Damage, Verification, verification_key
-from onlyvips.errors import NotFound, OnlyVipsError, Permanent, Refused, Transient
+from onlyvips.errors import Misuse, NotFound, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.ports import Clock, ObjectStore
 from onlyvips.steps.copies import hash_of, put_once
+from onlyvips.steps.media_copies import PlainCopies, Seen
 from onlyvips.steps.opened import open_object
 
 Tell = Callable[[int], None]
@@ -27,13 +28,15 @@ Tell = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """How copies are read back: with ``identities`` they are decrypted, with ``share`` below 1 only so many objects."""
+    """How copies are read back: with ``identities`` they are decrypted, with ``share`` below 1 only so many objects.
+    ``plain`` reads the plain objects of media, which are beside their manifests."""
 
     clock: Clock
     entropy: Callable[[int], bytes]
     share: float = 1.0
     identities: tuple[Any, ...] = ()
     tell: Tell = lambda size: None
+    plain: PlainCopies | None = None
 
 
 def identities(keys: Sequence[str]) -> tuple[Any, ...]:
@@ -65,11 +68,17 @@ def verify(backup: Backup, stores: Sequence[ObjectStore], reading: Reading) -> l
 
 
 def _chosen(manifest: Manifest, reading: Reading) -> list[ObjectRecord]:
-    """A share of the objects, another one each time; one at least."""
+    """A share of the objects."""
+    keys = set(_share([one.key for one in manifest.objects], reading))
+    return [one for one in manifest.objects if one.key in keys]
+
+
+def _share(keys: list[str], reading: Reading) -> list[str]:
+    """As many of them as were asked for, others each time; one at least."""
     if reading.share >= 1:
-        return list(manifest.objects)
+        return keys
     salt = reading.entropy(8)
-    shuffled = sorted(manifest.objects, key=lambda one: hashlib.sha256(salt + one.key.encode()).digest())
+    shuffled = sorted(keys, key=lambda key: hashlib.sha256(salt + key.encode()).digest())
     return shuffled[: max(1, round(reading.share * len(shuffled)))]
 
 
@@ -88,18 +97,30 @@ def _verify_copy(store: ObjectStore, manifest: Manifest, chosen: list[ObjectReco
             away = str(error)
             break
         size += record.size
+    beside = Seen(0, 0, 0, ())
+    if manifest.kind == MEDIA and not away:
+        try:
+            beside = _plain(reading).read_back(store.name, manifest, partial(_share, reading=reading), reading.tell)
+        except (Transient, Permanent) as error:
+            away = str(error)
     return Verification(
         backup=manifest.prefix.rstrip("/"),
         kind=manifest.kind,
         destination=store.name,
         at=moment(reading.clock.now()),
         how="decrypted" if reading.identities else "stored",
-        objects=len(chosen),
-        of=len(manifest.objects),
-        size=size,
-        damage=tuple(damage),
+        objects=len(chosen) + beside.objects,
+        of=len(manifest.objects) + beside.of,
+        size=size + beside.size,
+        damage=(*damage, *beside.damage),
         away=away,
     )
+
+
+def _plain(reading: Reading) -> PlainCopies:
+    if reading.plain is None:
+        raise Misuse("Media are read back with their trees.")
+    return reading.plain
 
 
 def _counted(chunks: Iterator[bytes], tell: Tell) -> Iterator[bytes]:

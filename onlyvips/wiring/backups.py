@@ -26,6 +26,7 @@ from onlyvips.steps.backup import Run, Session, Taken, probe_stores, take
 from onlyvips.steps.journal import find_begun, find_of_run
 from onlyvips.steps.lease import CellLease, Wording
 from onlyvips.steps.locks import locks_of
+from onlyvips.steps.media_copies import PlainCopies
 from onlyvips.steps.pipe import Progress, check_recipients
 from onlyvips.steps.preflight import check_lock
 from onlyvips.steps.repair import Repair, Repaired, repair
@@ -34,7 +35,7 @@ from onlyvips.steps.verify import Reading, Tell, identities, verify
 from onlyvips.wiring.kinds import BUILT
 from onlyvips.wiring.kinds.kind import Taking
 from onlyvips.wiring.living import lively
-from onlyvips.wiring.places import lease_cell, lockable_stores, stores_of
+from onlyvips.wiring.places import lease_cell, lockable_stores, stores_of, trees_of
 
 Read = Literal["newest", "all", "nothing"]
 """Which backups an audit reads back itself: the newest of each kind, all, or none (it believes what was verified)."""
@@ -285,7 +286,11 @@ def verify_backups(environment: str, id: str, asked: Asked, tell: Tell) -> list[
 
 def _reading(loaded: Environment, asked: Asked, tell: Tell) -> Reading:
     keys = identities(environments.identities(loaded)) if asked.decrypt else ()
-    return Reading(SystemClock(), secrets.token_bytes, asked.share, keys, tell)
+    return Reading(SystemClock(), secrets.token_bytes, asked.share, keys, tell, _plain(loaded))
+
+
+def _plain(loaded: Environment) -> PlainCopies:
+    return PlainCopies({tree.name: tree for tree in trees_of(loaded)})
 
 
 def audit_backups(environment: str, read: Read, tell: Tell) -> Report:
@@ -336,6 +341,9 @@ def _to_read(found: Catalog, plan: AuditPlan, read: Read) -> list[Backup]:
 def repair_backup(environment: str, id: str, holder: str) -> list[Repaired]:
     """Make every copy of one backup complete, from a good one. Raises Driven while backups of its kind are written."""
     loaded = environments.load(environment)
-    one = one_backup(environment, id)
+    found = catalog(environment)
+    one = one_backup(environment, id, found)
+    last = newest(found.backups, one.kind)
     with writing(loaded, one.kind, holder) as lease, lively(lease.progress) as alive:
-        return repair(one, stores_of(loaded), Repair(lease.acquire(holder), SystemClock(), alive))
+        by = Repair(lease.acquire(holder), SystemClock(), alive, _plain(loaded), last is None or last == one)
+        return repair(one, stores_of(loaded), by)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from onlyvips import environment as environments
+from onlyvips.adapters.bucket_s3 import Address
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.lease_s3 import S3Cell
@@ -16,11 +17,13 @@ from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.adapters.oplog_mongodb import MongoOplog
 from onlyvips.adapters.pruner_directory import DirectoryPruner
 from onlyvips.adapters.pruner_s3 import S3Pruner
+from onlyvips.adapters.tree_directory import DirectoryTree
+from onlyvips.adapters.tree_s3 import S3Tree
 from onlyvips.core.locking import LockPlan
 from onlyvips.core.plan import DestinationPlan
 from onlyvips.environment import Environment
 from onlyvips.errors import Refused
-from onlyvips.ports import Cell, Lockable, ObjectStore, Pruner
+from onlyvips.ports import Cell, Lockable, ObjectStore, Pruner, Tree
 from onlyvips.steps.survey import Place
 
 
@@ -54,17 +57,32 @@ def store_of(loaded: Environment, destination: DestinationPlan, part_size: int) 
 
 
 def _s3(loaded: Environment, destination: DestinationPlan, part_size: int, lock: LockPlan | None = None) -> S3Store:
+    return S3Store(**asdict(_address(loaded, destination)), part_size=part_size, lock=lock)
+
+
+def _address(loaded: Environment, destination: DestinationPlan) -> Address:
     look_up = partial(environments.endpoint, loaded)
-    return S3Store(
+    return Address(
         name=destination.name,
         endpoint=look_up(destination.url),
         bucket=destination.bucket,
         region=destination.region,
         access_key=look_up(destination.access_key),
         secret_key=look_up(destination.secret_key),
-        part_size=part_size,
-        lock=lock,
     )
+
+
+def trees_of(loaded: Environment) -> list[Tree]:
+    """Every destination as a place of plain objects, in the environment's order."""
+    plan = environments.backup_plan(loaded)
+    return [_tree(loaded, destination, plan.part_size) for destination in plan.destinations]
+
+
+def _tree(loaded: Environment, destination: DestinationPlan, part_size: int) -> Tree:
+    if destination.kind == "directory":
+        return DirectoryTree(destination.name, Path(environments.endpoint(loaded, destination.path)))
+    lock = environments.lock_plan(loaded, destination.name)
+    return S3Tree(_s3(loaded, destination, part_size, lock), _address(loaded, destination))
 
 
 def lockable_stores(loaded: Environment) -> list[Lockable]:

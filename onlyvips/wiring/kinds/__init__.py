@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onlyvips.wiring.kinds import mongodb, oplog, secrets
+from onlyvips.wiring.kinds import media, mongodb, oplog, secrets
 from onlyvips.wiring.kinds.kind import Kind
 
-BUILT: Mapping[str, Kind] = {"mongodb": mongodb.KIND, "oplog": oplog.KIND, "secrets": secrets.KIND}
+BUILT: Mapping[str, Kind] = {
+    "mongodb": mongodb.KIND,
+    "oplog": oplog.KIND,
+    "media": media.KIND,
+    "secrets": secrets.KIND,
+}
 
 __all__ = ["BUILT", "Kind"]
