@@ -24,7 +24,8 @@ class BucketMedia:
 
     def describe(self) -> Mapping[str, str]:
         next(self._bucket.pages(self._prefix))
-        return {"dialect": "s3", "version": "2006-03-01", "bucket": self._bucket.address.bucket, "prefix": self._prefix}
+        where = {"bucket": self._bucket.address.bucket} | ({"prefix": self._prefix} if self._prefix else {})
+        return {"dialect": "s3", "version": "2006-03-01", **where}
 
     def pages(self) -> Iterator[Sequence[Item | Left]]:
         start = len(self._prefix)

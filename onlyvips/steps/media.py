@@ -54,11 +54,11 @@ class MediaSession(Session):
 
     def __init__(self, source: MediaSource, trees: Sequence[Tree], plan: BackupPlan, run: Run) -> None:
         """Lists the source and every destination. Raises Refused for a source that is empty all at once."""
-        piece = Piece(INDEX, self._index_lines, encrypted=False)
-        super().__init__([piece], self._about, [tree.objects for tree in trees], plan, run)
+        stores = [tree.objects for tree in trees]
+        super().__init__([], self._told, stores, plan, run, close=self._index_piece)
         self._source, self._trees = source, {tree.name: tree for tree in trees}
         self._environment = plan.environment
-        self._before = read_before([tree.objects for tree in trees], plan.environment)
+        self._before = read_before(stores, plan.environment)
         self._places = self._surveyed()
         self._now, listed = self._compared()
         self._jobs = self._planned(listed)
@@ -93,7 +93,6 @@ class MediaSession(Session):
             self._destinations.require_one()
         except NoDestination as error:
             raise self._no_copy(error) from error
-        super().write(INDEX)
         return super().publish()
 
     # --- what there is to do
@@ -170,7 +169,7 @@ class MediaSession(Session):
             else:
                 item, data = one
                 objects.append((item.key, data, self._took(item, hashlib.sha256(data).hexdigest())))
-        self._meter.add(sum(len(data) for _, data, _ in objects), len(objects))
+        self._meter.add(sum(len(data) for _, data, _ in objects), 0)
         self._each(lambda place, sign: place.put(objects, sign))
 
     def _large(self, item: Item) -> None:
@@ -290,12 +289,15 @@ class MediaSession(Session):
                 tags[name] = place.tags[entry.key]
         return tags
 
+    def _index_piece(self) -> Piece:
+        return Piece(INDEX, self._index_lines, encrypted=False)
+
     def _index_lines(self, meter: Meter) -> Iterator[bytes]:
         for line in core.to_lines(self._index):
             meter.check()
             yield line
 
-    def _about(self) -> About:
+    def _told(self) -> About:
         told = dict(self._source.describe())
         server = Server(told.pop("dialect"), told.pop("version"))
         told |= core.told(self._index, self._before.index, self._now.read)

@@ -33,11 +33,22 @@ def prepare(console: Console) -> Programs:
     return {program.name: program for folder in folders for program in folder.iterdir()}
 
 
+def aws() -> Path:
+    """The AWS CLI alone."""
+    item, cache = _aws(), builds.cache_folder()
+    builds.make(cache, item)
+    return builds.cached(cache, item) / "bin" / "aws"
+
+
 def _own() -> list[builds.Ingredient]:
     """What only the benchmark needs."""
     modules = [builds.Module(name, HERE / name, ((name, "."),)) for name in ("firehose", "rclone")]
+    return [*(module.ingredient() for module in modules), _aws()]
+
+
+def _aws() -> builds.Ingredient:
     key = hashlib.sha256(_AWS.read_bytes() + platform.python_version().encode()).hexdigest()[:16]
-    return [*(module.ingredient() for module in modules), builds.Ingredient("aws", key, _install_aws)]
+    return builds.Ingredient("aws", key, _install_aws)
 
 
 def _install_aws(target: Path, log: Path) -> None:
