@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from onlyvips.core.media import Item, Left
 from onlyvips.core.oplog_entry import Position
+from onlyvips.core.ranges import Sampled
 
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON says it."""
@@ -234,11 +235,16 @@ class Namespace:
     metadata: str
 
 
+EVERYTHING = b"\5\0\0\0\0"
+"""The query that matches every document, as BSON."""
+
+
 class SourceDatabase(Protocol):
-    """A MongoDB-compatible server, read for a backup as raw BSON."""
+    """A MongoDB-compatible server, read for a backup as raw BSON: one member of a replica set, never two."""
 
     def server(self) -> Mapping[str, str]:
-        """``version``, ``dialect`` (what answers) and ``oplog`` (``none`` without one)."""
+        """``version``, ``dialect`` (what answers), ``oplog`` (``none`` without one) and ``member``: the process that
+        answers, as far as the server tells."""
 
     def namespaces(self, database: str) -> list[Namespace]:
         """Every collection and view of ``database`` with its options and indexes, by name.
@@ -246,8 +252,11 @@ class SourceDatabase(Protocol):
         Raises Permanent for a kind that cannot be kept (by name), or when the database does not exist.
         """
 
-    def documents(self, namespace: Namespace) -> Iterator[bytes]:
-        """Raw batches: concatenated BSON documents, in the server's order. Nothing is decoded."""
+    def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
+        """Raw batches: concatenated BSON documents that match ``where`` (a query as BSON), in the server's order.
+
+        Nothing is decoded. Raises Transient when the server breaks off, or is no longer the member it was.
+        """
 
     def duplicates(self, database: str, collection: str, keys: Sequence[str], limit: int) -> list[str]:
         """Up to ``limit`` values of ``keys`` that more than one document has (they would break a unique index)."""
@@ -277,6 +286,16 @@ class SourceOplog(Protocol):
 
         Raises Permanent when they are removed while they are read.
         """
+
+
+class Sampler(Protocol):
+    """What must be known of a big collection to cut it into ranges of ``_id``."""
+
+    def size(self, namespace: Namespace) -> int:
+        """Bytes of its documents as BSON, as the server counts them; 0 for a view."""
+
+    def sample(self, namespace: Namespace, most: int) -> list[Sampled]:
+        """At most ``most`` of its documents' ``_id``, spread over its bytes. May read all of it; memory is bounded."""
 
 
 class SnapshotSource(Protocol):

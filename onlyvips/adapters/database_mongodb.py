@@ -1,17 +1,22 @@
-"""SourceDatabase on MongoDB and what speaks its protocol, by pymongo; documents pass as the server sent them."""
+"""SourceDatabase and Sampler on MongoDB and what speaks its protocol, by pymongo.
+
+Documents pass as the server sent them, all from one member.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import product
 from typing import Any
 
 import bson
 from bson import json_util
 from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from bson.son import SON
 from pymongo import MongoClient
 from pymongo.errors import (
@@ -25,14 +30,22 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 
+from onlyvips.adapters import member_mongodb
+from onlyvips.core.ranges import UNKNOWN, Sampled, Strides, id_of
 from onlyvips.errors import Permanent, Transient
-from onlyvips.ports import Namespace
+from onlyvips.ports import EVERYTHING, Namespace
 
 _PASSED_BY = frozenset({"system.profile", "system.views", "system.indexes"})
 """Kept by the server itself: mongodump leaves them out too."""
 _KEPT = frozenset({"collection", "view"})
-_BATCH = 10_000
-"""Documents asked for at a time: FerretDB sends 250 when not told; a reply stays below 16 MiB in any case."""
+_BATCH = 1 << 20
+"""Bytes asked for at a time, about: a server counts documents, and a reply is at most 16 MiB."""
+_MOST_DOCUMENTS = 10_000
+_LARGE = 4 << 20
+_receiving = threading.Lock()
+"""Held while a large reply is received, which takes five times its size: one at a time is enough of them."""
+_MOST_INDEXES = 1_000
+_NO_NAMESPACE = 26
 _DENIED = frozenset({13, 18})
 _TOLD = frozenset({11600, 91, 189, 10107, 13435, 13436, 175, 43})
 """Codes of a server that shuts down, changes its primary or lost the cursor."""
@@ -41,20 +54,25 @@ Document = Mapping[str, Any]
 
 
 class MongoDatabase:
-    """One server, by its URI. Nothing is retried; every call has a timeout."""
+    """One server, by its URI. Nothing is retried; every call has a timeout.
 
-    def __init__(self, uri: str, *, connect_timeout: float = 5.0, timeout: float = 60.0) -> None:
+    Of a replica set it is one member, the same for everything that is asked: ``member`` where that one answers.
+    """
+
+    def __init__(self, uri: str, *, member: str = "", connect_timeout: float = 5.0, timeout: float = 60.0) -> None:
+        self._uri, self._member = uri, member.partition("#")[0]
+        self._options: dict[str, Any] = {
+            "document_class": SON,
+            "datetime_conversion": "DATETIME_MS",  # Python's own dates end with the year 9999, BSON's do not
+            "appname": "onlyvips",
+            "retryReads": False,
+            "retryWrites": False,
+            "connectTimeoutMS": int(connect_timeout * 1000),
+            "serverSelectionTimeoutMS": int(connect_timeout * 1000),
+            "socketTimeoutMS": int(timeout * 1000),
+        }
         try:
-            self._client: Any = MongoClient(
-                uri,
-                document_class=SON,
-                appname="onlyvips",
-                retryReads=False,
-                retryWrites=False,
-                connectTimeoutMS=int(connect_timeout * 1000),
-                serverSelectionTimeoutMS=int(connect_timeout * 1000),
-                socketTimeoutMS=int(timeout * 1000),
-            )
+            self._client: Any = MongoClient(uri, **self._options)
         except (InvalidURI, ConfigurationError, ValueError) as error:
             # Without its cause: that may quote the URI, and the URI holds a password.
             if uri.startswith("mongodb+srv://") and not isinstance(error, InvalidURI):
@@ -69,8 +87,13 @@ class MongoDatabase:
     def server(self) -> Mapping[str, str]:
         if not self._server:
             with self._explained("ask who it is"):
-                build = self._client.admin.command("buildInfo")
-                hello = self._client.admin.command("hello")
+                one = member_mongodb.chosen(self._client, self._uri, self._options, self._member)
+                if one is not self._client:
+                    self._client.close()
+                    self._client = one
+                    weakref.finalize(self, _close, one)
+                build = one.admin.command("buildInfo")
+                hello = one.admin.command("hello")
             if hello.get("msg") == "isdbgrid":
                 raise Permanent(
                     "This is a mongos: a base through it is no single point in time; give a shard's own URI."
@@ -79,27 +102,81 @@ class MongoDatabase:
                 "version": str(build["version"]),
                 "dialect": "ferretdb" if "ferretdbVersion" in build else "mongodb",
                 "oplog": "local.oplog.rs" if "setName" in hello or self._logs(build) else "none",
+                "member": member_mongodb.identity(hello),
             }
         return self._server
 
     def namespaces(self, database: str) -> list[Namespace]:
+        self.server()
         with self._explained(f"list the collections of {database}"):
             listed = sorted(self._client[database].list_collections(), key=lambda entry: str(entry["name"]))
             if not listed:
                 raise Permanent(f"Database {database} has no collection: correct its name, or where the URI points.")
             return [self._namespace(database, entry) for entry in listed if entry["name"] not in _PASSED_BY]
 
-    def documents(self, namespace: Namespace) -> Iterator[bytes]:
+    def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         if namespace.type == "view":
             return
-        collection = self._client[namespace.database][namespace.collection]
-        options: dict[str, Any] = {"batch_size": _BATCH}
+        collection = self._read_of(namespace)
+        options: dict[str, Any] = {"batch_size": self._batch_of(namespace)}
         if self.server()["dialect"] == "mongodb":
-            collection = collection.with_options(read_concern=ReadConcern("majority"))
-            options["hint"] = [("$natural", 1)]
-        action = f"read {namespace.database}.{namespace.collection}"
-        with self._explained(action), collection.find_raw_batches({}, **options) as cursor:
-            yield from cursor
+            options["hint"] = [("$natural", 1)] if where == EVERYTHING else [("_id", 1)]
+        self._same_member()
+        action, asked = f"read {namespace.database}.{namespace.collection}", RawBSONDocument(where)
+        with self._explained(action), collection.find_raw_batches(asked, **options) as cursor:
+            yield from _received(cursor)
+        self._same_member()
+
+    def size(self, namespace: Namespace) -> int:
+        return 0 if namespace.type == "view" else int(self._statistics(namespace)["size"])
+
+    def _statistics(self, namespace: Namespace) -> Document:
+        source = self._client[namespace.database]
+        with self._explained(f"ask for the size of {namespace.database}.{namespace.collection}"):
+            if self.server()["dialect"] != "mongodb":
+                found: Document = source.command("collStats", namespace.collection)
+                return found
+            (told,) = source[namespace.collection].aggregate([{"$collStats": {"storageStats": {}}}])
+            return dict(told["storageStats"])
+
+    def _batch_of(self, namespace: Namespace) -> int:
+        """Documents to ask for at a time."""
+        mean = int(self._statistics(namespace).get("avgObjSize") or 0)
+        return max(1, min(_MOST_DOCUMENTS, _BATCH // max(1, mean)))
+
+    def sample(self, namespace: Namespace, most: int) -> list[Sampled]:
+        with self._explained(f"sample {namespace.database}.{namespace.collection}"):
+            if self.server()["dialect"] == "mongodb":
+                return self._drawn(namespace, most)
+            strides = Strides(most)
+            for batch in self.documents(namespace):
+                strides.add(batch)
+            return strides.samples()
+
+    def _drawn(self, namespace: Namespace, most: int) -> list[Sampled]:
+        """By ``$sample``, which reads only what it draws while that is below a twentieth of the collection."""
+        asked = [{"$sample": {"size": most}}, {"$project": {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}}]
+        with self._read_of(namespace).aggregate(asked) as cursor:
+            return [Sampled(id_of(one.raw) or UNKNOWN, _size_at_the_end(one.raw)) for one in cursor]
+
+    def _read_of(self, namespace: Namespace) -> Any:
+        """The collection at the level it is read at, its documents raw."""
+        raw = CodecOptions(document_class=RawBSONDocument)
+        level = ReadConcern("majority") if self.server()["dialect"] == "mongodb" else ReadConcern()
+        collection = self._client[namespace.database][namespace.collection]
+        return collection.with_options(raw, read_concern=level)
+
+    def _same_member(self) -> None:
+        """Raise Transient when another process answers than the one that was asked first."""
+        first = self.server()["member"]
+        with self._explained("ask who it is"):
+            now = member_mongodb.identity(self._client.admin.command("hello"))
+        if now != first:
+            raise Transient(
+                f"The database is read from {first}, and now {now} answers there: it was restarted or replaced, so "
+                "what was read is not of one server; take the backup again.",
+                delay=5.0,
+            )
 
     def duplicates(self, database: str, collection: str, keys: Sequence[str], limit: int) -> list[str]:
         fields = {"_id": 0, **{key: 1 for key in keys}}
@@ -107,7 +184,7 @@ class MongoDatabase:
         seen: set[bytes] = set()
         found: dict[bytes, str] = {}
         action, source = f"look for duplicates in {database}.{collection}", self._client[database][collection]
-        with self._explained(action), source.find_raw_batches({}, fields, batch_size=_BATCH) as cursor:
+        with self._explained(action), source.find_raw_batches({}, fields, batch_size=_MOST_DOCUMENTS) as cursor:
             for batch in cursor:
                 for document in bson.decode_all(batch, codec):
                     _count(_entries(document, keys), keys, seen, found)
@@ -124,7 +201,7 @@ class MongoDatabase:
                 f"{database}.{name.removeprefix('system.buckets.')} is {what}, which this backup cannot keep yet: move "
                 "it to a database of its own."
             )
-        indexes = [] if kind == "view" else list(self._client[database][name].list_indexes())
+        indexes = [] if kind == "view" else self._indexes(database, name)
         return Namespace(database, name, kind, _metadata(entry, kind, indexes))
 
     def _logs(self, build: Document) -> bool:
@@ -146,6 +223,19 @@ class MongoDatabase:
         with self._explained(action):
             yield
 
+    def _indexes(self, database: str, name: str) -> list[Document]:
+        """As listIndexes says; none of a collection that was dropped meanwhile. pymongo's own cannot read all dates."""
+        try:
+            asked = SON([("listIndexes", name), ("cursor", {"batchSize": _MOST_INDEXES})])
+            answer = self._client[database].command(asked, codec_options=self._client.codec_options)
+        except OperationFailure as error:
+            if error.code == _NO_NAMESPACE:
+                return []
+            raise
+        if answer["cursor"]["id"]:
+            raise Permanent(f"{database}.{name} has more than {_MOST_INDEXES} indexes: this cannot be right.")
+        return list(answer["cursor"]["firstBatch"])
+
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:
         try:
@@ -161,6 +251,24 @@ class MongoDatabase:
             raise Permanent(f"The server refuses to {action} (code {error.code}): {advice}.") from error
         except (PyMongoError, bson.errors.BSONError) as error:
             raise Permanent(f"Cannot {action}: {type(error).__name__}; look at the server's log.") from error
+
+
+def _size_at_the_end(document: bytes) -> int:
+    """The int32 ``size`` of a document that ends with it. Decoding would stumble over what a driver cannot hold."""
+    return int.from_bytes(document[-5:-1], "little") if document[-11:-5] == b"\x10size\0" else 1
+
+
+def _received(cursor: Any) -> Iterator[bytes]:
+    """The cursor's batches; large ones are received one at a time in the whole process."""
+    size = 0
+    while True:
+        with _receiving if size > _LARGE else nullcontext():
+            batch = next(cursor, None)
+        if batch is None:
+            return
+        size = len(batch)
+        yield batch
+        del batch
 
 
 def _close(client: Any) -> None:

@@ -30,6 +30,7 @@ from botocore.exceptions import (
     ConnectionError as NotConnected,
 )
 
+from onlyvips.adapters.blocks import Blocks
 from onlyvips.adapters.session_aws import session
 from onlyvips.core.locking import LockPlan
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
@@ -51,7 +52,10 @@ _ADVICE = {
 
 
 class S3Store:
-    """Objects of one bucket. ``part_size`` (at least 5 MiB) bounds memory per upload and, times 10,000, an object."""
+    """Objects of one bucket. ``part_size`` (at least 5 MiB) bounds memory per upload and, times 10,000, an object.
+
+    Of what is uploaded to several stores at once, a part is in memory once: each keeps the blocks that it was given.
+    """
 
     def __init__(
         self,
@@ -95,7 +99,10 @@ class S3Store:
 
     def put(self, key: str, data: bytes, **condition: str) -> Stored:
         """Write a small object on ``condition``."""
-        digest = hashlib.sha256(data).digest()
+        return self.put_blocks(key, Blocks([data]), hashlib.sha256(data).digest(), **condition)
+
+    def put_blocks(self, key: str, data: Blocks, digest: bytes, **condition: str) -> Stored:
+        """Write an object in one request; ``digest`` is its SHA-256."""
         more = {**condition, **self.lock_of(key)}
         answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=_text(digest), **more)
         self.confirm(key, answer, _text(digest))
@@ -226,11 +233,12 @@ def _text(digest: bytes) -> str:
 
 
 class _S3Upload:
-    """Collects a part at a time; what fits into one part is a single PUT."""
+    """Collects the blocks of a part at a time; what fits into one part is a single PUT."""
 
     def __init__(self, store: S3Store, key: str, condition: dict[str, str]) -> None:
         self._store, self._key, self._condition = store, key, condition
-        self._part = bytearray()
+        self._part: list[bytes] = []
+        self._held = 0
         self._id = ""
         self._parts: list[dict[str, Any]] = []
         self._hash = hashlib.sha256()
@@ -239,17 +247,18 @@ class _S3Upload:
     def write(self, chunk: bytes) -> None:
         self._hash.update(chunk)
         self._size += len(chunk)
-        self._part += chunk
-        while len(self._part) > self._store.part_size:
-            part = bytes(memoryview(self._part)[: self._store.part_size])
-            del self._part[: self._store.part_size]
-            self._send(part)
+        while self._held + len(chunk) > self._store.part_size:
+            room = self._store.part_size - self._held
+            self._part.append(chunk[:room])
+            chunk = chunk[room:]
+            self._send()
+        self._part.append(chunk)
+        self._held += len(chunk)
 
     def finish(self) -> Stored:
         if not self._id:
-            return self._store.put(self._key, bytes(self._part), **self._condition)
-        self._send(bytes(self._part))
-        self._part.clear()
+            return self._store.put_blocks(self._key, Blocks(self._part), self._hash.digest(), **self._condition)
+        self._send()
         whole = hashlib.sha256(b"".join(b64decode(part["ChecksumSHA256"]) for part in self._parts)).digest()
         checksum = f"{_text(whole)}-{len(self._parts)}"
         answer = self._store.call(
@@ -272,7 +281,8 @@ class _S3Upload:
                 self._store.call("abort", "abort_multipart_upload", self._key, UploadId=self._id)
             self._id = ""
 
-    def _send(self, part: bytes) -> None:
+    def _send(self) -> None:
+        part, self._part, self._held = self._part, [], 0
         if not self._id:
             how = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE", **self._store.lock_of(self._key)}
             self._id = self._store.call("write", "create_multipart_upload", self._key, **how)["UploadId"]
@@ -281,9 +291,12 @@ class _S3Upload:
             raise Permanent(
                 f"{self._key} is larger than {_MOST_PARTS} parts of {self._store.part_size}: raise part_size."
             )
-        checksum = _text(hashlib.sha256(part).digest())
+        digest = hashlib.sha256()
+        for block in part:
+            digest.update(block)
+        body, checksum = Blocks(part), _text(digest.digest())
         answer = self._store.call(
-            "write", "upload_part", self._key, UploadId=self._id, PartNumber=number, Body=part, ChecksumSHA256=checksum
+            "write", "upload_part", self._key, UploadId=self._id, PartNumber=number, Body=body, ChecksumSHA256=checksum
         )
         self._store.confirm(self._key, answer, checksum)
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})

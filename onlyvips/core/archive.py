@@ -148,6 +148,7 @@ def write_collection(name: Name, batches: Iterable[bytes], tally: Tally, crc: Cr
     for batch in batches:
         tally.add(batch, _count(name, batch), crc)
         yield batch
+        del batch  # it is large, and must be gone when the next one comes
     yield TERMINATOR + write_block_header(*name, closing_crc=tally.crc64) + TERMINATOR
 
 

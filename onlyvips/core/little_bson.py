@@ -28,6 +28,11 @@ def int64(name: str, value: int) -> bytes:
     return b"\x12" + name.encode() + b"\0" + _INT64.pack(value)
 
 
+def element(kind: int, name: str, value: bytes) -> bytes:
+    """Any element: ``kind`` is BSON's number of the type, ``value`` its bytes."""
+    return bytes([kind]) + name.encode() + b"\0" + value
+
+
 def document(*elements: bytes) -> bytes:
     body = b"".join(elements)
     return _INT32.pack(len(body) + 5) + body + b"\0"

@@ -205,10 +205,10 @@ def prefix(environment: str, kind: str, id: str, epoch: int, timeline: str = "")
     return f"{environment}/{kind}/{timeline + '/' if timeline else ''}{id}-e{epoch}/"
 
 
-def object_key(number: int, database: str, collection: str) -> str:
+def object_key(number: int, database: str, collection: str, label: str = "") -> str:
     """``objects/0001-DB.COLLECTION.archive.zst.age``: the number makes it unique, the rest is for people."""
     readable = re.sub(r"[^A-Za-z0-9._-]", "_", f"{database}.{collection}")[:100]
-    return f"objects/{number:04d}-{readable}.archive.zst.age"
+    return f"objects/{number:04d}-{readable}{label}.archive.zst.age"
 
 
 MANIFEST_KEY = "manifest.json"

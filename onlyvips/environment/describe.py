@@ -144,7 +144,9 @@ def _backups(environment: Environment) -> list[str]:
     return [
         *(_destination(name, place) for name, place in backup.destinations.items()),
         f"Encrypted with age for {kept}; zstd level {backup.zstd_level}; parts of {show_size(backup.part_size)}, "
-        f"{backup.workers} collections at a time.",
+        f"{backup.workers} objects at a time, in at most {show_size(backup.memory)} of memory.",
+        f"Collections above {show_size(backup.split_above)} are split by _id into objects below "
+        f"{show_size(backup.object_size)} (before compression), and one for the rest.",
         f"A destination that confirms nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
         *_secrets(environment),
         *_media(environment),

@@ -112,6 +112,7 @@ KindName = Literal["mongodb", "oplog", "redis", "media", "configuration", "secre
 
 class Backup(Section):
     """How backups are made. ``oplog_every`` is how often a slice is taken, ``oplog_limit`` what the audit accepts.
+    ``memory`` is what the process that takes one may hold.
 
     ``metrics_file`` is written for node_exporter's textfile collector; ``scheduled``: Prefect takes backups by itself.
     Of a kind without ``retention`` nothing is ever removed; after ``longest_run`` a run that did not end is dead.
@@ -127,6 +128,7 @@ class Backup(Section):
     zstd_threads: Annotated[int, Strict(), Field(ge=0, le=64)]
     workers: Annotated[int, Strict(), Field(ge=1, le=64)]
     stall_timeout: Duration
+    memory: Size
     part_size: Size
     object_size: Size
     split_above: Size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onlyvips.core import budget
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import Path, nearest
 from onlyvips.environment.protection import Destination, MediaReader
@@ -189,6 +190,20 @@ def sizes(environment: Environment) -> Broken:
         yield ("backup", "object_size"), f"{show_size(whole)} does not fit: an object is {told}"
 
 
+def memory(environment: Environment) -> Broken:
+    """What a backup has in flight fits into ``backup.memory``."""
+    backup = environment.backup
+    asked = budget.InFlight(
+        backup.workers, backup.part_size, backup.zstd_level, backup.zstd_threads, len(backup.destinations)
+    )
+    if (needed := budget.needed(asked)) > backup.memory:
+        fit = budget.workers_within(asked, backup.memory)
+        advice = f"{fit} workers would fit" if fit else "not even one worker fits: lower part_size or zstd_level"
+        parts = f"{backup.workers} workers with parts of {show_size(backup.part_size)}"
+        told = f"{parts} at zstd level {backup.zstd_level} hold up to {needed / (1 << 20):.0f}MiB"
+        yield ("backup", "memory"), f"{show_size(backup.memory)} is too little: {told}; {advice}"
+
+
 def recovery_point(environment: Environment) -> Broken:
     """What may be lost (RPO) is never less than the time between two slices of the oplog."""
     backup, rpo = environment.backup, environment.recovery.targets.rpo
@@ -272,6 +287,7 @@ RULES = (
     rule(parameter_paths, "backup"),
     rule(media, "backup", "platform"),
     rule(sizes, "backup"),
+    rule(memory, "backup"),
     rule(recovery_point, "backup", "recovery"),
     rule(protected, "recovery"),
     rule(all_data, "recovery", "platform"),

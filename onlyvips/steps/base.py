@@ -1,22 +1,24 @@
-"""A base of a MongoDB database: one piece a collection, each a mongodump archive of raw BSON."""
+"""A base of a MongoDB database: pieces of collections, each a mongodump archive of raw BSON."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import fastcrc
 
 from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write_prelude
-from onlyvips.core.manifest import NamespaceRecord, Server, object_key
+from onlyvips.core.manifest import Fact, NamespaceRecord, Server, object_key
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Transient
-from onlyvips.ports import Namespace, ObjectStore, SourceDatabase, SourceOplog
+from onlyvips.ports import Namespace, ObjectStore, Sampler, SourceDatabase, SourceOplog
 from onlyvips.steps.backup import TOOL, About, Run, Session, Taken, take
 from onlyvips.steps.base_window import open_window
 from onlyvips.steps.journal import Begun
 from onlyvips.steps.pipe import Meter, Piece
+from onlyvips.steps.split import Part, parts, state_of
+
+_USERS = Fact("users_and_roles", "not kept: make them again, or keep mongodump's --dumpDbUsersAndRoles beside this")
 
 
 def base(
@@ -26,42 +28,52 @@ def base(
     run: Run,
     begun: Begun | None = None,
     oplog: SourceOplog | None = None,
+    sampler: Sampler | None = None,
 ) -> Session:
     """A backup of ``plan.database``, ready to be taken. Its end raises Transient when collections changed meanwhile.
 
-    It goes on with what was ``begun`` where collections, options and indexes are still those. With an ``oplog`` its
-    last object is the oplog of the time in which it was read.
+    It goes on with what was ``begun`` where collections, options and indexes are still those, and the same server
+    answers. With an ``oplog`` its last object is the oplog of the time in which it was read; with a ``sampler`` (mostly
+    the source itself) collections above ``plan.split_above`` are several objects.
     """
     window = open_window(oplog, begun) if oplog else None  # before anything is read
     namespaces = source.namespaces(plan.database)
+    state = state_of(source, namespaces, sampler, plan, begun)
 
     def about() -> About:
         if source.namespaces(plan.database) != namespaces:
             raise Transient(f"Collections or indexes of {plan.database} changed while it was read: take it again.")
         server = source.server()
-        found = Server(server["dialect"], server["version"])
-        return About(found, server["oplog"], window.window) if window else About(found)
+        found, facts = Server(server["dialect"], server["version"]), _facts(state.member)
+        return About(found, server["oplog"], window.window, facts) if window else About(found, facts=facts)
 
-    dumps = [_Dump(source, namespace) for namespace in namespaces]
+    dumps = [_Dump(source, one, part) for one in namespaces for part in parts(state.cuts.get(one.collection, ()))]
     pieces = [dump.piece(number) for number, dump in enumerate(dumps, start=1)]
-    state = hashlib.sha256(repr(namespaces).encode()).hexdigest()
-    state, close = (window.state(state), window.close) if window else (state, None)
-    return Session(pieces, about, stores, plan, run, begun=begun, state=state, close=close)
+    told, close = (window.state(state.text()), window.close) if window else (state.text(), None)
+    return Session(pieces, about, stores, plan, run, begun=begun, state=told, close=close)
 
 
-def take_base(source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run) -> Taken:
+def _facts(member: str) -> tuple[Fact, ...]:
+    name = member.partition("#")[0]
+    return (*([Fact("member", name)] if name else []), _USERS)
+
+
+def take_base(
+    source: SourceDatabase, stores: Sequence[ObjectStore], plan: BackupPlan, run: Run, sampler: Sampler | None = None
+) -> Taken:
     """Take it at once; see ``backup.take``."""
-    return take(base(source, stores, plan, run))
+    return take(base(source, stores, plan, run, sampler=sampler))
 
 
 @dataclass
 class _Dump:
     source: SourceDatabase
     namespace: Namespace
+    part: Part
     tally: Tally = field(default_factory=Tally)
 
     def piece(self, number: int) -> Piece:
-        key = object_key(number, self.namespace.database, self.namespace.collection)
+        key = object_key(number, self.namespace.database, self.namespace.collection, self.part.label)
         return Piece(key, self.frames, lambda: (self.record(),))
 
     def frames(self, meter: Meter) -> Iterator[bytes]:
@@ -71,11 +83,12 @@ class _Dump:
         entry = Entry(one.database, one.collection, one.metadata, one.type)
         yield write_prelude(Prelude(self.source.server()["version"], TOOL, (entry,)))
         size = count = 0
-        name, batches = (one.database, one.collection), self.source.documents(one)
+        name, batches = (one.database, one.collection), self.source.documents(one, self.part.where)
         for frame in write_collection(name, batches, tally, fastcrc.crc64.xz):
             meter.add(tally.size - size, tally.count - count)
             size, count = tally.size, tally.count
             yield frame
+            del frame
 
     def record(self) -> NamespaceRecord:
         """What the archive holds, once it was read."""

@@ -120,7 +120,9 @@ def _compress(frames: Iterator[bytes], level: int, threads: int) -> Iterator[byt
         options={parameter.compression_level: level, parameter.nb_workers: threads, parameter.checksum_flag: 1}
     )
     for frame in frames:
-        yield compressor.compress(frame)
+        for at in range(0, len(frame), _BLOCK):
+            yield compressor.compress(frame[at : at + _BLOCK] if len(frame) > _BLOCK else frame)
+        del frame  # a batch of the server's may be 16 MiB: it must be gone when the next one comes
     yield compressor.flush()
 
 

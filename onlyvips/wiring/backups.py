@@ -13,6 +13,7 @@ from typing import Literal
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.gauges_textfile import write_gauges
+from onlyvips.adapters.memory_glibc import give_back_large_blocks
 from onlyvips.core.audit import AuditPlan, Finding, Report, audit
 from onlyvips.core.backup_metrics import gauges
 from onlyvips.core.catalog import Backup, Shelf, find, newest, read_catalog, with_verifications
@@ -79,6 +80,7 @@ def taking(environment: str, kind: str, holder: str, tell: Progress, run: str = 
     With a ``run``, a later attempt of the same one goes on with what this one wrote.
     """
     loaded = check_kind(environment, kind)
+    give_back_large_blocks()
     preflight_of(loaded, kind)
     with _session(loaded, kind, holder, tell, run) as session:
         session.begin()
@@ -147,6 +149,7 @@ def _taken_here(session: str) -> Session:
 
 def take_one(loaded: Environment, kind: str, holder: str, tell: Progress) -> Taken:
     """A whole backup at once, for a release. Raises Transient while somebody else writes one of this kind."""
+    give_back_large_blocks()
     try:
         with _session(loaded, kind, holder, tell) as session:
             return take(session)

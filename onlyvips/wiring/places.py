@@ -27,9 +27,9 @@ from onlyvips.ports import Cell, Lockable, ObjectStore, Pruner, Tree
 from onlyvips.steps.survey import Place
 
 
-def database_of(loaded: Environment) -> MongoDatabase:
-    """The environment's MongoDB."""
-    return MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))
+def database_of(loaded: Environment, member: str = "") -> MongoDatabase:
+    """The environment's MongoDB; of a replica set one member, ``member`` where that one answers."""
+    return MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb), member=member)
 
 
 def oplog_of(database: MongoDatabase) -> MongoOplog:

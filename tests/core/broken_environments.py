@@ -49,7 +49,7 @@ BROKEN = {
     "a date that is none": Case("cdn: cloudflare", "cdn: 2024-13-45", "the file", "this value cannot be read"),
     "looks without number": Case("  look: 1m", "  look: 5s", "waits.look", "makes 2520 looks"),
     "media that nobody keeps": Case("kind: media", "kind: redis", "recovery.protected", "`media` is missing"),
-    "bad size": Case("part_size: 64MiB", "part_size: 64MB", "backup.part_size", "`64MB` is not a size"),
+    "bad size": Case("part_size: 16MiB", "part_size: 64MB", "backup.part_size", "`64MB` is not a size"),
     "bad percentage": Case("alpha: 5%", "alpha: 0.05", "analysis.alpha", "`0.05` is not a percentage"),
     "word for a number": Case("workers: 4", "workers: many", "backup.workers", "whole number"),
     "yes for a word": Case(
@@ -304,7 +304,13 @@ BROKEN = {
     "all in vault": Case(
         "identity_kept_in: offline", "identity_kept_in: cluster", "backup.recipients", "keep one elsewhere"
     ),
-    "small part": Case("part_size: 64MiB", "part_size: 1MiB", "backup.part_size", "from 5MiB to 5GiB"),
+    "little memory": Case(
+        "memory: 512MiB", "memory: 360MiB", "backup.memory", "hold up to 430MiB; 2 workers would fit"
+    ),
+    "less memory than a worker needs": Case(
+        "memory: 512MiB", "memory: 256MiB", "backup.memory", "not even one worker fits: lower part_size"
+    ),
+    "small part": Case("part_size: 16MiB", "part_size: 1MiB", "backup.part_size", "from 5MiB to 5GiB"),
     "huge object": Case("object_size: 4GiB", "object_size: 1TiB", "backup.object_size", "one to 10,000 parts"),
     "zstd level": Case("zstd_level: 3", "zstd_level: 30", "backup.zstd_level", "must be at most 19"),
     "seldom slices": Case("oplog_every: 10m", "oplog_every: 90m", "backup.oplog_every", "every audit would fail"),

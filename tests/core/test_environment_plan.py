@@ -202,7 +202,7 @@ def test_only_a_canary_has_stages() -> None:
 def test_the_backup_plan() -> None:
     made = environments.backup_plan(PRODUCTION)
     assert (made.kind, made.database, made.zstd_level, made.stall_timeout) == ("mongodb", "onlyvips", 3, 60)
-    assert (made.part_size, len(made.recipients), made.lock) == (64 << 20, 2, "compliance")
+    assert (made.part_size, len(made.recipients), made.lock) == (16 << 20, 2, "compliance")
     assert [(one.kind, one.offsite, one.immutable) for one in made.destinations] == [
         ("s3", False, False),
         ("s3", True, True),

@@ -16,11 +16,12 @@ from onlyvips.core.archive import Closed, Prelude, Reader
 from onlyvips.core.manifest import copy_from_json, manifest_from_json
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Permanent, Refused, Transient
-from onlyvips.ports import Namespace
+from onlyvips.ports import EVERYTHING, Namespace
 from onlyvips.steps.backup import Run, Taken
 from onlyvips.steps.base import take_base
 from onlyvips.steps.copies import probe_stores, put_once
 from tests.simulators.objects import Killed, Life, SimulatedStore
+from tests.simulators.queries import only
 
 IDENTITIES = [pyrage.x25519.Identity.generate() for _ in range(2)]
 PLAN = BackupPlan(
@@ -60,9 +61,9 @@ class SimulatedDatabase:
     def namespaces(self, database: str) -> list[Namespace]:
         return [Namespace(database, name, "collection", f'{{"indexes":[],"of":"{name}"}}') for name in self.collections]
 
-    def documents(self, namespace: Namespace) -> Iterator[bytes]:
+    def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         for batch in self.collections[namespace.collection]:
-            yield batch
+            yield batch if where == EVERYTHING else only(batch, where)
             if namespace.collection == self.breaks_in:
                 raise Transient("The database went away.")
         if self.gains:

@@ -10,7 +10,7 @@ import pytest
 
 from onlyvips.core.manifest import manifest_from_json
 from onlyvips.errors import Permanent, Refused, Transient
-from onlyvips.ports import Namespace
+from onlyvips.ports import EVERYTHING, Namespace
 from onlyvips.steps.copies import Outcome, probe_stores
 from onlyvips.steps.pipe import check_recipients
 from tests.procedures.test_backup import IDENTITIES, SimulatedDatabase, database, document, manifests, stores, take
@@ -34,8 +34,8 @@ def test_a_failure_ends_the_reading_back_of_what_nobody_wants_any_more():
     a.reads_slowly(0.01)
 
     class Broken(SimulatedDatabase):
-        def documents(self, namespace: Namespace) -> Iterator[bytes]:
-            yield from super().documents(namespace)
+        def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
+            yield from super().documents(namespace, where)
             if namespace.collection == "broken":
                 assert wait_until(lambda: a.chunks_read > 5)
                 raise Transient("The database went away.")

@@ -9,7 +9,7 @@ import pytest
 
 from onlyvips.core.catalog import read_catalog
 from onlyvips.errors import Permanent, Transient
-from onlyvips.ports import Namespace
+from onlyvips.ports import EVERYTHING, Namespace
 from onlyvips.steps.backup import Run, Session, Taken, take
 from onlyvips.steps.base import base
 from onlyvips.steps.journal import Begun, find_begun
@@ -28,9 +28,9 @@ class Watched(SimulatedDatabase):
         super().__init__(database().collections)
         self.read: list[str] = []
 
-    def documents(self, namespace: Namespace) -> Iterator[bytes]:
+    def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         self.read.append(namespace.collection)
-        return super().documents(namespace)
+        return super().documents(namespace, where)
 
 
 class Later(FixedClock):
@@ -144,9 +144,9 @@ def test_indexes_that_changed_meanwhile_begin_a_new_backup():
 
 def test_an_object_that_is_tried_again_is_counted_from_its_beginning():
     class Blinks(Watched):
-        def documents(self, namespace: Namespace) -> Iterator[bytes]:
+        def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
             self.breaks_in = namespace.collection if namespace.collection not in self.read else ""
-            return super().documents(namespace)
+            return super().documents(namespace, where)
 
     places = stores("a", "b")
     tried = session(Blinks(), places)

@@ -7,6 +7,7 @@ from onlyvips.environment import Environment
 from onlyvips.steps import preflight
 from onlyvips.steps.backup import Session
 from onlyvips.steps.base import base
+from onlyvips.steps.split import member_of
 from onlyvips.wiring.kinds.kind import Kind, Taking
 from onlyvips.wiring.places import database_of, oplog_of
 
@@ -16,9 +17,9 @@ def _check(loaded: Environment) -> None:
 
 
 def _begin(loaded: Environment, taking: Taking) -> Session:
-    source = database_of(loaded)
+    source = database_of(loaded, member_of(taking.begun))
     log = oplog_of(source) if source.server()["oplog"] != "none" else None
-    return base(source, taking.stores, taking.plan, taking.run, taking.begun, log)
+    return base(source, taking.stores, taking.plan, taking.run, taking.begun, log, source)
 
 
 KIND = Kind(_check, _begin)
