@@ -14,7 +14,7 @@ from onlyvips.core.manifest import Manifest
 from onlyvips.core.oplog import OBJECT
 from onlyvips.core.oplog_entry import Position, parse
 from onlyvips.errors import Permanent, Transient
-from onlyvips.ports import Namespace
+from onlyvips.ports import EVERYTHING, Namespace
 from onlyvips.steps.backup import Run, Session, Taken, take
 from onlyvips.steps.base import base
 from onlyvips.steps.journal import find_begun
@@ -38,9 +38,9 @@ class Busy(Logged):
         self._meanwhile = meanwhile
         self.read: list[str] = []
 
-    def documents(self, namespace: Namespace) -> Iterator[bytes]:
+    def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         self.read.append(namespace.collection)
-        yield from super().documents(namespace)
+        yield from super().documents(namespace, where)
         if namespace.collection == "users":
             self._meanwhile()
 

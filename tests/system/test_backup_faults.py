@@ -15,6 +15,7 @@ import pytest
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.core.catalog import read_catalog
 from onlyvips.errors import Permanent
+from onlyvips.ports import EVERYTHING
 from onlyvips.steps.backup import Run, Taken
 from onlyvips.steps.base import take_base
 from onlyvips.steps.repair import Repair, repair
@@ -122,7 +123,7 @@ def test_destinations_that_fail_one_after_the_other_leave_what_the_last_one_hold
     whole = places.proxies[last - 1]
 
     class Breaking(SimulatedDatabase):
-        def documents(self, namespace: Any) -> Iterator[bytes]:
+        def documents(self, namespace: Any, where: bytes = EVERYTHING) -> Iterator[bytes]:
             for batch in batches if namespace.collection == "big" else read.collections[namespace.collection]:
                 if next(order) in (60, 140):
                     next(one for one in places.proxies if one is not whole and not one.fault).fault = "answers 500"
