@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from onlyvips.core.manifest import MANIFEST_KEY, Manifest, copy_from_json, manifest_from_json
 from onlyvips.core.strict_json import BadManifest
@@ -30,6 +31,16 @@ class Shelf:
     sizes: Mapping[str, int] = field(default_factory=dict)
     documents: Mapping[str, bytes] = field(default_factory=dict)
     away: str = ""
+
+    @cached_property
+    def records(self) -> Mapping[str, list[str]]:
+        """The keys of the records that this destination has of its own copies, by the prefix of the backup."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for key in self.documents:
+            place, mine, _ = key.rpartition(f"copies/{self.name}-")
+            if mine:
+                found[place].append(key)
+        return found
 
 
 @dataclass(frozen=True)
@@ -78,12 +89,13 @@ def place_of(key: str) -> tuple[str, str] | None:
     return (found["prefix"], found["kind"]) if found and found["kind"] in KINDS else None
 
 
-def is_document(key: str) -> bool:
-    """Whether the catalog needs the bytes under ``key``: a manifest, or the record of a copy."""
+def is_document(key: str, destination: str) -> bool:
+    """Whether the catalog needs the bytes that ``destination`` has under ``key``: a manifest, or a record of its own
+    copy."""
     found = _IN_A_BACKUP.fullmatch(key)
     if found is None or found["kind"] not in KINDS:
         return False
-    return found["rest"] == MANIFEST_KEY or found["rest"].startswith("copies/")
+    return found["rest"] == MANIFEST_KEY or found["rest"].startswith(f"copies/{destination}-")
 
 
 def read_catalog(shelves: Sequence[Shelf]) -> list[Backup]:
@@ -112,17 +124,24 @@ def newest(backups: Iterable[Backup], kind: str) -> Backup | None:
 
 
 def _backup(prefix: str, kind: str, shelves: Sequence[Shelf], checks: Checks) -> Backup:
-    told = {shelf.name: _manifest_at(shelf, prefix) for shelf in shelves}
+    parsed: dict[bytes, Manifest | str] = {}  # mostly the same bytes everywhere
+    told = {shelf.name: _manifest_at(shelf, prefix, parsed) for shelf in shelves}
     agreed = _agreed(told)
     copies = tuple(_copy(shelf, prefix, agreed, told[shelf.name], checks) for shelf in shelves)
     return Backup(prefix, kind, agreed, copies)
 
 
-def _manifest_at(shelf: Shelf, prefix: str) -> Manifest | str | None:
+def _manifest_at(shelf: Shelf, prefix: str, parsed: dict[bytes, Manifest | str]) -> Manifest | str | None:
     """The manifest that a shelf has, why what it has is none, or None."""
     data = shelf.documents.get(prefix + MANIFEST_KEY)
     if data is None:
         return None
+    if data not in parsed:
+        parsed[data] = _manifest(data, prefix)
+    return parsed[data]
+
+
+def _manifest(data: bytes, prefix: str) -> Manifest | str:
     try:
         found = manifest_from_json(data)
     except BadManifest as error:
@@ -160,7 +179,7 @@ def _of_manifest(agreed: Manifest | None, told: Manifest | str | None) -> Iterab
 def _recorded(shelf: Shelf, prefix: str) -> tuple[str, list[str]]:
     """When the newest record of this copy says that all of it was read back; and what is wrong with the records."""
     moments, damage = [""], []
-    for key in (key for key in shelf.documents if key.startswith(f"{prefix}copies/{shelf.name}-")):
+    for key in shelf.records.get(prefix, ()):
         try:
             moments.append(copy_from_json(shelf.documents[key]).verified)
         except BadManifest as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from onlyvips.core.manifest import Edge, Manifest, Window, seconds
+from onlyvips.core.manifest import Edge, Manifest, seconds
 from onlyvips.core.oplog import QUIET_UNTIL
 from onlyvips.core.oplog_entry import Position, position
 
@@ -32,19 +34,13 @@ def chain(base: Manifest, slices: Sequence[Manifest]) -> Chain:
 
     A slice follows another when it is of the same timeline and begins with the very entry that ends the other.
     """
-    assert base.window is not None
-    moving = [one for one in slices if one.window and one.window.start != one.window.end]
-    run = _longest(moving, base.window.start)
-    last = run[-1].window if run else None
-    own = base.window.end
-    end = last.end if last and position(last.end) >= position(own) else own
-    tip = (run[-1].timeline, last.end) if last else None
-    return Chain(base, tuple(run) if end is not own else (), end, _until(end, slices), _why(tip, moving), tip)
+    return _Links(slices).chain(base)
 
 
 def best_chain(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> Chain | None:
     """The one that leads to the newest moment; of equal ones that with the newest base."""
-    chains = [chain(base, slices) for base in bases if base.window]
+    links = _Links(slices)
+    chains = [links.chain(base) for base in bases if base.window]
     return max(chains, key=lambda one: (one.until, position(one.end), one.base.finished), default=None)
 
 
@@ -56,7 +52,8 @@ def timeline(base: Manifest) -> str:
 def starts(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> list[Place]:
     """Where the next slice may begin, the best place first: where the longest chain ends; else, for a new timeline, at
     the window of the newest base, where that is newer than all of the chain."""
-    tips = [one.tip for base in bases if base.window and (one := chain(base, slices)).tip]
+    links = _Links(slices)
+    tips = [links.chain(base).tip for base in bases if base.window]
     going_on = max((tip for tip in tips if tip), key=lambda tip: position(tip[1]), default=None)
     newest = max((base for base in bases if base.window), key=lambda base: (base.finished, base.id), default=None)
     places = [going_on] if going_on else []
@@ -68,46 +65,82 @@ def starts(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> list[Place]
 # --- how -------------------------------------------------------------------------------------------------------------
 
 
-def _longest(moving: Sequence[Manifest], start: Edge) -> list[Manifest]:
-    """The run from the slice that has ``start`` in it; of several the one that reaches furthest, then the shortest."""
-    following: dict[Place, tuple[Position, Manifest]] = {}
-    reached: dict[str, Position] = {}
-    for one in sorted(moving, key=lambda one: position(_window(one).start), reverse=True):
-        window = _window(one)
-        after = following.get((one.timeline, window.end))
-        reached[one.prefix] = after[0] if after else position(window.end)
-        place = (one.timeline, window.start)
-        if place not in following or following[place][0] < reached[one.prefix]:
-            following[place] = (reached[one.prefix], one)
-    holding = [one for one in moving if _holds(_window(one), start)]
-    first = max(holding, key=lambda one: (reached[one.prefix], position(_window(one).start)), default=None)
-    run = [first] if first else []
-    while run and (after := following.get((run[-1].timeline, _window(run[-1]).end))):
-        run.append(after[1])
-    return run
+@dataclass(frozen=True)
+class _Link:
+    """A slice with more than one entry, between two places of the log."""
+
+    start: Position
+    end: Position
+    first: Edge
+    last: Edge
+    slice: Manifest
+
+    def holds(self, edge: Edge, at: Position) -> bool:
+        """Whether the entry is in it; a term is never older than the one before."""
+        if at in (self.start, self.end):
+            return edge in (self.first, self.last)
+        return self.start < at < self.end and self.first.term <= edge.term <= self.last.term
 
 
-def _holds(window: Window, edge: Edge) -> bool:
-    if window.start.ts == edge.ts or window.end.ts == edge.ts:
-        return edge in (window.start, window.end)
-    inside = position(window.start) < position(edge) < position(window.end)
-    return inside and window.start.term <= edge.term <= window.end.term
+class _Links:
+    """Which slice follows which, found out once for any number of bases."""
+
+    def __init__(self, slices: Sequence[Manifest]) -> None:
+        self._links = sorted(_moving(slices), key=lambda link: link.start, reverse=True)
+        self._following: dict[Place, _Link] = {}
+        self._reached: dict[str, Position] = {}
+        self._starts: dict[str, list[Position]] = defaultdict(list)
+        for link in self._links:
+            self._add(link)
+        self._quiet: dict[Edge, float] = defaultdict(float)
+        for one in slices:
+            if one.window and one.window.start == one.window.end:
+                told = [seconds(fact.value) for fact in one.facts if fact.name == QUIET_UNTIL]
+                self._quiet[one.window.end] = max([self._quiet[one.window.end], *told])
+
+    def _add(self, link: _Link) -> None:
+        """The next one towards the beginning: all that can follow it are known."""
+        line = link.slice.timeline
+        after = self._following.get((line, link.last))
+        self._reached[link.slice.prefix] = reached = self._reached[after.slice.prefix] if after else link.end
+        other = self._following.get((line, link.first))
+        if other is None or self._reached[other.slice.prefix] < reached:
+            self._following[line, link.first] = link
+        self._starts[line].append(link.start)
+
+    def chain(self, base: Manifest) -> Chain:
+        """See ``chain``."""
+        assert base.window is not None
+        run, own = self._run(base.window.start), base.window.end
+        last = run[-1] if run else None
+        closed = last is not None and last.end >= position(own)
+        end = last.last if last and closed else own
+        until = max(float(position(end).seconds), self._quiet.get(end, 0.0))
+        tip = (last.slice.timeline, last.last) if last else None
+        replayed = tuple(link.slice for link in run) if closed else ()
+        return Chain(base, replayed, end, until, self._why(last), tip)
+
+    def _run(self, start: Edge) -> list[_Link]:
+        """From the slice that has ``start`` in it; of several the one that leads furthest, then the shortest."""
+        at = position(start)
+        holding = (link for link in self._links if link.holds(start, at))
+        first = max(holding, key=lambda link: (self._reached[link.slice.prefix], link.start), default=None)
+        run = [first] if first else []
+        while run and (after := self._following.get((run[-1].slice.timeline, run[-1].last))):
+            run.append(after)
+        return run
+
+    def _why(self, last: _Link | None) -> str:
+        if last is None:
+            return ""
+        known = sorted(self._starts[last.slice.timeline])
+        later = known[bisect_right(known, last.end) :]
+        if not later:
+            return ""
+        return f"no slice begins with {last.last.ts}; the next one begins with {later[0].seconds}:{later[0].ordinal}"
 
 
-def _window(one: Manifest) -> Window:
-    assert one.window is not None
-    return one.window
-
-
-def _until(end: Edge, slices: Sequence[Manifest]) -> float:
-    quiet = [one for one in slices if one.window and one.window.start == one.window.end == end]
-    told = [seconds(fact.value) for one in quiet for fact in one.facts if fact.name == QUIET_UNTIL]
-    return max([float(position(end).seconds), *told])
-
-
-def _why(tip: Place | None, moving: Sequence[Manifest]) -> str:
-    if tip is None:
-        return ""
-    later = [_window(one).start for one in moving if one.timeline == tip[0]]
-    beyond = min((edge for edge in later if position(edge) > position(tip[1])), key=position, default=None)
-    return f"no slice begins with {tip[1].ts}; the next one begins with {beyond.ts}" if beyond else ""
+def _moving(slices: Sequence[Manifest]) -> Iterator[_Link]:
+    for one in slices:
+        if one.window and one.window.start != one.window.end:
+            yield _Link(position(one.window.start), position(one.window.end), one.window.start, one.window.end, one)

@@ -18,6 +18,8 @@ from onlyvips.errors import Permanent
 
 SCHEMA = 2
 _UNSEALED = 1
+_HINTS: dict[type, dict[str, Any]] = {}
+"""Found out once: a catalog has thousands of these documents."""
 
 
 class BadManifest(Permanent):
@@ -76,7 +78,7 @@ def _build(found: object, kind: type[T], path: str) -> T:
     """A dataclass from exactly its keys; those with a default may be left out."""
     if not isinstance(found, Mapping):
         raise BadManifest(f"{path.rstrip('.') or 'the document'}: must be an object with keys")
-    hints = get_type_hints(kind)
+    hints = _HINTS.get(kind) or _HINTS.setdefault(kind, get_type_hints(kind))
     _same_keys(found, kind, path)
     values = {key: _value(value, hints[key], f"{path}{key}") for key, value in found.items()}
     try:

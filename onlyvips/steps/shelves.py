@@ -26,7 +26,7 @@ def read_shelves(stores: Sequence[ObjectStore], environment: str, kinds: Sequenc
 def _read(store: ObjectStore, prefixes: Sequence[str]) -> Shelf:
     try:
         sizes = {found.key: found.size for prefix in prefixes for found in store.list(prefix)}
-        keys = [key for key in sizes if is_document(key)]
+        keys = [key for key in sizes if is_document(key, store.name)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             documents = dict(zip(keys, pool.map(lambda key: b"".join(store.read(key)), keys), strict=True))
     except OnlyVipsError as error:

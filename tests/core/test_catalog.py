@@ -129,8 +129,9 @@ def test_evidence_and_probes_are_no_backups():
         verification_key(PREFIX, "a", "2026-08-01T13:00:00Z", True, "n"),
     ]
     assert read_catalog([Shelf("a", dict.fromkeys(keys, 1))]) == []
-    assert [key for key in [*keys, PREFIX + "objects/x"] if is_document(key)] == []
-    assert is_document(PREFIX + "manifest.json") and is_document(PREFIX + "copies/a-7.json")
+    assert [key for key in [*keys, PREFIX + "objects/x"] if is_document(key, "a")] == []
+    assert is_document(PREFIX + "manifest.json", "a") and is_document(PREFIX + "copies/a-7.json", "a")
+    assert not is_document(PREFIX + "copies/b-7.json", "a")
 
 
 def test_the_newest_read_back_says_when_a_copy_was_good_last_and_whether_it_is():
