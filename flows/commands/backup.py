@@ -121,6 +121,8 @@ def _lines(one: Backup) -> Iterator[str]:
     else:
         server = f"{manifest.server.dialect} {manifest.server.version}"
         yield f"  {manifest.started} to {manifest.finished}, {server}, oplog {manifest.oplog}"
+        if manifest.window:
+            yield f"  {report.window(manifest.window)}"
         for fact in manifest.facts:
             yield f"  {fact.name}: {fact.value}"
         for record in manifest.objects:

@@ -114,7 +114,8 @@ def audit(
     """The report at ``now``, unix seconds. ``away``: destinations that could not be read, with the reason; ``locks``
     of the newest backups' copies, where somebody looked; ``breaks``: where a timeline of the oplog was found broken."""
     kinds = by_kind(backups)
-    best = best_chain(whole(kinds.get("mongodb", [])), whole(kinds.get(OPLOG, [])))
+    bases = whole(kinds.get("mongodb", []))
+    best = best_chain(bases, whole(kinds.get(OPLOG, [])))
     standings = [_standing(kind, kinds.get(kind, []), plan, now, locks or {}, best) for kind in plan.every]
     findings = [
         Finding("fault", "", f"{name} could not be read: {why}", "its copies count for nothing until it answers")
@@ -123,7 +124,7 @@ def audit(
     for standing in standings:
         findings += _of_standing(standing, plan, now)
     if OPLOG in plan.every:
-        findings += _of_timelines(best, breaks, plan)
+        findings += _of_timelines(bases, best, breaks, plan)
     for kind, found in kinds.items():
         for one in found:
             findings += _of_backup(one, kind, plan, now)
@@ -209,10 +210,15 @@ def _of_standing(one: Standing, plan: AuditPlan, now: float) -> Iterator[Finding
         yield Finding("fault", one.kind, f"{told}; the RPO is {_span(plan.rpo)}", _take(one.kind, plan))
 
 
-def _of_timelines(best: Chain | None, breaks: Sequence[Broken], plan: AuditPlan) -> Iterator[Finding]:
+def _of_timelines(
+    bases: Sequence[Manifest], best: Chain | None, breaks: Sequence[Broken], plan: AuditPlan
+) -> Iterator[Finding]:
     """A break counts until something leads further than it: a newer base, or the slices after all."""
+    places = [position(base.window.start) for base in bases if base.window]
+    if best and best.tip:
+        places.append(position(best.tip[1]))
     for broken in breaks:
-        if best is None or position(best.end) <= broken.position:
+        if max(places, default=broken.position) <= broken.position:
             told = (
                 f"the timeline {broken.timeline} is broken after {broken.wanted.ts} ({broken.name}), seen {broken.at}"
             )

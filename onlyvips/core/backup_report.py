@@ -7,7 +7,7 @@ from typing import Any
 
 from onlyvips.core.audit import Finding, Report, Standing
 from onlyvips.core.catalog import Backup
-from onlyvips.core.manifest import MEDIA, OPLOG, Manifest
+from onlyvips.core.manifest import MEDIA, OPLOG, Manifest, Window
 from onlyvips.core.oplog import FOLLOWS, QUIET_UNTIL, reach
 from onlyvips.core.verification import Verification
 
@@ -59,6 +59,12 @@ def taken(manifest: Manifest, lacking: str) -> str:
         return f"{told}, each read back.{_leads(manifest)}"
     repair = f"onlyvips backup repair {what} -e {manifest.environment}"
     return f"{told}. It is degraded: {lacking} Correct that, then `{repair}`."
+
+
+def window(one: Window) -> str:
+    """The stretch of the oplog that a backup has."""
+    ends = " to ".join(f"{reach(edge)} ({edge.ts}, term {edge.term})" for edge in (one.start, one.end))
+    return f"oplog from {ends}, {one.entries:,} entries"
 
 
 def _leads(manifest: Manifest) -> str:

@@ -23,8 +23,16 @@ Programs = dict[str, Path]
 
 def prepare(console: Console) -> Programs:
     """Every program of the benchmark."""
+    return _made([*_own(), *(item for item in builds.ingredients() if item.name in _OF_THE_LAB)], console)
+
+
+def firehose() -> Path:
+    """The server that takes everything, alone."""
+    return _made([item for item in _own() if item.name == "firehose"], Console(quiet=True))["firehose"]
+
+
+def _made(wanted: list[builds.Ingredient], console: Console) -> Programs:
     cache = builds.cache_folder()
-    wanted = [*_own(), *(item for item in builds.ingredients() if item.name in _OF_THE_LAB)]
     absent = [item for item in wanted if not builds.cached(cache, item).exists()]
     if absent:
         builds.check_go()

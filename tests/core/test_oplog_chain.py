@@ -208,6 +208,12 @@ def test_a_break_asks_for_a_new_base_until_there_is_one():
     assert audited(base(0, 5), piece(0, 600), piece(600, 900), at=1000, breaks=(broken,)).holds
 
 
+def test_a_break_before_the_first_slice_is_one_too():
+    """The base's own window leads further than its start, and changes nothing about that."""
+    broken = Broken(TIMELINE, moment(AT + 900), "overflow", edge(0))
+    assert any("is broken after" in what for what in faults(audited(base(0, 5), at=1000, breaks=(broken,))))
+
+
 def test_a_database_whose_clock_is_ahead_is_named():
     report = audited(base(0, 5), piece(0, 4000), at=100)
     assert any("which is still to come" in one.what for one in report.findings)

@@ -16,7 +16,6 @@ from typing import Any
 import bson
 import pytest
 from pymongo import MongoClient
-from rich.console import Console
 
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
@@ -31,7 +30,8 @@ from onlyvips.steps.backup import Run, Session, take
 from onlyvips.steps.base import base
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.slices import Known, slice_session
-from tests.bench import programs
+from tests.bench.programs import firehose
+from tests.bench.servers import serving
 from tests.conftest import Lab
 from tests.system.platform import Platform, told
 from tests.system.test_backup_restores import program
@@ -219,10 +219,9 @@ def test_mongorestore_replays_every_entry_of_the_slices(lab: Lab, taken: Backups
     log = tmp_path / "all.bson"
     log.write_bytes(b"".join(plain(lab, file) for file in objects(taken)))
     entries = len(bson.decode_all(log.read_bytes()))
-    firehose = programs.prepare(Console(quiet=True))["firehose"]
     meta = tmp_path / "META"
     meta.mkdir()
-    with programs.serving(firehose, 1) as server:
+    with serving(firehose(), 1) as server:
         command = [program(lab, "mongorestore"), f"--uri={server.uri}", "--oplogReplay", f"--oplogFile={log}"]
         done = subprocess.run([*command, str(meta)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
