@@ -117,7 +117,7 @@ def show_running(lab: Home) -> int:
 def show_endpoints(lab: Home) -> int:
     """Print the addresses; the secrets among them stay in the file."""
     for key, value in read_env(lab.endpoints).items() if lab.endpoints.exists() else ():
-        if key.endswith(("_URL", "_URI", "KUBECONFIG")):
+        if key.endswith(("_URL", "_URI", "KUBECONFIG")) and "@" not in value:
             console.print(f"  {key.removeprefix('ONLYVIPS_LAB_').lower():<18} {value}", markup=False)
     console.print(f"  everything         {lab.endpoints}")
     return 0

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -103,11 +104,18 @@ def ingredients() -> list[Ingredient]:
         *(module.ingredient() for module in modules()),
         Ingredient("gateway-api", crds.key, copy_gateway_crds),
         Ingredient("prefect", metadata.version("prefect"), migrate_prefect),
-        *(Ingredient(name, "1", lambda target, log, name=name: link_or_fetch(name, target, log)) for name in DEBIAN),
+        *(Ingredient(name, "1", partial(link_or_fetch, name)) for name in DEBIAN),
     ]
 
 
-DEBIAN = ("prometheus", "zstd")
+DEBIAN = {
+    "prometheus": ("prometheus",),
+    "zstd": ("zstd",),
+    "redis": ("redis-server", "redis-check-rdb"),
+}
+"""Programs of PATH, or of Debian packages."""
+PACKAGES = {"redis": ("redis-server", "redis-tools")}
+"""Where they are in packages of other names."""
 
 
 def copy_gateway_crds(target: Path, log: Path) -> None:
@@ -126,27 +134,47 @@ def migrate_prefect(target: Path, log: Path) -> None:
 
 
 def link_or_fetch(name: str, target: Path, log: Path) -> None:
-    """Link a program of PATH, or unpack its Debian package without being root."""
+    """Link programs of PATH, or unpack their Debian packages without being root."""
     (target / "bin").mkdir(parents=True)
-    program = shutil.which(name)
-    if program is None:
-        fetch_package(name, target, log)
-        program = str(Path("..", "package", "usr", "bin", name))
-    (target / "bin" / name).symlink_to(program)
+    found = {program: shutil.which(program) for program in DEBIAN[name]}
+    if not all(found.values()):
+        fetch_packages(PACKAGES.get(name, (name,)), target, log)
+    for program, path in found.items():
+        if all(found.values()):
+            (target / "bin" / program).symlink_to(str(path))
+        else:
+            write_starter(target, program)
 
 
-def fetch_package(name: str, target: Path, log: Path) -> None:
-    """Download a Debian package and unpack it into `target`/package."""
+def fetch_packages(packages: tuple[str, ...], target: Path, log: Path) -> None:
+    """Download Debian packages, and the libraries of theirs that are not here, and unpack all into `target`/package."""
+    name = packages[0]
     sentence = f"{name} is needed: install it so that it is on PATH (Debian, Ubuntu: apt-get install {name})"
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise Missing(f"{sentence}.")
     try:
-        run(["apt-get", "download", name], target, log)
+        needed = run(["apt-cache", "depends", "--important", *packages], target, log)
+        libraries = set(re.findall(r"^  Depends: (lib\S+|lua\S+)$", needed, re.MULTILINE))
+        here = run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\n"], target, log)
+        absent = libraries - {line[3:] for line in here.splitlines() if line.startswith("ii")}
+        run(["apt-get", "download", *packages, *sorted(absent)], target, log)
     except subprocess.CalledProcessError:
         raise Missing(f"{sentence}, or run apt-get update so that its package can be fetched.") from None
-    package = next(target.glob("*.deb"))
-    run(["dpkg", "-x", str(package), str(target / "package")], target, log)
-    package.unlink()
+    for package in target.glob("*.deb"):
+        run(["dpkg", "-x", str(package), str(target / "package")], target, log)
+        package.unlink()
+
+
+def write_starter(target: Path, program: str) -> None:
+    """A script in `target`/bin that starts an unpacked program with the libraries that were unpacked beside it."""
+    starter = target / "bin" / program
+    starter.write_text(
+        "#!/bin/sh\n"
+        'package=$(dirname "$(readlink -f "$0")")/../package\n'
+        "export LD_LIBRARY_PATH=$(echo $package/usr/lib/*-linux-gnu | tr ' ' :)\n"
+        f'exec "$package/usr/bin/{program}" "$@"\n'
+    )
+    starter.chmod(0o755)
 
 
 def prepare(home: Home, console: Console) -> dict[str, Path]:

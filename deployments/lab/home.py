@@ -31,6 +31,7 @@ LISTENERS = (
     "s3-a",
     "s3-b",
     "ssm",
+    "redis",
     "prometheus",
     "discovery",
     "prefect",
@@ -41,6 +42,7 @@ ACCOUNTS = ("", "-writer", "-pruner")
 SECRETS = (
     "admin-token",
     "jwt-secret",
+    "redis-password",
     *(f"s3-{store}{account}-{part}" for store in "ab" for account in ACCOUNTS for part in ("access", "secret")),
 )
 

@@ -46,6 +46,11 @@ class Lab:
         return f"http://{self.address(listener)}"
 
     @property
+    def redis_url(self) -> str:
+        """Where Redis is, with its password."""
+        return f"redis://:{self.settings.secrets['redis-password']}@{self.address('redis')}"
+
+    @property
     def apiserver(self) -> str:
         """The apiserver's address."""
         return f"https://{self.address('apiserver')}"
@@ -136,7 +141,7 @@ def apiserver(lab: Lab) -> Process:
 
 
 def stores(lab: Lab) -> Iterator[Part]:
-    """FerretDB, the two object stores, and SSM with the platform's secrets."""
+    """FerretDB, the two object stores, SSM with the platform's secrets, and Redis."""
     yield Process(
         "mongodb",
         [lab.program("ferretdb"), f"-listen={lab.address('mongodb')}", f"-data={lab.home.data / 'mongodb'}"],
@@ -154,6 +159,24 @@ def stores(lab: Lab) -> Iterator[Part]:
     )
     secrets = {"jwt": lab.settings.secrets["jwt-secret"], "database/uri": f"mongodb://{lab.address('mongodb')}/"}
     yield Step("ssm parameters", partial(seeds.fill_ssm, lab.url("ssm"), secrets), needs=["ssm"])
+    yield from redis(lab)
+
+
+def redis(lab: Lab) -> Iterator[Part]:
+    """Redis as it is by default, but for an answer to replicas without delay; its password is in a file."""
+    config, folder = lab.home.keys / "redis.conf", lab.home.data / "redis"
+    settings = {
+        "bind": "127.0.0.1",
+        "port": lab.settings.ports["redis"],
+        "dir": folder,
+        "requirepass": lab.settings.secrets["redis-password"],
+        "save": "60 1",
+        "repl-diskless-sync": "yes",
+        "repl-diskless-sync-delay": 0,
+    }
+    write(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
+    yield Process("redis", [lab.program("redis-server"), str(config)], ready=f"tcp://{lab.address('redis')}")
+    yield Step("redis keys", partial(seeds.fill_redis, lab.redis_url), needs=["redis"])
 
 
 def object_stores(lab: Lab) -> Iterator[Part]:
@@ -302,6 +325,7 @@ def write_endpoints(lab: Lab) -> None:
         "SSM_URL": lab.url("ssm"),
         "SSM_ACCESS_KEY": seeds.AWS_KEY,
         "SSM_SECRET_KEY": seeds.AWS_KEY,
+        "REDIS_URL": lab.redis_url,
         "DIRECTORY": home.data / "directory",
         "PREFECT_API_URL": f"{lab.url('prefect')}/api",
         "PREFECT_UI_URL": lab.url("prefect"),

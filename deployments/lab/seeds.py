@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pyrage
+import redis
 import stores
 import yaml
 from boto3.s3.transfer import TransferConfig
@@ -33,7 +34,7 @@ def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
     """Everything at once; what is there already stays. `databases` are files for empty folders."""
     for bucket in (*stores.BUCKETS, MEDIA):
         (home.data / "s3-a" / bucket).mkdir(parents=True, exist_ok=True)
-    for folder in ("s3-a-versions", "s3-b", "directory", "mongodb", "prefect"):
+    for folder in ("s3-a-versions", "s3-b", "directory", "mongodb", "prefect", "redis"):
         (home.data / folder).mkdir(exist_ok=True)
     for folder, file in databases.items():
         if file.exists() and not any((home.data / folder).iterdir()):
@@ -85,6 +86,30 @@ def fill_media(url: str, access: str, secret: str) -> None:
 def noise(seed: int, size: int) -> bytes:
     """Bytes that do not compress, the same for the same seed."""
     return hashlib.shake_128(seed.to_bytes(4, "big")).digest(size)
+
+
+def fill_redis(url: str) -> None:
+    """Keys of every type, in two databases, some of which expire; what is there already stays."""
+    with redis.Redis.from_url(url) as cache, redis.Redis.from_url(url, db=3) as other:
+        if cache.dbsize():
+            return
+        cache.mset({f"user_profile:{number}": f"profile {number} " * 20 for number in range(2000)})
+        cache.set("content_list:1", "[1, 2, 3]", ex=86_400)
+        cache.set("counter", 41)
+        cache.set("bytes", bytes(range(256)))
+        cache.rpush("queue", *range(500), "x" * 10_000)
+        cache.hset("session:1", mapping={"user": "1", "role": "shower"})
+        cache.hset("analytics", mapping={f"day:{number}": number * 7 for number in range(1000)})
+        cache.sadd("online", 1, 2, 3)
+        cache.sadd("tags", *(f"tag {number}" for number in range(1000)))
+        cache.zadd("leaderboard", {f"user:{number}": number / 7 for number in range(1000)})
+        for number in range(300):
+            cache.xadd("events", {"number": number}, id=f"{number + 1}-0")
+        cache.xgroup_create("events", "workers", "0")
+        cache.xreadgroup("workers", "first", {"events": ">"}, count=20)
+        cache.pfadd("visitors", *range(1000))
+        other.mset({f"job:{number}": number for number in range(50)})
+        other.expire("job:1", 86_400)
 
 
 def write_cluster_keys(home: Home, settings: Settings) -> None:

@@ -46,7 +46,8 @@ def _left(seconds: float) -> str:
 
 def written(key: str, stored: int, documents: int) -> str:
     """One object that is in its destinations."""
-    return f"{key}: {size(stored)} stored" + (f", {documents:,} documents" if documents else "")
+    what = "keys" if ".rdb." in key else "documents"
+    return f"{key}: {size(stored)} stored" + (f", {documents:,} {what}" if documents else "")
 
 
 def taken(manifest: Manifest, lacking: str) -> str:

@@ -150,6 +150,7 @@ def _backups(environment: Environment) -> list[str]:
         f"A destination that confirms nothing for {d(backup.stall_timeout)} is dropped, and the backup is degraded.",
         *_secrets(environment),
         *_media(environment),
+        *_redis(environment),
         f"A copy counts in an audit when it was read back within {d(backup.verified_within)}.",
         *_retention(environment),
         f"Written down, not done yet: an oplog slice every {d(backup.oplog_every)}, {d(backup.oplog_limit)} at most.",
@@ -186,6 +187,14 @@ def _media(environment: Environment) -> list[str]:
     return [f"Media: {where} as plain objects that are not encrypted; what is replaced or removed is kept."]
 
 
+def _redis(environment: Environment) -> list[str]:
+    if not environment.platform.redis.persistent:
+        return ["Redis is not persistent, so it is not backed up."]
+    reader = environment.backup.redis
+    which = ", which may be a replica" if reader and reader.replica else ""
+    return [f"Redis: the RDB of the server at {environment.endpoints.redis}{which}."]
+
+
 def _destination(name: str, place: Destination) -> str:
     where = f"bucket {place.bucket} at {place.url}" if place.kind == "s3" else str(place.path)
     declared = ["off site" if place.offsite else "on site", "immutable" if place.immutable else "not immutable"]
@@ -195,7 +204,7 @@ def _destination(name: str, place: Destination) -> str:
 def _recovery(environment: Environment) -> list[str]:
     recovery, targets = environment.recovery, environment.recovery.targets
     return [
-        "Of these, backups of mongodb, media and secrets can be taken yet; the others are written down.",
+        "Of these, backups of mongodb, oplog, redis, media and secrets can be taken yet; the others are written down.",
         *(_protected(one) for one in recovery.protected),
         f"Back within {d(targets.rto)} (RTO), at most {d(targets.rpo)} lost (RPO), read-only within "
         f"{d(targets.degraded)}.",

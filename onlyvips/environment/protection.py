@@ -86,6 +86,13 @@ class MediaReader(Section):
     path: PathReference | None = None
 
 
+class RedisReader(Section):
+    """How the backup reads Redis; ``replica``: what is at ``endpoints.redis`` may be a replica, as long as it has its
+    link to the primary."""
+
+    replica: Flag
+
+
 class Leases(Section):
     """Where the right to write backups is held: a bucket without versioning, at an S3 destination."""
 
@@ -121,6 +128,7 @@ class Backup(Section):
     copies: Copies
     secrets: SecretsReader | None = None
     media: MediaReader | None = None
+    redis: RedisReader | None = None
     destinations: dict[Name, Destination]
     leases: Leases
     recipients: dict[Name, AgeRecipient]

@@ -150,6 +150,16 @@ def own_identities(environment: Environment) -> Broken:
         yield ("backup", "recipients"), f"{told}; keep one elsewhere (`identity_kept_in: offline`)"
 
 
+def redis(environment: Environment) -> Broken:
+    """A persistent Redis can be reached by its backup; of another one nothing is asked."""
+    persistent = environment.platform.redis.persistent
+    if persistent and environment.endpoints.redis is None:
+        why = "platform.redis is persistent, and its backup asks it there"
+        yield ("endpoints", "redis"), f"this key is missing: {why}"
+    if environment.backup.redis is not None and not persistent:
+        yield ("backup", "redis"), "platform.redis is not persistent, so it is not backed up: leave it out"
+
+
 def parameter_paths(environment: Environment) -> Broken:
     """No parameter of SSM is below two paths."""
     reader = environment.backup.secrets
@@ -283,6 +293,7 @@ RULES = (
     rule(retention, "backup", "recovery"),
     rule(recipients, "backup"),
     rule(secret_manager, "backup", "platform", "endpoints"),
+    rule(redis, "backup", "platform", "endpoints"),
     rule(own_identities, "backup", "platform"),
     rule(parameter_paths, "backup"),
     rule(media, "backup", "platform"),

@@ -1,4 +1,4 @@
-"""An object opened: age, zstd and, of MongoDB, framing, counts and CRC-64 of an archive or an oplog, in one pass."""
+"""An object opened: age, zstd and, in one pass, framing, counts and CRC-64 of what is inside: archive, oplog or RDB."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pyrage
 from onlyvips.core import oplog
 from onlyvips.core.archive import Closed, Corrupt, Reader
 from onlyvips.core.manifest import OPLOG, ObjectRecord, Window
+from onlyvips.core.rdb import BrokenRdb
+from onlyvips.steps import redis_snapshots
 from onlyvips.steps.pipe import Hose
 
 if sys.version_info >= (3, 14):
@@ -42,8 +44,8 @@ def open_object(
             while data := hose.read(1 << 20):
                 hose.write(data)
         wrong = contents.wrong()
-    except (pyrage.DecryptError, OSError, Corrupt, zstd.ZstdError) as error:
-        if hose.broken is not None and not isinstance(hose.broken, Corrupt | zstd.ZstdError):
+    except (pyrage.DecryptError, OSError, Corrupt, BrokenRdb, zstd.ZstdError) as error:
+        if hose.broken is not None and not isinstance(hose.broken, Corrupt | BrokenRdb | zstd.ZstdError):
             raise hose.broken from error
         wrong = f"does not open: {hose.broken or error}"
         while hose.read(1 << 20):
@@ -60,14 +62,15 @@ def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:
 
 
 class _Contents:
-    """Takes what age gives, decompresses it, and reads it as what the manifest says that it is: archive or oplog."""
+    """Takes what age gives, decompresses it, and reads it as what the manifest says that it is."""
 
     def __init__(self, record: ObjectRecord, window: Window | None) -> None:
         self._record, self._window = record, window
         self._zstd = zstd.ZstdDecompressor()
-        log = any(one.type == OPLOG for one in record.namespaces)
+        log, rdb = any(one.type == OPLOG for one in record.namespaces), redis_snapshots.is_rdb(record)
         self._log = oplog.Reader(fastcrc.crc64.xz) if log else None
-        self._reader = Reader(fastcrc.crc64.xz) if record.namespaces and not log else None
+        self._rdb = redis_snapshots.new_reader() if rdb else None
+        self._reader = Reader(fastcrc.crc64.xz) if record.namespaces and not (log or rdb) else None
         self._closed: list[Closed] = []
 
     def write(self, data: bytes) -> None:
@@ -78,6 +81,8 @@ class _Contents:
             raise Corrupt("bytes follow the end of the compressed stream")
         if self._log is not None:
             self._log.feed(plain)
+        if self._rdb is not None:
+            self._rdb.feed(plain)
         if self._reader is not None:
             self._closed += [event for event in self._reader.feed(plain) if isinstance(event, Closed)]
 
@@ -87,6 +92,8 @@ class _Contents:
             raise Corrupt("the compressed stream ends too early")
         if self._log is not None:
             return self._wrong_log(self._log)
+        if self._rdb is not None:
+            return redis_snapshots.difference(self._record, self._rdb.finish())
         if self._reader is None:
             return ""
         self._reader.finish()

@@ -137,7 +137,8 @@ def _encrypt(chunks: Iterator[bytes], recipients: Sequence[Any], blocks: _Blocks
 
 
 class Hose:
-    """What age reads from and writes to; it keeps what broke on either side, for age would only say that it did."""
+    """What age reads from and writes to; it keeps what broke first on either side, for age would only say that it did,
+    and write what it still holds once more."""
 
     def __init__(self, chunks: Iterator[bytes], sink: Callable[[bytes], None]) -> None:
         self._chunks, self._sink = chunks, sink
@@ -152,7 +153,7 @@ class Hose:
         except StopIteration:
             return b""
         except BaseException as error:
-            self.broken = error
+            self.broken = self.broken or error
             raise
         piece, self._rest = self._rest[:size], self._rest[size:]
         return bytes(piece)
@@ -162,7 +163,7 @@ class Hose:
         try:
             self._sink(data)
         except BaseException as error:
-            self.broken = error
+            self.broken = self.broken or error
             raise
         return len(data)
 

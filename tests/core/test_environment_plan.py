@@ -346,7 +346,7 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
 
 def test_a_kind_that_cannot_be_taken_yet_is_not_scheduled() -> None:
     names = [one.name for one in backups.schedules(PRODUCTION)]
-    taken = ["mongodb", "oplog", "media", "secrets", "verify", "audit", "prune"]
+    taken = ["mongodb", "oplog", "redis", "media", "secrets", "verify", "audit", "prune"]
     assert names == [f"production-{what}" for what in taken]
 
 
@@ -356,7 +356,7 @@ def test_an_audit_asks_for_what_the_environment_does() -> None:
     assert (asked.rpo, asked.verified_within, asked.oplog_limit) == (3600, 24 * 3600, 3600)
     assert asked.every["redis"] == asked.every["mongodb"] == 6 * 3600
     assert [place.name for place in asked.places if place.offsite] == ["s3-b"]
-    assert environments.kinds(LAB) == ["mongodb", "oplog", "media", "configuration", "secrets"]
+    assert environments.kinds(LAB) == ["mongodb", "oplog", "redis", "media", "configuration", "secrets"]
 
 
 def test_leases_of_backups_are_held_in_a_bucket_of_their_own() -> None:

@@ -76,7 +76,7 @@ def test_metrics_that_cannot_be_written_cost_no_backup(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [("mongdb", "did you mean `mongodb`"), ("redis", "has nothing of kind `redis` to back up")]
+    ("kind", "told"), [("mongdb", "did you mean `mongodb`"), ("cache", "has nothing of kind `cache` to back up")]
 )
 def test_an_unknown_kind_is_refused_before_anything_is_read(capsys: Any, kind: str, told: str) -> None:
     assert run(["backup", "run", "-e", "lab", "--kind", kind]) == 2

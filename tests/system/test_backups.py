@@ -184,6 +184,7 @@ def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for
             assert slow.schedules("slow") == {
                 "slow-mongodb": 6 * 3600,
                 "slow-oplog": 600,
+                "slow-redis": 6 * 3600,
                 "slow-media": 24 * 3600,
                 "slow-secrets": 24 * 3600,
                 "slow-verify": 12 * 3600,
@@ -191,7 +192,7 @@ def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for
                 "slow-prune": 24 * 3600,
             }
         slow.bootstrap("lab")  # another environment on the same server
-        assert len(slow.schedules("slow")) == 6
+        assert len(slow.schedules("slow")) == 8
     finally:
         file.write_text(good)
         slow.bootstrap("slow")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onlyvips.wiring.kinds import media, mongodb, oplog, secrets
+from onlyvips.wiring.kinds import media, mongodb, oplog, redis, secrets
 from onlyvips.wiring.kinds.kind import Kind
 
 BUILT: Mapping[str, Kind] = {
     "mongodb": mongodb.KIND,
     "oplog": oplog.KIND,
+    "redis": redis.KIND,
     "media": media.KIND,
     "secrets": secrets.KIND,
 }
