@@ -47,10 +47,21 @@ def base(
         found, facts = Server(server["dialect"], server["version"]), _facts(state.member)
         return About(found, server["oplog"], window.window, facts) if window else About(found, facts=facts)
 
-    dumps = [_Dump(source, one, part) for one in namespaces for part in parts(state.cuts.get(one.collection, ()))]
+    dumps = [
+        _Dump(source, one, part, expected)
+        for one in namespaces
+        for part, expected in _shares(parts(state.cuts.get(one.collection, ())), sampler.size(one) if sampler else 0)
+    ]
     pieces = [dump.piece(number) for number, dump in enumerate(dumps, start=1)]
     told, close = (window.state(state.text()), window.close) if window else (state.text(), None)
     return Session(pieces, about, stores, plan, run, begun=begun, state=told, close=close)
+
+
+def _shares(found: Sequence[Part], size: int) -> Iterator[tuple[Part, int]]:
+    """The parts of a collection with their bytes, about: ranges are cut to be alike, and the rest is mostly empty."""
+    ranges = max(1, len(found) - 1)
+    for number, part in enumerate(found):
+        yield part, size // ranges if number < ranges else 0
 
 
 def _facts(member: str) -> tuple[Fact, ...]:
@@ -70,11 +81,12 @@ class _Dump:
     source: SourceDatabase
     namespace: Namespace
     part: Part
+    expected: int = 0
     tally: Tally = field(default_factory=Tally)
 
     def piece(self, number: int) -> Piece:
         key = object_key(number, self.namespace.database, self.namespace.collection, self.part.label)
-        return Piece(key, self.frames, lambda: (self.record(),))
+        return Piece(key, self.frames, lambda: (self.record(),), self.expected)
 
     def frames(self, meter: Meter) -> Iterator[bytes]:
         """The archive, from its beginning each time; the meter counts its documents."""

@@ -131,6 +131,21 @@ def test_capped_collections_and_those_without_an_index_on_id_stay_whole(metadata
     assert cut_of(source.namespaces("app")[0], source, SPLIT) == ()
 
 
+def test_what_is_expected_is_what_the_server_counts_and_less_once_a_piece_is_done_before():
+    source = DividedDatabase()
+    whole = sum(source.size(one) for one in source.namespaces("app"))
+    places = stores("a", life=Life(9))
+    first = base(source, places, SPLIT, RUN, sampler=source)
+    assert whole - len(first.keys) < first.expected <= whole
+    with pytest.raises(Killed):
+        first.begin()
+        take(first)
+    again = reborn(places)
+    second = base(source, again, SPLIT, RUN, find_begun(again, "lab", "mongodb", RUN.key), sampler=source)
+    second.write(second.keys[0])
+    assert 0 < second.expected < first.expected
+
+
 def test_a_collation_lets_no_text_be_a_bound():
     source = DividedDatabase(metadata=KEYED.replace("{", '{"options":{"collation":{"locale":"tr"}},', 1))
     source.collections["big"] = [bson.encode({"_id": f"t{n}"}) for n in range(400)]
