@@ -11,7 +11,7 @@ import asyncio
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus, urlsplit
@@ -24,11 +24,12 @@ from obstore.store import S3Store as Obstore
 from onlyvips.adapters.session_aws import session
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
 
+_PASSING = ("SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout")
 T = TypeVar("T")
 R = TypeVar("R")
 AT_ONCE = 16
 _STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
+_CODE = re.compile(r"(?:<Code>|\(code: )([A-Za-z]+)")
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Address:
     """A bucket, and who may use it."""
 
     name: str
-    endpoint: str
+    endpoint: str = field(repr=False)
     bucket: str
     region: str
-    access_key: str
-    secret_key: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
 
     @property
     def where(self) -> str:
@@ -133,16 +134,16 @@ class Bucket:
         said = str(error)
         status, code = _found(_STATUS, said), _found(_CODE, said)
         told = f"{self.address.where}: {what}"
-        if not status:
+        if not status and not code:
             told = f"{told}, for the connection broke, timed out, or nothing answers there: look at the store"
             kind = UnknownOutcome if "write" in what and "connect" not in said.lower() else Transient
             return kind(f"{told}.")
-        if status == "429" or (status[0] == "5" and status not in ("501", "507")):
+        if status == "429" or (status.startswith("5") and status not in ("501", "507")) or code in _PASSING:
             return Transient(f"{told} just now ({status} {code}): try again.", delay=5.0)
         if status == "412":
             return Conflict(f"{told}, for it changed meanwhile.")
         kinds = NotFound if status == "404" else Permanent
-        return kinds(f"{told} ({status} {code}): {_advice(code)}.")
+        return kinds(f"{told} ({f'{status} {code}'.strip()}): {_advice(code)}.")
 
     def _answer(self, url: str, prefix: str) -> bytes:
         what = f"{self.address.where}: cannot list {prefix or 'it'}"

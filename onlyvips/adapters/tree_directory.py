@@ -58,8 +58,10 @@ class DirectoryTree:
         for source, target in pairs:
             with self._files.explained("copy", source):
                 path = self._files.way_to(target)
-                with contextlib.suppress(FileExistsError):
-                    os.link(self._files.path(source), path)
+                hidden = path.with_name(_part())
+                os.link(self._files.path(source), hidden)
+                hidden.replace(path)
+                hidden.unlink(missing_ok=True)  # renamed over another name of the same file, it would stay
                 folders.add(path.parent)
         for folder in folders:
             sync_directory(folder)
@@ -107,7 +109,7 @@ class DirectoryTree:
         """Where it will be, where it is until then, and that file."""
         for left in reversed(range(_TRIES)):
             path = self._files.way_to(key)
-            hidden = path.with_name(f"{PART}{secrets.token_hex(8)}")
+            hidden = path.with_name(_part())
             try:
                 return path, hidden, os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             except FileNotFoundError:
@@ -125,7 +127,7 @@ class _Files(DirectoryStore):
         with self.explained("begin", key):
             self.require_root()
             path = self.way_to(key)
-            return FileUpload(self, key, path, over, path.with_name(f"{PART}{secrets.token_hex(8)}"))
+            return FileUpload(self, key, path, over, path.with_name(_part()))
 
     def path(self, key: str) -> Path:
         """Where an object is, or would be."""
@@ -200,6 +202,11 @@ class _Files(DirectoryStore):
                 key = from_aside(path)
                 if key == path or not self._own(key).is_file():  # else what is aside was replaced
                     yield key, entry.stat(follow_symlinks=False)
+
+
+def _part() -> str:
+    """The name of a file that is being written: a prune knows it by its beginning and its end."""
+    return f"{PART}{secrets.token_hex(8)}.part"
 
 
 def _tag(found: os.stat_result) -> str:

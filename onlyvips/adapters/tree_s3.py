@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 
 import obstore
@@ -11,8 +12,9 @@ from onlyvips.adapters.bucket_s3 import Address, Bucket, is_missing
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.ports import Held, ObjectStore
 
-_TOO_LARGE = ("InvalidRequest", "EntityTooLarge")
-"""What S3 answers when it is to copy more than 5 GiB by itself."""
+_CANNOT_COPY = re.compile(r"status code: (400|500|501)")
+"""How stores answer that do not copy by themselves: S3 of more than 5 GiB, versitygw for an account in a bucket that
+has no ACL, others ever."""
 
 
 class S3Tree:
@@ -39,7 +41,7 @@ class S3Tree:
             try:
                 await obstore.copy_async(self._bucket.store, *pair)
             except obstore.exceptions.GenericError as error:
-                if not any(code in str(error) for code in _TOO_LARGE):
+                if not _CANNOT_COPY.search(str(error)):
                     raise
                 await asyncio.to_thread(self._stream, *pair)
 

@@ -19,8 +19,6 @@ from onlyvips.core.periods import PERIODS, Period
 Action = Literal["keep", "remove"]
 _AHEAD = 300.0
 """Seconds that a clock may be ahead of ours."""
-LAYERED = ("media",)
-"""Kinds whose backups build on each other in a way that nothing here understands: none of them goes."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,6 @@ def _keep_of_kind(kept: _Kept, kind: str, found: Sequence[Backup], policy: Polic
 
 def _untouchable(one: Backup, kind: str, policy: Policy | None, facts: Facts) -> str:
     """Why nobody may remove it, whatever the policy says; "" where that is not so."""
-    if kind in LAYERED:
-        return f"backups of {kind} build on each other, and what needs what is not known here"
     if one.manifest is None:
         return _alive(one, facts)
     if policy is None:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onlyvips.core.manifest import Manifest
-from onlyvips.core.media import Entry, Index, named, tree_key, version_key
+from onlyvips.core.media import Entry, Index, named, tree_key, tree_of, version_key
 from onlyvips.core.verification import Damage
 from onlyvips.errors import OnlyVipsError, Permanent
 from onlyvips.ports import Tree
 from onlyvips.steps.media_places import SMALL, index_of, parts, shas_of
 
+_TOLD = 100
+"""Damaged files of one copy that are named one by one."""
 Choose = Callable[[list[str]], list[str]]
 """Which of some keys to read."""
 
@@ -51,6 +53,9 @@ class PlainCopies:
                 if why:
                     damage.append(Damage(tree_key("", entry.key)[1:], why))
             tell(sum(entry.item.size for entry in part))
+        if len(damage) > _TOLD:
+            rest = f"and below: {len(damage) - _TOLD} files more are not as the index says"
+            damage[_TOLD:] = [Damage(tree_of("")[1:], rest)]
         return Seen(len(chosen), len(index.entries), size, tuple(damage))
 
     def bring(self, destination: str, manifest: Manifest, check: Callable[[], None], *, into_tree: bool) -> list[str]:

@@ -50,14 +50,14 @@ class Before:
 @dataclass
 class Place:
     """One destination while a backup is taken. ``shas`` are the SHA-256 of what its tree has, by key, "" where nobody
-    knows; ``tags`` how it lists them; ``versions`` the SHA-256 of what it keeps beside the tree."""
+    knows; ``tags`` how it lists them; ``versions`` the size of what it keeps beside the tree, by SHA-256."""
 
     tree: Tree
     environment: str
     sizes: dict[str, int] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     shas: dict[str, str] = field(default_factory=dict)
-    versions: set[str] = field(default_factory=set)
+    versions: dict[str, int] = field(default_factory=dict)
     lingering: set[str] = field(default_factory=set)
 
     def where(self, key: str) -> str:
@@ -81,10 +81,11 @@ class Place:
         """Keep what the tree has of these among the versions: nothing is replaced or removed before."""
         keys = [key for key in keys if key in self.shas]
         self.learn(keys, sign)
-        wanted = {self.shas[key]: key for key in keys if self.shas.get(key, "") not in {*self.versions, ""}}
+        here = [key for key in keys if self.shas.get(key)]
+        wanted = {self.shas[key]: key for key in here if self.versions.get(self.shas[key]) != self.sizes[key]}
         for part in parts(wanted, lambda _: 0):
             self.tree.copy([(self.where(wanted[sha]), version_key(self.environment, sha)) for sha in part])
-            self.versions.update(part)
+            self.versions |= {sha: self.sizes[wanted[sha]] for sha in part}
             sign()
 
     def put(self, objects: Sequence[tuple[str, bytes, str]], sign: Callable[[], None]) -> None:
@@ -165,7 +166,7 @@ def survey(tree: Tree, environment: str, before: Before, sign: Callable[[], None
             place.has(key, one.size, sha256, one.tag)
     for page in tree.listing(core.versions_of(environment)):
         sign()
-        place.versions.update(one.key.rpartition("/")[2] for one in page)
+        place.versions |= {one.key.rpartition("/")[2]: one.size for one in page}
     return place
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from onlyvips.core.catalog import Backup, place_of, read_catalog
-from onlyvips.core.manifest import MANIFEST_KEY, OPLOG, seconds
-from onlyvips.core.retention import LAYERED, Decision, Facts, Policy, decide
+from onlyvips.core.manifest import MANIFEST_KEY, MEDIA, OPLOG, seconds
+from onlyvips.core.retention import Decision, Facts, Policy, decide
 from onlyvips.core.verification import superseded
 from onlyvips.errors import Transient
-from onlyvips.ports import ObjectStore, Pruner, Version
+from onlyvips.ports import ObjectStore, Pruner, Tree, Version
+from onlyvips.steps.media_leftovers import indexes_of, leftovers_of, unfinished_of
 from onlyvips.steps.shelves import read_shelves
 
 T = TypeVar("T")
@@ -29,11 +30,13 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Place:
-    """One destination: read and written with one credential, taken from with another. ``locks``: it is immutable."""
+    """One destination: read and written with one credential, taken from with another. ``locks``: it is immutable.
+    ``tree``: the same as a place of the plain files of media."""
 
     store: ObjectStore
     pruner: Pruner
     locks: bool
+    tree: Tree | None = None
 
     @property
     def name(self) -> str:
@@ -105,8 +108,10 @@ def survey(
     mine = tuple(one for one in decisions if one.backup.kind == kind)
     extensions = tuple(_extensions(places, held, mine))
     keys = {shelf.name: list(shelf.sizes) for shelf in shelves}
-    leftovers = tuple(_leftovers(places, held, mine, keys, environment, kind, facts, probes))
-    return Survey(environment, kind, now, mine, leftovers, extensions, held)
+    leftovers = [*_leftovers(places, held, mine, keys, environment, kind, facts, probes)]
+    if kind == MEDIA:
+        leftovers += _of_media(places, environment, backups, now - rules.longest_run)
+    return Survey(environment, kind, now, mine, tuple(leftovers), extensions, held)
 
 
 def each(items: Iterable[T], action: Callable[[T], R]) -> list[R]:
@@ -200,7 +205,7 @@ def _leftovers(
     for place in places:
         name = place.name
         for prefix, one in staying.items():
-            if one.manifest and kind not in LAYERED and seconds(one.finished) < dead:
+            if one.manifest and seconds(one.finished) < dead:
                 journal = (each for each in held[name].get(prefix, ()) if each.key.startswith(f"{prefix}journal/"))
                 yield from (Leftover(name, each, "the journal of a finished backup") for each in journal)
         below = f"{environment}/evidence/verify/{kind}/"
@@ -212,3 +217,16 @@ def _leftovers(
         if probes:
             tried = (each for each in place.pruner.versions("probes/") if each.modified < dead)
             yield from (Leftover(name, each, "a preflight's probe") for each in tried)
+
+
+def _of_media(places: Sequence[Place], environment: str, backups: Sequence[Backup], dead: float) -> Iterator[Leftover]:
+    """Of the plain files: what no backup needs, the ones that go now among them, and uploads that nobody finished."""
+    indexes = indexes_of(backups, [place.store for place in places])
+    for place in places:
+        if place.tree is not None:
+            found = leftovers_of(place.tree, place.pruner, environment, backups, indexes)
+            yield from (Leftover(place.name, one, why) for one, why in found)
+            begun = unfinished_of(place.pruner, environment)
+            yield from (
+                Leftover(place.name, one, "an upload that nobody finished") for one in begun if one.modified < dead
+            )

@@ -102,7 +102,8 @@ def places_to_prune(loaded: Environment) -> list[Place]:
             f"delete: nothing was changed; make one that may, and name it in {keys} (and pruner_secret_key)."
         )
     stores = {store.name: store for store in stores_of(loaded)}
-    return [Place(stores[one.name], pruner_of(loaded, one), _locks(loaded, one)) for one in plans]
+    trees = {tree.name: tree for tree in trees_of(loaded)}
+    return [Place(stores[one.name], pruner_of(loaded, one), _locks(loaded, one), trees[one.name]) for one in plans]
 
 
 def _locks(loaded: Environment, destination: DestinationPlan) -> bool:

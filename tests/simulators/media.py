@@ -94,7 +94,7 @@ class SimulatedTree:
             self.store._may_write(0)
             if source not in self.store.objects:
                 raise NotFound(f"{self.name}: cannot copy {source} (404 NoSuchKey).")
-            self.store.objects[target] = self.store.objects[source]
+            self.store._store(target, self.store.objects[source], over=True)
 
     def remove(self, keys: Sequence[str]) -> None:
         for key in keys:
