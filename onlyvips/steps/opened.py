@@ -26,6 +26,9 @@ else:
 _ENCRYPTED = ".age"
 """How the keys of encrypted objects end."""
 
+_PORTION = 1 << 20
+"""Bytes that are decompressed at a time: a little that was compressed may be very much."""
+
 
 def open_object(
     chunks: Iterator[bytes], record: ObjectRecord, identities: Sequence[Any], window: Window | None = None
@@ -76,9 +79,13 @@ class _Contents:
     def write(self, data: bytes) -> None:
         if self._zstd.eof:
             raise Corrupt("bytes follow the end of the compressed stream")
-        plain = self._zstd.decompress(data)
+        self._take(self._zstd.decompress(data, _PORTION))
+        while not (self._zstd.eof or self._zstd.needs_input):
+            self._take(self._zstd.decompress(b"", _PORTION))
         if self._zstd.unused_data:
             raise Corrupt("bytes follow the end of the compressed stream")
+
+    def _take(self, plain: bytes) -> None:
         if self._log is not None:
             self._log.feed(plain)
         if self._rdb is not None:

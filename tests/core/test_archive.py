@@ -1,5 +1,6 @@
 """The archive framing: golden bytes, round trips, and that no damage passes."""
 
+import re
 import struct
 from itertools import pairwise
 
@@ -128,6 +129,63 @@ def test_a_time_series_may_come_from_its_buckets():
     data = write_prelude(prelude("x", type="timeseries"))
     data += b"".join(write_collection(("app", "system.buckets.x"), [document(1)], Tally(), crc))
     assert content(read(data)) == {"system.buckets.x": document(1)}
+
+
+CONTENTS = st.dictionaries(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=6),
+    st.lists(st.integers(-(2**31), 2**31 - 1).map(document), max_size=5),
+    min_size=1,
+    max_size=4,
+)
+
+
+@st.composite
+def interleaved(draw: st.DrawFn) -> tuple[dict[str, bytes], bytes]:
+    """Collections, and an archive in which their blocks alternate as they like, each opened as often as it likes."""
+    collections = draw(CONTENTS)
+    names = draw(st.permutations(list(collections)))
+    data = write_prelude(prelude(*names))
+    left = {name: list(documents) for name, documents in collections.items()}
+    for name, count in draw(st.lists(st.tuples(st.sampled_from(names), st.integers(0, 3)), max_size=8)):
+        data += write_block_header("app", name) + b"".join(left[name][:count]) + TERMINATOR
+        del left[name][:count]
+    for name in names:
+        data += write_block_header("app", name) + b"".join(left[name]) + TERMINATOR
+        whole = crc(b"".join(collections[name]), 0)
+        data += write_block_header("app", name, closing_crc=whole) + TERMINATOR
+    return {name: b"".join(documents) for name, documents in collections.items()}, data
+
+
+PLACE = r"byte \d+ \(|after \d+ bytes|ends before|never had"
+"""What every complaint says: where it is, or what is missing at the end."""
+
+
+@given(interleaved(), st.integers(1, 100))
+def test_blocks_are_put_together_whatever_their_interleaving(made: tuple[dict[str, bytes], bytes], portion: int):
+    collections, data = made
+    assert content(read(data, portion)) == collections
+
+
+@given(interleaved(), st.data())
+def test_whatever_was_cut_is_noticed_and_the_place_named(made: tuple[dict[str, bytes], bytes], draw: st.DataObject):
+    _, data = made
+    with pytest.raises(Corrupt, match=PLACE):
+        read(data[: draw.draw(st.integers(0, len(data) - 1))])
+
+
+@given(interleaved(), st.data())
+def test_whatever_was_flipped_is_noticed_and_the_place_named(made: tuple[dict[str, bytes], bytes], draw: st.DataObject):
+    """Else it is one of the head's free texts, which the manifest holds too; no document changes unnoticed."""
+    collections, data = made
+    at = draw.draw(st.integers(0, len(data) - 1))
+    damaged = data[:at] + bytes([data[at] ^ (1 << draw.draw(st.integers(0, 7)))]) + data[at + 1 :]
+    try:
+        events = read(damaged)
+    except Corrupt as error:
+        assert re.search(PLACE, str(error)), str(error)
+    else:
+        assert content(events) == collections
+        assert events[0] != read(data)[0]
 
 
 def test_every_truncation_is_noticed():
