@@ -131,7 +131,7 @@ class MongoDatabase:
         return 0 if namespace.type == "view" else int(self._statistics(namespace)["size"])
 
     def _statistics(self, namespace: Namespace) -> Document:
-        source = self._client[namespace.database]
+        source = self.client[namespace.database]
         with self._explained(f"ask for the size of {namespace.database}.{namespace.collection}"):
             if self.server()["dialect"] != "mongodb":
                 found: Document = source.command("collStats", namespace.collection)

@@ -16,6 +16,7 @@ from typing import Any
 from onlyvips import environment
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.adapters.memory_glibc import give_back_large_blocks
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.core.plan import BackupPlan
@@ -45,7 +46,9 @@ def base(told: Json) -> Json:
     """A base of the database at every destination; says what its manifest says."""
     asked = plan(told["recipients"], told["database"])
     stores = [store(one, asked.part_size) for one in told["stores"]]
-    taken = take_base(MongoDatabase(told["uri"]), stores, asked, Run(1, SystemClock(), os.urandom))
+    give_back_large_blocks()  # as whoever takes backups does
+    source = MongoDatabase(told["uri"])
+    taken = take_base(source, stores, asked, Run(1, SystemClock(), os.urandom), source)
     records = [record for one in taken.manifest.objects for record in one.namespaces]
     return {
         "prefix": taken.manifest.prefix,
