@@ -47,8 +47,8 @@ _receiving = threading.Lock()
 _MOST_INDEXES = 1_000
 _NO_NAMESPACE = 26
 _DENIED = frozenset({13, 18})
-_TOLD = frozenset({11600, 91, 189, 10107, 13435, 13436, 175, 43})
-"""Codes of a server that shuts down, changes its primary or lost the cursor."""
+_TOLD = frozenset({11600, 91, 189, 10107, 13435, 13436, 175, 43, _NO_NAMESPACE})
+"""Codes of a server that shuts down, changes its primary, lost the cursor, or just dropped the collection."""
 
 Document = Mapping[str, Any]
 

@@ -211,6 +211,17 @@ def test_a_state_comes_back_as_it_was_and_anything_else_is_none_of_ours():
     assert remembered(State("", "", {}).text()) == State("", "", {})
 
 
+def test_what_is_remembered_beside_a_window_of_the_oplog_is_found_again():
+    source, places = DividedDatabase(), stores("a")
+    session(source, places)
+    begun = find_begun(places, "lab", "mongodb", RUN.key)
+    assert begun is not None
+    with_window = replace(begun, state=f"oplog 5:1 -1\n{begun.state}")
+    again = DividedDatabase()
+    found = state_of(again, again.namespaces("app"), again, SPLIT, with_window)
+    assert (found.text(), member_of(with_window), again.sampled) == (begun.state, "m:1#a", [])
+
+
 def test_the_manifest_says_who_was_read_and_that_users_are_not_kept():
     places = stores("a")
     taken = take(base(DividedDatabase(), places, SPLIT, Run(3, FixedClock(), lambda n: b"\xab" * n)))
