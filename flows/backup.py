@@ -14,6 +14,7 @@ def backup(
     environment: str,
     kind: Literal["mongodb", "oplog", "redis", "media", "configuration", "secrets"],
     operator: str = "",
+    if_changed: bool = False,
 ) -> dict[str, Any]:
     """Take one backup.
 
@@ -24,7 +25,10 @@ def backup(
         environment: Name of a file in deployments/environments, for example lab or production.
         kind: What to back up.
         operator: Who asks for it.
+        if_changed: Only when something changed since the last one, or that one is old; of the configuration alone.
     """
+    if if_changed and (why := backups.unchanged(environment, kind)):
+        return {"kind": kind, "unchanged": why}
     with backups.taking(environment, kind, operator) as session:
         backups.write_all(session)  # each object a task run: read once, written to every destination, read back
         taken = backups.publish(session)  # where the copies are, then the manifest

@@ -48,6 +48,14 @@ def taking(environment: str, kind: str, operator: str) -> Iterator[str]:
         backups.end(session)
 
 
+@backup_task(name="look", task_run_name="look at {kind}")
+def unchanged(environment: str, kind: str) -> str:
+    """Why there is nothing to take, "" when there is."""
+    why = backups.unchanged(environment, kind)
+    get_run_logger().info("%s", why or f"A backup of {kind} is due.")
+    return why
+
+
 @backup_task(name="begin", task_run_name="begin {kind}")
 def begin(environment: str, kind: str, holder: str, bar: _Bar, run: str) -> str:
     """All that can be refused, the kind's lease, and what will be written."""

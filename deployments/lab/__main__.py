@@ -69,6 +69,7 @@ def up(
     lab.prepare()
     made = builds.prepare(lab, console)
     builds.check_pod_port()
+    builds.check_git()
     try:
         try:
             detach(lab, partial(supervise, lab, made, without, documents))

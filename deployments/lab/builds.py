@@ -82,12 +82,14 @@ def modules() -> list[Module]:
         ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
         ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     )
+    kubectl = (("kubectl", "k8s.io/kubernetes/cmd/kubectl"),)
     mongo = tuple((tool, f"github.com/mongodb/mongo-tools/{tool}/main") for tool in ("mongodump", "mongorestore"))
     age = tuple((tool, f"filippo.io/age/cmd/{tool}") for tool in ("age", "age-keygen"))
     own = tuple((path.name, f"./cmd/{path.name}") for path in sorted(OWN.glob("cmd/*")) if any(path.glob("*.go")))
     found = [
         Module("kubernetes", SERVERS / "kubernetes", kubernetes, (f"-ldflags={STRIP} {version}",)),
         Module("minio", SERVERS / "minio", (("minio", "github.com/minio/minio"),)),
+        Module("kubectl", SERVERS / "kubectl", kubectl, (f"-ldflags={STRIP} {version}",)),
         Module("ferretdb", SERVERS / "ferretdb", (("ferretdb", "."),), (f"-ldflags={STRIP}", SQLITE_ONLY)),
         Module("versitygw", SERVERS / "versitygw", (("versitygw", "github.com/versity/versitygw/cmd/versitygw"),)),
         Module("mongo-tools", SERVERS / "mongo-tools", mongo),
@@ -265,6 +267,12 @@ def check_go() -> None:
     version = re.match(r"go(\d+)\.(\d+)", found)
     if version is None or (int(version[1]), int(version[2])) < GO_NEEDED:
         raise Missing(f"{sentence} (found {found or 'an unknown version'}).")
+
+
+def check_git() -> None:
+    """The platform's manifests are in a git repository."""
+    if not shutil.which("git"):
+        raise Missing("git is needed: install it so that it is on PATH (Debian, Ubuntu: apt-get install git).")
 
 
 def check_pod_port(port: int = POD_PORT) -> None:

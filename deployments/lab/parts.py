@@ -327,6 +327,7 @@ def write_endpoints(lab: Lab) -> None:
         "SSM_SECRET_KEY": seeds.AWS_KEY,
         "REDIS_URL": lab.redis_url,
         "DIRECTORY": home.data / "directory",
+        "REPOSITORY": home.data / "repository",
         "PREFECT_API_URL": f"{lab.url('prefect')}/api",
         "PREFECT_UI_URL": lab.url("prefect"),
         "AGE_RECIPIENT_1": recipients[0],

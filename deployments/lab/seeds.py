@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pyrage
 import redis
+import repository
 import stores
 import yaml
 from boto3.s3.transfer import TransferConfig
@@ -41,6 +42,7 @@ def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
             shutil.copyfile(file, home.data / folder / file.name)
     stores.write_accounts(home, settings)
     write_cluster_keys(home, settings)
+    repository.make(home.data / "repository")
 
 
 def fill_ssm(url: str, secrets: Mapping[str, str]) -> None:

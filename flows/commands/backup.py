@@ -38,7 +38,16 @@ def _me() -> str:
 
 
 @app.command
-def run(*, environment: EnvironmentName, kind: Kind, local: Local = False, json: Json = False) -> int:
+def run(
+    *,
+    environment: EnvironmentName,
+    kind: Kind,
+    if_changed: Annotated[
+        bool, Parameter(negative="", help="Only when something changed; configuration alone.")
+    ] = False,
+    local: Local = False,
+    json: Json = False,
+) -> int:
     """Take a backup of one kind, or of all that the environment asks for.
 
     Where the environment's Prefect server answers, a run of its deployment is started there and followed; else it is
@@ -50,14 +59,24 @@ def run(*, environment: EnvironmentName, kind: Kind, local: Local = False, json:
     for one in kinds:
         backups.check_kind(environment, one)
     api = "" if local else running.answering_server(loaded)
-    results = [_through_server(api, loaded, one, json) if api else _here(environment, one, json) for one in kinds]
+    results = [_run_one(api, loaded, one, if_changed, json) for one in kinds]
     if json:
         console.print_json(results if kind == "all" else results[0])
     return console.OK if all(each["ok"] for each in results) else console.FAILED
 
 
-def _through_server(api: str, loaded: Any, kind: str, quiet: bool) -> dict[str, Any]:
-    parameters = {"environment": loaded.name, "kind": kind, "operator": _me()}
+def _run_one(api: str, loaded: Any, kind: str, if_changed: bool, quiet: bool) -> dict[str, Any]:
+    if api:
+        return _through_server(api, loaded, kind, {"if_changed": True} if if_changed else {}, quiet)
+    if if_changed and (why := backups.unchanged(loaded.name, kind)):
+        if not quiet:
+            console.say(why)
+        return {"ok": True, "kind": kind, "unchanged": why}
+    return _here(loaded.name, kind, quiet)
+
+
+def _through_server(api: str, loaded: Any, kind: str, how: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    parameters = {"environment": loaded.name, "kind": kind, "operator": _me(), **how}
     found = running.begin(api, loaded, "backup/backup", parameters)
     address = running.address_of(loaded, api, found.id)
     if not quiet:

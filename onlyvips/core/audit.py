@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onlyvips.core.catalog import BAD_MANIFEST, Backup, Copy, by_kind, newest
-from onlyvips.core.manifest import OPLOG, Manifest, moment, seconds
+from onlyvips.core.manifest import OPLOG, WARNING, Manifest, moment, seconds
 from onlyvips.core.oplog import Broken
 from onlyvips.core.oplog_chain import Chain, best_chain
 from onlyvips.core.oplog_entry import position
@@ -19,7 +19,7 @@ from onlyvips.core.oplog_entry import position
 Severity = Literal["fault", "warning", "note"]
 _LATE = 1.5
 """A backup is overdue at this many times the time between two."""
-_AHEAD = 300.0
+CLOCKS_APART = 300.0
 """Seconds that a clock may be ahead of ours."""
 
 
@@ -123,6 +123,7 @@ def audit(
     ]
     for standing in standings:
         findings += _of_standing(standing, plan, now)
+        findings += _of_facts(newest(kinds.get(standing.kind, []), standing.kind))
     if OPLOG in plan.every:
         findings += _of_timelines(bases, best, breaks, plan)
     for kind, found in kinds.items():
@@ -227,14 +228,21 @@ def _of_timelines(
         yield Finding("fault", OPLOG, f"slices are missing: {best.why}", _take("mongodb", plan))
 
 
+def _of_facts(last: Backup | None) -> Iterator[Finding]:
+    """What whoever took the newest backup wants to be known."""
+    for fact in last.manifest.facts if last and last.manifest else ():
+        if last and fact.name == WARNING:
+            yield Finding("warning", last.kind, f"{last.name}: {fact.value}", "correct it, then take another one")
+
+
 def _of_backup(one: Backup, kind: str, plan: AuditPlan, now: float) -> Iterator[Finding]:
     if one.manifest is None:
         yield _unfinished(one, kind)
         return
-    if seconds(one.manifest.started) - now > _AHEAD:
+    if seconds(one.manifest.started) - now > CLOCKS_APART:
         told = f"{one.name} says that it began at {one.manifest.started}, which is still to come"
         yield Finding("warning", kind, told, "set the clocks of the workers; ages of backups are wrong until then")
-    if one.manifest.window and position(one.manifest.window.end).seconds - now > _AHEAD:
+    if one.manifest.window and position(one.manifest.window.end).seconds - now > CLOCKS_APART:
         told = f"{one.name} has entries of {moment(position(one.manifest.window.end).seconds)}, which is still to come"
         yield Finding("warning", kind, told, "set the clocks of the database; the RPO cannot be told until then")
     for copy in one.copies:

@@ -14,6 +14,8 @@ from onlyvips.core.strict_json import counts, from_json, matches
 
 OPLOG = "oplog"
 MEDIA = "media"
+WARNING = "warning"
+"""The name of facts that the audit tells people."""
 
 
 @dataclass(frozen=True)

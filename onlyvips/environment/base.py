@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
+from onlyvips.core.kinds import parse_kind
+
 
 class Section(BaseModel):
     """One mapping of the file."""
@@ -24,6 +26,11 @@ def _written(pattern: str, says: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def _kind(text: str) -> str:
+    parse_kind(text)
+    return text
 
 
 _NAME = r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?"
@@ -44,6 +51,8 @@ TaggedImage = Annotated[str, _written(rf"{_IMAGE}(:[\w.-]+|@sha256:[0-9a-f]{{64}
 """An image with a tag or a digest."""
 Version = Annotated[str, _written(r"v[0-9]+(\.[0-9]+){0,2}", "a version such as v0.9.0")]
 Email = Annotated[str, _written(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address such as devops@onlyvips.com")]
+KubernetesKind = Annotated[str, AfterValidator(_kind)]
+"""``Deployment``, or ``cert-manager.io/v1/Certificate``."""
 Whole = Annotated[int, Strict(), Field(ge=1)]
 """A whole number, at least 1."""
 Count = Annotated[int, Strict(), Field(ge=0, le=10_000)]

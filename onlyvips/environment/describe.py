@@ -151,6 +151,7 @@ def _backups(environment: Environment) -> list[str]:
         *_secrets(environment),
         *_media(environment),
         *_redis(environment),
+        *_configuration(environment),
         f"A copy counts in an audit when it was read back within {d(backup.verified_within)}.",
         *_retention(environment),
         f"Written down, not done yet: an oplog slice every {d(backup.oplog_every)}, {d(backup.oplog_limit)} at most.",
@@ -195,6 +196,17 @@ def _redis(environment: Environment) -> list[str]:
     return [f"Redis: the RDB of the server at {environment.endpoints.redis}{which}."]
 
 
+def _configuration(environment: Environment) -> list[str]:
+    asked = environment.backup.configuration
+    if asked is None:
+        return []
+    source = f" and the repository at {asked.repository}" if asked.repository else ", no repository"
+    return [
+        f"Configuration: {', '.join(asked.kinds)} of namespace {environment.platform.namespace}{source}; looked at "
+        f"every {d(asked.look_every)}, taken when it changed and every {d(asked.take_every)}."
+    ]
+
+
 def _destination(name: str, place: Destination) -> str:
     where = f"bucket {place.bucket} at {place.url}" if place.kind == "s3" else str(place.path)
     declared = ["off site" if place.offsite else "on site", "immutable" if place.immutable else "not immutable"]
@@ -204,7 +216,6 @@ def _destination(name: str, place: Destination) -> str:
 def _recovery(environment: Environment) -> list[str]:
     recovery, targets = environment.recovery, environment.recovery.targets
     return [
-        "Of these, backups of mongodb, oplog, redis, media and secrets can be taken yet; the others are written down.",
         *(_protected(one) for one in recovery.protected),
         f"Back within {d(targets.rto)} (RTO), at most {d(targets.rpo)} lost (RPO), read-only within "
         f"{d(targets.degraded)}.",

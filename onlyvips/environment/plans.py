@@ -114,13 +114,21 @@ def audit_plan(environment: Environment) -> AuditPlan:
 
 
 def _every(environment: Environment) -> dict[str, float]:
-    """Seconds between two backups of each kind that the platform has; 0 for one that follows changes."""
+    """Seconds between two backups of each kind that the platform has; of one that follows changes, at most."""
     asked: dict[str, Protected] = {one.kind: one for one in environment.recovery.protected}
+    reader = environment.backup.configuration
     found = {}
     for kind in kinds(environment):
         one = asked[kind]
-        found[kind] = (asked[one.with_kind].every if one.with_kind else one.every) or 0.0
+        at_most = reader.take_every if one.on_change and kind == "configuration" and reader else 0.0
+        found[kind] = (asked[one.with_kind].every if one.with_kind else one.every) or at_most
     return found
+
+
+def _looks(environment: Environment) -> dict[str, float]:
+    """Seconds between two looks at each kind that is taken when it changed."""
+    reader, asked = environment.backup.configuration, environment.recovery.protected
+    return {one.kind: reader.look_every for one in asked if reader and one.on_change and one.kind == "configuration"}
 
 
 def schedules(environment: Environment) -> list[plan.Scheduled]:
@@ -129,11 +137,12 @@ def schedules(environment: Environment) -> list[plan.Scheduled]:
     if not backup.scheduled:
         return []
     every = {**_every(environment), "oplog": backup.oplog_every}
-    taken = [(kind, every[kind]) for kind in kinds(environment) if every[kind]]
-    found = [
-        plan.Scheduled(f"{name}-{kind}", "backup/backup", (("environment", name), ("kind", kind)), seconds)
-        for kind, seconds in taken
-    ]
+    looks = _looks(environment)
+    found = []
+    for kind in (kind for kind in kinds(environment) if every[kind]):
+        asked: tuple[tuple[str, str | float], ...] = (("environment", name), ("kind", kind))
+        asked += (("if_changed", True),) if kind in looks else ()
+        found.append(plan.Scheduled(f"{name}-{kind}", "backup/backup", asked, looks.get(kind, every[kind])))
     hours = backup.verified_within / 2 / 3600
     unread = (("environment", name), ("unread_hours", hours))
     found.append(plan.Scheduled(f"{name}-verify", "backup-verify/backup-verify", unread, backup.verified_within / 2))

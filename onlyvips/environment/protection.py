@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from onlyvips.environment.base import Bucket, Count, Flag, Identifier, Name, ParameterPath, Section, Text, Whole
+from onlyvips.environment.base import (
+    Bucket,
+    Count,
+    Flag,
+    Identifier,
+    KubernetesKind,
+    Name,
+    ParameterPath,
+    Section,
+    Text,
+    Whole,
+)
 from onlyvips.environment.quantities import Duration, Size
 from onlyvips.environment.references import Endpoint, PathReference, Recipient, SecretReference
 
@@ -93,6 +104,18 @@ class RedisReader(Section):
     replica: Flag
 
 
+class ConfigurationReader(Section):
+    """Which kinds of objects of ``platform.namespace`` are kept, and the git repository that they come from.
+
+    It is looked at every ``look_every``, and taken when anything changed or the last is older than ``take_every``.
+    """
+
+    kinds: Annotated[tuple[KubernetesKind, ...], Field(min_length=1, max_length=100)]
+    repository: PathReference | None = None
+    look_every: Duration
+    take_every: Duration
+
+
 class Leases(Section):
     """Where the right to write backups is held: a bucket without versioning, at an S3 destination."""
 
@@ -129,6 +152,7 @@ class Backup(Section):
     secrets: SecretsReader | None = None
     media: MediaReader | None = None
     redis: RedisReader | None = None
+    configuration: ConfigurationReader | None = None
     destinations: dict[Name, Destination]
     leases: Leases
     recipients: dict[Name, AgeRecipient]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onlyvips.core import budget
+from onlyvips.core.kinds import asked_twice
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import Path, nearest
 from onlyvips.environment.protection import Destination, MediaReader
@@ -190,6 +191,21 @@ def media(environment: Environment) -> Broken:
             yield here, f"the media and the destination {name} are one place: a copy beside the original is none"
 
 
+def configuration(environment: Environment) -> Broken:
+    """Who asks for the configuration says of what; each kind once; looks are not rarer than backups."""
+    asked = environment.backup.configuration
+    here: Path = ("backup", "configuration")
+    if asked is None:
+        if any(one.kind == "configuration" for one in environment.recovery.protected):
+            yield here, "this key is missing: recovery.protected asks for backups of the configuration"
+        return
+    for number in asked_twice(asked.kinds):
+        yield (*here, "kinds", number), f"{asked.kinds[number]} is asked for already: leave it out"
+    if not 0 < asked.look_every <= asked.take_every:
+        told = f"{show_duration(asked.look_every)} must be more than zero and at most backup.configuration.take_every"
+        yield (*here, "look_every"), f"{told} ({show_duration(asked.take_every)})"
+
+
 def sizes(environment: Environment) -> Broken:
     """What S3 accepts: parts of 5 MiB to 5 GiB, at most 10,000 of them."""
     part, whole = environment.backup.part_size, environment.backup.object_size
@@ -242,6 +258,8 @@ def protected(environment: Environment) -> Broken:
     for number, one in enumerate(environment.recovery.protected):
         if (one.every is not None) + (one.with_kind is not None) + one.on_change != 1:
             yield (*here, number), "how often? exactly one of `every`, `with_kind` and `on_change: true`"
+        elif one.on_change and one.kind != "configuration":
+            yield (*here, number, "on_change"), f"nobody sees a change of {one.kind}: write `every`"
 
 
 def all_data(environment: Environment) -> Broken:
@@ -297,6 +315,7 @@ RULES = (
     rule(own_identities, "backup", "platform"),
     rule(parameter_paths, "backup"),
     rule(media, "backup", "platform"),
+    rule(configuration, "backup", "recovery"),
     rule(sizes, "backup"),
     rule(memory, "backup"),
     rule(recovery_point, "backup", "recovery"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import fastcrc
@@ -12,9 +13,10 @@ import pyrage
 
 from onlyvips.core import oplog
 from onlyvips.core.archive import Closed, Corrupt, Reader
+from onlyvips.core.bundle import BrokenBundle
 from onlyvips.core.manifest import OPLOG, ObjectRecord, Window
 from onlyvips.core.rdb import BrokenRdb
-from onlyvips.steps import redis_snapshots
+from onlyvips.steps import configuration, redis_snapshots
 from onlyvips.steps.pipe import Hose
 
 if sys.version_info >= (3, 14):
@@ -22,22 +24,28 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-
 _ENCRYPTED = ".age"
 """How the keys of encrypted objects end."""
+_BROKEN = (Corrupt, BrokenRdb, BrokenBundle, zstd.ZstdError)
+"""What the contents say that are not whole."""
 
 _PORTION = 1 << 20
 """Bytes that are decompressed at a time: a little that was compressed may be very much."""
 
 
 def open_object(
-    chunks: Iterator[bytes], record: ObjectRecord, identities: Sequence[Any], window: Window | None = None
+    chunks: Iterator[bytes],
+    record: ObjectRecord,
+    identities: Sequence[Any],
+    window: Window | None = None,
+    facts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """What is wrong with the stored bytes ``chunks`` of ``record``, in words; "" when everything is as recorded.
 
-    ``window`` is what a stretch of the oplog must hold.
+    ``window`` is what a stretch of the oplog must hold; ``facts`` are those of the backup, where contents are compared
+    with them.
     """
-    digest, contents = hashlib.sha256(), _Contents(record, window)
+    digest, contents = hashlib.sha256(), _Contents(record, window, facts)
     hose = Hose(_hashed(chunks, digest), contents.write)
     wrong = ""
     try:
@@ -47,8 +55,8 @@ def open_object(
             while data := hose.read(1 << 20):
                 hose.write(data)
         wrong = contents.wrong()
-    except (pyrage.DecryptError, OSError, Corrupt, BrokenRdb, zstd.ZstdError) as error:
-        if hose.broken is not None and not isinstance(hose.broken, Corrupt | BrokenRdb | zstd.ZstdError):
+    except (pyrage.DecryptError, OSError, *_BROKEN) as error:
+        if hose.broken is not None and not isinstance(hose.broken, _BROKEN):
             raise hose.broken from error
         wrong = f"does not open: {hose.broken or error}"
         while hose.read(1 << 20):
@@ -67,8 +75,9 @@ def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:
 class _Contents:
     """Takes what age gives, decompresses it, and reads it as what the manifest says that it is."""
 
-    def __init__(self, record: ObjectRecord, window: Window | None) -> None:
+    def __init__(self, record: ObjectRecord, window: Window | None, facts: Mapping[str, str]) -> None:
         self._record, self._window = record, window
+        self._configuration = configuration.contents_of(record.key, facts)
         self._zstd = zstd.ZstdDecompressor()
         log, rdb = any(one.type == OPLOG for one in record.namespaces), redis_snapshots.is_rdb(record)
         self._log = oplog.Reader(fastcrc.crc64.xz) if log else None
@@ -90,6 +99,8 @@ class _Contents:
             self._log.feed(plain)
         if self._rdb is not None:
             self._rdb.feed(plain)
+        if self._configuration is not None:
+            self._configuration.feed(plain)
         if self._reader is not None:
             self._closed += [event for event in self._reader.feed(plain) if isinstance(event, Closed)]
 
@@ -101,6 +112,8 @@ class _Contents:
             return self._wrong_log(self._log)
         if self._rdb is not None:
             return redis_snapshots.difference(self._record, self._rdb.finish())
+        if self._configuration is not None:
+            return self._configuration.wrong()
         if self._reader is None:
             return ""
         self._reader.finish()

@@ -84,7 +84,8 @@ def _share(keys: list[str], reading: Reading) -> list[str]:
 
 def _verify_copy(store: ObjectStore, manifest: Manifest, chosen: list[ObjectRecord], reading: Reading) -> Verification:
     damage, size, away = list[Damage](), 0, ""
-    opened = partial(open_object, identities=reading.identities, window=manifest.window)
+    facts = {fact.name: fact.value for fact in manifest.facts}
+    opened = partial(open_object, identities=reading.identities, window=manifest.window, facts=facts)
     check = opened if reading.identities else _stored
     for record in chosen:
         chunks = _counted(store.read(manifest.prefix + record.key), reading.tell)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
@@ -31,7 +29,7 @@ from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
 from onlyvips.wiring import backups
 from onlyvips.wiring.living import lively
-from onlyvips.wiring.places import database_of, lockable_stores, openers, place_of, stores_of
+from onlyvips.wiring.places import database_of, kubeconfig_of, lockable_stores, openers, place_of, stores_of
 
 _PATIENCE_LOOKS = 3
 
@@ -115,17 +113,7 @@ def site_of(loaded: Environment, service: str, version: str) -> Site:
 
 def cluster_of(loaded: Environment) -> KubernetesCluster:
     """The environment's cluster."""
-    return KubernetesCluster(_kubeconfig(loaded), loaded.platform.namespace)
-
-
-def _kubeconfig(loaded: Environment) -> Path | None:
-    """Where it is; None for the pod's own account. ``automatic`` looks as kubectl does: KUBECONFIG, then the pod."""
-    told = loaded.endpoints.kubeconfig
-    if told != "automatic":
-        return Path(environments.endpoint(loaded, told)).expanduser()
-    if path := os.environ.get("KUBECONFIG"):
-        return Path(path).expanduser()
-    return None if os.environ.get("KUBERNETES_SERVICE_HOST") else Path("~/.kube/config").expanduser()
+    return KubernetesCluster(kubeconfig_of(loaded), loaded.platform.namespace)
 
 
 def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, fence: Fence) -> Tools:

@@ -14,7 +14,7 @@ from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.gauges_textfile import write_gauges
 from onlyvips.adapters.memory_glibc import give_back_large_blocks
-from onlyvips.core.audit import AuditPlan, Finding, Report, audit
+from onlyvips.core.audit import CLOCKS_APART, AuditPlan, Finding, Report, audit
 from onlyvips.core.backup_metrics import gauges
 from onlyvips.core.catalog import Backup, Shelf, find, newest, read_catalog, with_verifications
 from onlyvips.core.manifest import seconds
@@ -71,6 +71,24 @@ def preflight_of(loaded: Environment, kind: str) -> None:
     BUILT[kind].check(loaded)
     check_lock(lockable_stores(loaded))
     probe_stores(stores_of(loaded), all_needed=False)
+
+
+def unchanged(environment: str, kind: str) -> str:
+    """Why a backup taken now would hold nothing new, in words; "" when it would, or when nobody should rely on the
+    newest: it is not whole in every destination, it is old, or it is for other recipients."""
+    loaded = check_kind(environment, kind)
+    changed = BUILT[kind].changed
+    if changed is None:
+        raise Refused(f"Nobody can tell whether {kind} changed since its last backup: ask for one without a condition.")
+    plan, last = environments.audit_plan(loaded), newest(_catalog_of(loaded, (kind,)).backups, kind)
+    if last is None or last.manifest is None or set(last.complete) < {place.name for place in plan.places}:
+        return ""
+    age = SystemClock().now() - seconds(last.manifest.started)
+    if not -CLOCKS_APART <= age < plan.every[kind] or last.manifest.recipients != environments.recipients(loaded):
+        return ""
+    return (
+        "" if changed(loaded, last.manifest) else f"Nothing of {kind} changed since {last.name}: it is not taken again."
+    )
 
 
 @contextmanager

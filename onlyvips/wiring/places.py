@@ -1,7 +1,8 @@
-"""The servers that an environment names, as adapters: its database, and every destination of backups and evidence."""
+"""The servers that an environment names, as adapters: its database and cluster, and every destination of backups."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -35,6 +36,16 @@ def database_of(loaded: Environment, member: str = "") -> MongoDatabase:
 def oplog_of(database: MongoDatabase) -> MongoOplog:
     """The transaction log of the same server."""
     return MongoOplog(database, SystemClock())
+
+
+def kubeconfig_of(loaded: Environment) -> Path | None:
+    """Where it is; None for the pod's own account. ``automatic`` looks as kubectl does: KUBECONFIG, then the pod."""
+    told = loaded.endpoints.kubeconfig
+    if told != "automatic":
+        return Path(environments.endpoint(loaded, told)).expanduser()
+    if path := os.environ.get("KUBECONFIG"):
+        return Path(path).expanduser()
+    return None if os.environ.get("KUBERNETES_SERVICE_HOST") else Path("~/.kube/config").expanduser()
 
 
 def stores_of(loaded: Environment) -> list[ObjectStore]:

@@ -8,7 +8,7 @@ import pytest
 
 from onlyvips.core.audit import AuditPlan, Place, Report, audit
 from onlyvips.core.catalog import Backup, Shelf, read_catalog
-from onlyvips.core.manifest import Edge, Manifest, Window, seconds
+from onlyvips.core.manifest import WARNING, Edge, Fact, Manifest, Window, seconds
 from tests.core.test_catalog import MANIFEST, shelf
 
 NOW = seconds("2026-08-01T12:30:00Z")
@@ -134,3 +134,11 @@ def test_an_older_backup_that_is_damaged_is_named_too():
     damaged = read_catalog([shelf("a", old, two=1), shelf("b", old), shelf("c", old)])
     found = faults(audited(everywhere() + damaged))
     assert found == ["20260701T120000Z-0badcafe-e7 is complete at 2 of 3: a objects/two has 1 bytes instead of 5"]
+
+
+def test_what_the_newest_backup_warns_of_is_a_warning_and_no_fault():
+    manifest = replace(MANIFEST, facts=(Fact("revision", "a1"), Fact(WARNING, "3 files are not committed")))
+    report = audited(everywhere(manifest))
+    (one,) = report.findings
+    assert report.holds and (one.severity, one.kind) == ("warning", "mongodb")
+    assert one.what.endswith(": 3 files are not committed")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from onlyvips import environment as environments
-from tests.core.broken_environments import BROKEN, ELSEWHERE, PRODUCTION, SECRET, SPECIAL
+from tests.core import broken_configuration, broken_environments
+from tests.core.broken_environments import ELSEWHERE, PRODUCTION, SECRET
+
+BROKEN = broken_environments.BROKEN | broken_configuration.BROKEN
+SPECIAL = broken_environments.SPECIAL | broken_configuration.SPECIAL
 
 
 def edited(case: str) -> tuple[str, int]:

@@ -334,6 +334,7 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
         "production-oplog": 600,
         "production-redis": 6 * 3600,
         "production-media": 24 * 3600,
+        "production-configuration": 3600,
         "production-secrets": 24 * 3600,
         "production-verify": 12 * 3600,
         "production-audit": 6 * 3600,
@@ -344,10 +345,17 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
     assert environments.schedules(LAB) == []
 
 
-def test_a_kind_that_cannot_be_taken_yet_is_not_scheduled() -> None:
+def test_every_kind_can_be_taken_and_is_scheduled() -> None:
     names = [one.name for one in backups.schedules(PRODUCTION)]
-    taken = ["mongodb", "oplog", "redis", "media", "secrets", "verify", "audit", "prune"]
+    taken = ["mongodb", "oplog", "redis", "media", "configuration", "secrets", "verify", "audit", "prune"]
     assert names == [f"production-{what}" for what in taken]
+
+
+def test_the_configuration_is_looked_at_each_hour_taken_when_it_changed_and_overdue_after_a_day() -> None:
+    (look,) = [one for one in environments.schedules(PRODUCTION) if one.name == "production-configuration"]
+    asked = {"environment": "production", "kind": "configuration", "if_changed": True}
+    assert (look.deployment, dict(look.parameters), look.every) == ("backup/backup", asked, 3600)
+    assert environments.audit_plan(PRODUCTION).every["configuration"] == 24 * 3600
 
 
 def test_an_audit_asks_for_what_the_environment_does() -> None:

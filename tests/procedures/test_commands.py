@@ -17,6 +17,7 @@ from onlyvips.core.record import Record
 from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps import opening, records
 from onlyvips.steps.opening import Start
+from onlyvips.wiring import places
 from tasks import releases
 from tests.core.decisions import RECORD
 from tests.procedures.theatre import GOOD, Theatre
@@ -295,8 +296,8 @@ def test_kubeconfig_automatic_is_looked_for_as_kubectl_does(monkeypatch: pytest.
     loaded: Any = SimpleNamespace(endpoints=SimpleNamespace(kubeconfig="automatic"))
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
-    assert wiring._kubeconfig(loaded) == Path.home() / ".kube/config"
+    assert places.kubeconfig_of(loaded) == Path.home() / ".kube/config"
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    assert wiring._kubeconfig(loaded) is None
+    assert places.kubeconfig_of(loaded) is None
     monkeypatch.setenv("KUBECONFIG", "/keys/config")
-    assert wiring._kubeconfig(loaded) == Path("/keys/config")
+    assert places.kubeconfig_of(loaded) == Path("/keys/config")

@@ -177,7 +177,8 @@ def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for
     file = slow.folder / "slow.yaml"
     good = file.read_text()
     assert slow.schedules("slow") == {}
-    file.write_text(good.replace("scheduled: false", "scheduled: true"))
+    longer = good.replace("locked_for: 1h", "locked_for: 2d")  # prune comes once a day
+    file.write_text(longer.replace("scheduled: false", "scheduled: true"))
     try:
         for _ in range(2):
             slow.bootstrap("slow")
@@ -186,13 +187,14 @@ def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for
                 "slow-oplog": 600,
                 "slow-redis": 6 * 3600,
                 "slow-media": 24 * 3600,
+                "slow-configuration": 3600,
                 "slow-secrets": 24 * 3600,
                 "slow-verify": 12 * 3600,
                 "slow-audit": 6 * 3600,
                 "slow-prune": 24 * 3600,
             }
         slow.bootstrap("lab")  # another environment on the same server
-        assert len(slow.schedules("slow")) == 8
+        assert len(slow.schedules("slow")) == 9
     finally:
         file.write_text(good)
         slow.bootstrap("slow")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onlyvips.wiring.kinds import media, mongodb, oplog, redis, secrets
+from onlyvips.wiring.kinds import configuration, media, mongodb, oplog, redis, secrets
 from onlyvips.wiring.kinds.kind import Kind
 
 BUILT: Mapping[str, Kind] = {
@@ -12,6 +12,7 @@ BUILT: Mapping[str, Kind] = {
     "oplog": oplog.KIND,
     "redis": redis.KIND,
     "media": media.KIND,
+    "configuration": configuration.KIND,
     "secrets": secrets.KIND,
 }
 

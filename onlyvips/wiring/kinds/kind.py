@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from onlyvips.core.manifest import Manifest
 from onlyvips.core.plan import BackupPlan
 from onlyvips.environment import Environment
 from onlyvips.ports import ObjectStore
@@ -25,7 +26,9 @@ class Taking:
 @dataclass(frozen=True)
 class Kind:
     """One kind. ``check`` raises Refused for all that can be refused before anything is read; ``begin`` gives the
-    session that takes it, and may read the source's list of what there is."""
+    session that takes it, and may read the source's list of what there is. ``changed``: whether one taken now would
+    hold something else than that of the manifest; None where nobody can tell."""
 
     check: Callable[[Environment], None]
     begin: Callable[[Environment, Taking], Session]
+    changed: Callable[[Environment, Manifest], bool] | None = None
