@@ -202,7 +202,14 @@ def object_stores(lab: Lab) -> Iterator[Part]:
     yield Step("s3-a accounts", partial(stores_of.admit_to_versitygw, lab.url("s3-a"), secrets), needs=["s3-a"])
     yield Process(
         "s3-b",
-        [lab.program("minio"), "server", "--quiet", "--address", lab.address("s3-b"), str(lab.home.data / "s3-b")],
+        [
+            lab.program("minio"),
+            "server",
+            "--quiet",
+            f"--address={lab.address('s3-b')}",
+            f"--certs-dir={lab.home.data / 'minio-certificates'}",
+            str(lab.home.data / "minio"),
+        ],
         env={
             "MINIO_ROOT_USER": secrets["s3-b-access"],
             "MINIO_ROOT_PASSWORD": secrets["s3-b-secret"],

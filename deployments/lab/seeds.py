@@ -35,7 +35,7 @@ def sow(home: Home, settings: Settings, databases: dict[str, Path]) -> None:
     """Everything at once; what is there already stays. `databases` are files for empty folders."""
     for bucket in (*stores.BUCKETS, MEDIA):
         (home.data / "s3-a" / bucket).mkdir(parents=True, exist_ok=True)
-    for folder in ("s3-a-versions", "s3-b", "directory", "mongodb", "prefect", "redis"):
+    for folder in ("s3-a-versions", "minio", "directory", "mongodb", "prefect", "redis"):
         (home.data / folder).mkdir(exist_ok=True)
     for folder, file in databases.items():
         if file.exists() and not any((home.data / folder).iterdir()):

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeVar
 
 from onlyvips.core.catalog import Backup, place_of, read_catalog
@@ -22,6 +23,8 @@ from onlyvips.steps.shelves import read_shelves
 
 T = TypeVar("T")
 R = TypeVar("R")
+Held = Mapping[str, Mapping[str, Sequence[Version]]]
+"""By destination and prefix of a backup, every version there; the oldest of a key first."""
 READ_BACKS_KEPT = 5
 """Results of read-backs that are kept of each copy."""
 _CHAINED = ("mongodb", OPLOG)
@@ -71,7 +74,7 @@ class Extension:
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is of one kind, and what becomes of it. ``held``: by destination and prefix, every version there."""
+    """What there is of one kind, and what becomes of it."""
 
     environment: str
     kind: str
@@ -79,12 +82,23 @@ class Survey:
     decisions: tuple[Decision, ...]
     leftovers: tuple[Leftover, ...]
     extensions: tuple[Extension, ...]
-    held: Mapping[str, Mapping[str, Sequence[Version]]]
+    held: Held
 
     @property
     def going(self) -> list[Decision]:
         """The decisions to remove."""
         return [one for one in self.decisions if one.action == "remove"]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What leftovers are judged by."""
+
+    environment: str
+    kind: str
+    decisions: Sequence[Decision]
+    facts: Facts
+    probes: bool
 
 
 def survey(
@@ -94,10 +108,10 @@ def survey(
 
     Raises Transient while a destination is away, and what a pruner raises.
     """
-    shelves = read_shelves([place.store for place in places], environment)
+    related = _CHAINED if kind in _CHAINED else (kind,)
+    shelves = read_shelves([place.store for place in places], environment, related)
     if away := [shelf.away for shelf in shelves if shelf.away]:
         raise Transient(f"Nothing was removed, for what a destination has is not known: {' '.join(away)}")
-    related = _CHAINED if kind in _CHAINED else (kind,)
     found = each(places, lambda place: _held(place, environment, related))
     held = {place.name: one for place, one in zip(places, found, strict=True)}
     backups = _with_hidden(read_catalog(shelves), held)
@@ -108,7 +122,8 @@ def survey(
     mine = tuple(one for one in decisions if one.backup.kind == kind)
     extensions = tuple(_extensions(places, held, mine))
     keys = {shelf.name: list(shelf.sizes) for shelf in shelves}
-    leftovers = [*_leftovers(places, held, mine, keys, environment, kind, facts, probes)]
+    scene = _Scene(environment, kind, mine, facts, probes)
+    leftovers = list(chain(*(_leftovers(place, held[place.name], keys[place.name], scene) for place in places)))
     if kind == MEDIA:
         leftovers += _of_media(places, environment, backups, now - rules.longest_run)
     return Survey(environment, kind, now, mine, tuple(leftovers), extensions, held)
@@ -132,7 +147,7 @@ def _held(place: Place, environment: str, kinds: Sequence[str]) -> dict[str, lis
     return found
 
 
-def _with_hidden(backups: list[Backup], held: Mapping[str, Mapping[str, Sequence[Version]]]) -> list[Backup]:
+def _with_hidden(backups: list[Backup], held: Held) -> list[Backup]:
     """The catalog, and what only older versions tell of: a listing does not show it."""
     known = {one.prefix for one in backups}
     more = {prefix for found in held.values() for prefix in found} - known
@@ -140,7 +155,7 @@ def _with_hidden(backups: list[Backup], held: Mapping[str, Mapping[str, Sequence
     return [*backups, *(Backup(prefix, kind, None, ()) for prefix, kind in sorted(kinds.items()))]
 
 
-def _facts(held: Mapping[str, Mapping[str, Sequence[Version]]], rules: Rules, now: float) -> Facts:
+def _facts(held: Held, rules: Rules, now: float) -> Facts:
     written: dict[str, float] = defaultdict(float)
     hidden = set()
     for found in held.values():
@@ -151,9 +166,7 @@ def _facts(held: Mapping[str, Mapping[str, Sequence[Version]]], rules: Rules, no
     return Facts(now, rules.longest_run, dict(written), hidden)
 
 
-def _locks(
-    places: Sequence[Place], held: Mapping[str, Mapping[str, Sequence[Version]]], prefixes: Collection[str]
-) -> dict[str, float]:
+def _locks(places: Sequence[Place], held: Held, prefixes: Collection[str]) -> dict[str, float]:
     """Until when the longest lock of each of these lasts."""
     asked = [
         (prefix, place, one)
@@ -171,9 +184,7 @@ def _locks(
 # --- what is to be done ----------------------------------------------------------------------------------------------
 
 
-def _extensions(
-    places: Sequence[Place], held: Mapping[str, Mapping[str, Sequence[Version]]], decisions: Sequence[Decision]
-) -> Iterator[Extension]:
+def _extensions(places: Sequence[Place], held: Held, decisions: Sequence[Decision]) -> Iterator[Extension]:
     """A copy is locked for as long as its manifest is, for that one is extended last."""
     asked = [
         (place, decision, one)
@@ -191,32 +202,25 @@ def _extensions(
 
 
 def _leftovers(
-    places: Sequence[Place],
-    held: Mapping[str, Mapping[str, Sequence[Version]]],
-    decisions: Sequence[Decision],
-    keys: Mapping[str, Sequence[str]],
-    environment: str,
-    kind: str,
-    facts: Facts,
-    probes: bool,
-) -> Iterator[Leftover]:
-    dead = facts.now - facts.longest_run
-    staying = {one.backup.prefix: one.backup for one in decisions if one.action == "keep"}
-    for place in places:
-        name = place.name
-        for prefix, one in staying.items():
-            if one.manifest and seconds(one.finished) < dead:
-                journal = (each for each in held[name].get(prefix, ()) if each.key.startswith(f"{prefix}journal/"))
-                yield from (Leftover(name, each, "the journal of a finished backup") for each in journal)
-        below = f"{environment}/evidence/verify/{kind}/"
-        old = set(superseded([key for key in keys[name] if key.startswith(below)], staying, READ_BACKS_KEPT))
-        gone = (each for each in place.pruner.versions(below) if each.key in old) if old else ()
-        yield from (Leftover(name, each, "the result of an older read-back") for each in gone)
-        begun = place.pruner.unfinished(f"{environment}/{kind}/")
-        yield from (Leftover(name, each, "an upload that nobody finished") for each in begun if each.modified < dead)
-        if probes:
-            tried = (each for each in place.pruner.versions("probes/") if each.modified < dead)
-            yield from (Leftover(name, each, "a preflight's probe") for each in tried)
+    place: Place, held: Mapping[str, Sequence[Version]], keys: Iterable[str], scene: _Scene
+) -> list[Leftover]:
+    """What is at one destination and of no use; ``keys`` are those that its listing showed."""
+    dead = scene.facts.now - scene.facts.longest_run
+    staying = {one.backup.prefix: one.backup for one in scene.decisions if one.action == "keep"}
+    finished = [prefix for prefix, one in staying.items() if one.manifest and seconds(one.finished) < dead]
+    journals = [one for prefix in finished for one in held.get(prefix, ()) if one.key.startswith(f"{prefix}journal/")]
+    below = f"{scene.environment}/evidence/verify/{scene.kind}/"
+    old = set(superseded([key for key in keys if key.startswith(below)], staying, READ_BACKS_KEPT))
+    begun = place.pruner.unfinished(f"{scene.environment}/{scene.kind}/")
+    found = {
+        "the journal of a finished backup": journals,
+        "the result of an older read-back": [one for one in (place.pruner.versions(below) if old else ()) if one.key in old],
+        "an upload that nobody finished": [one for one in begun if one.modified < dead],
+        "a preflight's probe": [one for one in place.pruner.versions("probes/") if one.modified < dead]
+        if scene.probes
+        else [],
+    }
+    return [Leftover(place.name, one, why) for why, versions in found.items() for one in versions]
 
 
 def _of_media(places: Sequence[Place], environment: str, backups: Sequence[Backup], dead: float) -> Iterator[Leftover]:
