@@ -217,8 +217,8 @@ def _keep_what_is_needed(kept: _Kept, backups: Mapping[str, Backup], needs: Need
 def chains(backups: Sequence[Backup]) -> Needs:
     """What slices of the oplog and bases need of each other.
 
-    A slice needs the newest base that began before it, and every slice of its timeline between the two; a base needs
-    the slices that its own window touches, without which it is not one moment.
+    A slice needs the newest base that began before it, and every slice of its timeline between the two. A base that
+    does not hold the oplog of its window itself needs the slices that touch it, without which it is not one moment.
     """
     spans = {one.prefix: _span_of(one.manifest.window) for one in backups if one.manifest and one.manifest.window}
     good = [one for one in backups if one.prefix in spans and one.complete]
@@ -230,6 +230,8 @@ def chains(backups: Sequence[Backup]) -> Needs:
             return set()
         start, end = spans[one.prefix]
         if one.kind != OPLOG:
+            if _closes_itself(one):
+                return set()
             touching = (each for each in slices if spans[each.prefix][0] <= end and start <= spans[each.prefix][1])
             return {each.prefix for each in touching if _related(one, each)}
         before = [base for base in bases if spans[base.prefix][0] <= start and _related(base, one)]
@@ -240,6 +242,11 @@ def chains(backups: Sequence[Backup]) -> Needs:
         return {before[-1].prefix, *(each.prefix for each in between if _timeline(each) == _timeline(one))}
 
     return needs
+
+
+def _closes_itself(base: Backup) -> bool:
+    objects = base.manifest.objects if base.manifest else ()
+    return any(namespace.type == OPLOG for record in objects for namespace in record.namespaces)
 
 
 def _related(base: Backup, one: Backup) -> bool:

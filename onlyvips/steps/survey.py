@@ -214,7 +214,9 @@ def _leftovers(
     begun = place.pruner.unfinished(f"{scene.environment}/{scene.kind}/")
     found = {
         "the journal of a finished backup": journals,
-        "the result of an older read-back": [one for one in (place.pruner.versions(below) if old else ()) if one.key in old],
+        "the result of an older read-back": [
+            one for one in (place.pruner.versions(below) if old else ()) if one.key in old
+        ],
         "an upload that nobody finished": [one for one in begun if one.modified < dead],
         "a preflight's probe": [one for one in place.pruner.versions("probes/") if one.modified < dead]
         if scene.probes

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onlyvips.core.catalog import BAD_MANIFEST, NO_MANIFEST, Backup, Copy
-from onlyvips.core.manifest import Edge, ObjectRecord, Window, backup_id, moment, prefix, seconds
+from onlyvips.core.manifest import Edge, NamespaceRecord, ObjectRecord, Window, backup_id, moment, prefix, seconds
+from onlyvips.core.oplog_chain import best_chain, chain
 from onlyvips.core.retention import Decision, Facts, Policy, chains, decide
 from tests.core.test_manifest import MANIFEST as OF_A_BASE
 
@@ -215,6 +216,20 @@ def test_a_slice_needs_the_newest_base_before_it_and_the_slices_between_of_its_o
     ]
     assert chains(found)(found[5]) == {found[1].prefix, found[2].prefix, found[3].prefix}
     assert chains(found)(found[1]) == {found[2].prefix}
+    log = NamespaceRecord("local", "oplog.rs", "oplog", "", 3, 99, "0" * 16)
+    manifest = replace(found[1].manifest, objects=(replace(OBJECTS[0], namespaces=(log,)),))
+    assert chains(found)(replace(found[1], manifest=manifest)) == set()
+
+
+def test_what_the_program_would_replay_to_any_moment_it_can_bring_back_is_what_stays():
+    """The chain as the audit follows it, over what retention leaves."""
+    found, now = chained(9), START + 9 * DAY
+    stays = kept(decided(found, Policy(last=1, daily=3, within=2 * DAY), now))
+    bases, slices = ([one.manifest for one in stays if one.kind == kind] for kind in ("mongodb", "oplog"))
+    best = best_chain(bases, slices)
+    assert best is not None and (best.until, best.why) == (now, "")
+    for base_ in bases[-8:]:
+        assert chain(base_, slices).until == now
 
 
 # --- whatever the catalog
