@@ -20,6 +20,7 @@ from onlyvips.steps.base import take_base
 from onlyvips.steps.locks import locks_of
 from onlyvips.steps.preflight import check_lock
 from onlyvips.steps.prune import By, Pruned, may_delete, prune
+from onlyvips.steps.repair import Repair, repair
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.survey import Place, Rules, Survey, survey
 from tests.procedures.test_backup import PLAN, FixedClock, SimulatedDatabase, document
@@ -258,6 +259,21 @@ def test_a_prune_whose_lease_was_lost_stops():
     with pytest.raises(Fenced):
         prune(look(found, START + 9 * DAY), found, by(START + 9 * DAY, check=lost))
     assert whole(found) == backups
+
+
+def test_a_repair_of_a_locked_copy_leaves_the_damaged_version_behind_it_and_both_go_in_the_end():
+    found = places()
+    backups = days(found, 3)
+    key = next(key for key in found[2].store.objects if backups[0] in key and "users" in key)  # type: ignore[attr-defined]
+    stores(found)[2].objects[key] = b"damaged"
+    moved_to(found, START + 3 * DAY)
+    (damaged,) = [one for one in catalog(found) if one.prefix == backups[0]]
+    assert [one.why for one in repair(damaged, stores(found), Repair(9, At(START + 3 * DAY)))] == ["", "", ""]
+    assert whole(found) == backups
+    assert len([one for one in found[2].pruner.versions(key)]) == 2
+    assert "locked until" in look(found, START + 4 * DAY).decisions[0].reasons[0]
+    pruned(found, START + 6 * DAY)
+    assert whole(found) == backups[1:] and traces(found, backups[0]) == []
 
 
 # --- leftovers
