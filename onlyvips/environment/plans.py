@@ -148,7 +148,7 @@ def schedules(environment: Environment) -> list[plan.Scheduled]:
     found.append(plan.Scheduled(f"{name}-verify", "backup-verify/backup-verify", unread, backup.verified_within / 2))
     about = (("environment", name),)
     found.append(plan.Scheduled(f"{name}-audit", "backup-audit/backup-audit", about, every["mongodb"]))
-    between = every["mongodb"] / 2  # no writer of that kind is at work then
+    between = every["mongodb"] / 2 + backup.oplog_every / 2  # no writer of these kinds is at work then
     found.append(plan.Scheduled(f"{name}-prune", "backup-prune/backup-prune", about, _DAY, between))
     return found
 

@@ -61,9 +61,9 @@ def prune(found: Survey, places: Sequence[Place], by: By) -> Pruned:
     evidence = _write_down(found, places, by)
     removed, left = list[str](), list[str]()
     for one in found.going:
-        before = len(failures)
+        before = len(failures) + len(left)
         left += _remove(one, found, places, by, failures)
-        if len(failures) == before:
+        if len(failures) + len(left) == before:
             removed.append(one.backup.name)
     pruners = {place.name: place.pruner for place in places}
     gone = _remove_all([(pruners[one.destination], one.version) for one in found.leftovers], by, failures)

@@ -16,9 +16,12 @@ from onlyvips.wiring.backups import check_lease, writing
 from onlyvips.wiring.living import lively
 from onlyvips.wiring.places import places_to_prune, writers_as_pruners
 
+_PATIENCE, _PAUSE = 120.0, 5.0
+"""Seconds that a prune waits for a writer of the same kind (a slice is taken in some seconds), and between looks."""
+
 
 def prune_backups(environment: str, kind: str, holder: str, *, dry: bool) -> PruneReport:
-    """Prune one kind, or all for "". A kind that somebody writes just now is left alone, and the report says so.
+    """Prune one kind, or all for "". A kind that somebody goes on writing is left alone, and the report says so.
 
     Raises Refused for a kind without retention, and where no credential may delete; Transient while a destination is
     away. Nothing was changed then.
@@ -40,12 +43,17 @@ def prune_backups(environment: str, kind: str, holder: str, *, dry: bool) -> Pru
 
 
 def _prune_one(loaded: Environment, places: list[Place], kind: str, holder: str, *, probes: bool) -> Result:
-    try:
-        with writing(loaded, kind, holder) as lease, lively(lease.progress) as alive:
-            found = survey(places, loaded.name, kind, _rules(loaded), _now(), probes=probes)
-            return Result(kind, found, prune(found, places, By(SystemClock(), secrets.token_bytes, alive, holder)))
-    except Driven as error:
-        return Result(kind, why=f"{error} Prune it again once that is over.")
+    clock = SystemClock()
+    until = clock.monotonic() + _PATIENCE
+    while True:
+        try:
+            with writing(loaded, kind, holder) as lease, lively(lease.progress) as alive:
+                found = survey(places, loaded.name, kind, _rules(loaded), _now(), probes=probes)
+                return Result(kind, found, prune(found, places, By(clock, secrets.token_bytes, alive, holder)))
+        except Driven as error:
+            if clock.monotonic() >= until:
+                return Result(kind, why=f"{error} Prune it again once that is over.")
+        clock.sleep(_PAUSE)
 
 
 def _kinds(loaded: Environment, kind: str) -> list[str]:

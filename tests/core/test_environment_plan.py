@@ -341,7 +341,7 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
         "production-prune": 24 * 3600,
     }
     after = {one.name: one.after for one in environments.schedules(PRODUCTION) if one.after}
-    assert after == {"production-prune": 3 * 3600}  # between two bases
+    assert after == {"production-prune": 3 * 3600 + 300}  # between two bases, and two slices
     assert environments.schedules(LAB) == []
 
 

@@ -15,6 +15,7 @@ import yaml
 from onlyvips.errors import Refused
 from onlyvips.steps import prune_report
 from onlyvips.wiring import backups
+from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.prune import prune_backups
 from tests.conftest import Lab
 from tests.system.platform import Platform, told
@@ -175,7 +176,8 @@ def test_a_bucket_without_lock_where_it_is_promised_is_refused_before_anything_i
     assert told_of.startswith("s3-b is immutable in the environment, and bucket onlyvips-leases at http://127.0.0.1:")
 
 
-def test_a_kind_that_somebody_writes_is_left_alone_and_told(short: Platform) -> None:
+def test_a_kind_that_somebody_writes_is_left_alone_and_told(short: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "_PATIENCE", 0.0)
     with backups.taking("short", "secrets", "Ada", lambda size, documents: None):
         report = prune_backups("short", "secrets", "a test", dry=False)
     assert not report.ok and report.results[0].found is None
