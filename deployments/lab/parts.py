@@ -148,7 +148,7 @@ def stores(lab: Lab) -> Iterator[Part]:
         env={"DO_NOT_TRACK": "1", "FERRETDB_TELEMETRY": "disable", "GOGC": "1600"},
         ready=f"tcp://{lab.address('mongodb')}",
     )
-    yield Step("oplog", partial(seeds.begin_oplog, f"mongodb://{lab.address('mongodb')}/"), needs=["mongodb"])
+    yield Step("oplog", partial(seeds.keep_oplog, f"mongodb://{lab.address('mongodb')}/"), needs=["mongodb"])
     yield from object_stores(lab)
     keys = (lab.settings.secrets["s3-a-access"], lab.settings.secrets["s3-a-secret"])
     yield Step("media", partial(seeds.fill_media, lab.url("s3-a"), *keys), needs=["s3-a"])

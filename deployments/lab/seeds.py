@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from home import Home, Settings, write
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
-OPLOG_SIZE = 64 << 20
-"""Bytes; FerretDB asks for a size, and removes nothing by it here."""
+OPLOG_SIZE, OPLOG_ENTRIES, OPLOG_TRIMMED = 1 << 30, 20_000, 10.0
+"""Bytes (FerretDB asks for a size), entries, and the seconds after which what is over that is removed."""
 MEDIA = "onlyvips-media"
 """The bucket of the platform's media, at s3-a."""
 AWS_KEY = "lab"
@@ -60,8 +64,22 @@ def begin_oplog(uri: str) -> None:
     """FerretDB logs what is written once this capped collection is there; nothing when it is. Never left empty."""
     with MongoClient[dict[str, Any]](uri) as client:
         if "oplog.rs" not in client.local.list_collection_names():
-            client.local.create_collection("oplog.rs", capped=True, size=OPLOG_SIZE)
+            client.local.create_collection("oplog.rs", capped=True, size=OPLOG_SIZE, max=OPLOG_ENTRIES)
             client.local.startup_log.insert_one({"startTime": datetime.now(UTC)})
+
+
+def keep_oplog(uri: str) -> None:
+    """Begin it, and from then on keep it short: every question about it makes FerretDB read all of it."""
+
+    def trim() -> None:
+        with MongoClient[dict[str, Any]](uri) as client:
+            while True:
+                time.sleep(OPLOG_TRIMMED)
+                with suppress(PyMongoError):  # it may be down, or have no oplog just now
+                    client.local.command("compact", "oplog.rs")
+
+    begin_oplog(uri)
+    threading.Thread(target=trim, name="oplog", daemon=True).start()
 
 
 def end_oplog(uri: str) -> None:

@@ -19,16 +19,17 @@ from onlyvips.ports import Clock
 _BATCH = 2_000
 _OVERRUN = 136
 """CappedPositionLost: what a cursor stood on was removed."""
-_OUT_OF_ORDER = 60
-"""Seconds by which FerretDB's entries may stand in another order than their timestamps."""
+_LATELY = 60
+"""Seconds in which one looks first for the newest entry of FerretDB."""
+_EMPTY = "The oplog is empty, so there is no moment to begin at: write something, then try again."
 _RAW: Any = CodecOptions(document_class=RawBSONDocument)
 
 
 class MongoOplog:
     """``local.oplog.rs`` of one server.
 
-    FerretDB writes an entry after the data and has no rule against holes: there, ``newest`` waits ``settle`` seconds
-    before and after it looks, which is longer than a write takes.
+    FerretDB writes an entry after the data, and not in the order of timestamps: there, ``newest`` waits ``settle``
+    seconds before and after it looks, which is longer than a write takes.
     """
 
     def __init__(self, database: MongoDatabase, clock: Clock, *, settle: float = 1.0) -> None:
@@ -48,12 +49,12 @@ class MongoOplog:
         return {"dialect": server["dialect"], "version": server["version"], "now": now}
 
     def oldest(self) -> bytes:
-        return self._one(1)
+        return self._first() if self._holes else self._first(sort=[("$natural", 1)])
 
     def newest(self) -> bytes:
         if self._holes:
             self._clock.sleep(self._settle)
-        found = self._one(-1)
+        found = self._last()
         if self._holes:
             self._clock.sleep(self._settle)
         return found
@@ -68,9 +69,10 @@ class MongoOplog:
         return min((Position(one.time, one.inc) for one in moments), default=None)
 
     def entries(self, start: Position, end: Position) -> Iterator[bytes]:
+        asked = {"ts": {"$gte": Timestamp(*start), "$lte": Timestamp(*end)}}
         with self._database.explained(f"read the oplog from {start.seconds}:{start.ordinal}"):
             try:
-                yield from self._by_scan(start, end) if self._holes else self._by_range(start, end)
+                yield from self._by_scan(asked) if self._holes else self._by_range(asked)
             except OperationFailure as error:
                 if error.code != _OVERRUN:
                     raise
@@ -88,29 +90,37 @@ class MongoOplog:
         log = self._database.client.local["oplog.rs"].with_options(_RAW)
         return log if self._holes else log.with_options(read_concern=ReadConcern("majority"))
 
-    def _one(self, direction: int) -> bytes:
-        with self._database.explained("read the oplog"):
-            found = self._log.find_one({}, sort=[("$natural", direction)])
-        if found is None:
-            raise Permanent("The oplog is empty, so there is no moment to begin at: write something, then try again.")
-        return bytes(found.raw)
-
-    def _by_range(self, start: Position, end: Position) -> Iterator[bytes]:
+    def _by_range(self, asked: Mapping[str, Any]) -> Iterator[bytes]:
         """The server finds the first one by its place and goes on in order."""
-        asked = {"ts": {"$gte": Timestamp(*start), "$lte": Timestamp(*end)}}
         with self._log.find_raw_batches(asked, batch_size=_BATCH) as cursor:
             yield from cursor
 
-    def _by_scan(self, start: Position, end: Position) -> Iterator[bytes]:
-        """Backwards from the newest, for FerretDB finds nothing by ``ts`` without reading all; then put in order."""
-        found: list[tuple[Position, bytes]] = []
-        with self._log.find({}, sort=[("$natural", -1)], batch_size=_BATCH) as cursor:
-            for one in cursor:
-                here = parse(one.raw).position
-                if here.seconds < start.seconds - _OUT_OF_ORDER:
-                    break
-                if start <= here <= end:
-                    found.append((here, one.raw))
-        found.sort()
+    def _by_scan(self, asked: Mapping[str, Any]) -> Iterator[bytes]:
+        """FerretDB reads all of the log, whatever is asked, and gives it in the order in which it was written."""
+        with self._log.find(asked, batch_size=_BATCH) as cursor:
+            found = sorted((parse(one.raw).position, one.raw) for one in cursor)
         for at in range(0, len(found), _BATCH):
             yield b"".join(raw for _, raw in found[at : at + _BATCH])
+
+    def _last(self) -> bytes:
+        """The newest one. FerretDB would put all of the log in order for it, so it is asked for the last ones alone."""
+        if not self._holes:
+            return self._first(sort=[("$natural", -1)])
+        lately = Timestamp(int(float(self.describe()["now"])) - _LATELY, 0)
+        for since in (lately, Timestamp(0, 0)):
+            with self._database.explained("read the oplog"):
+                last = max(self._log.find({"ts": {"$gte": since}}, batch_size=_BATCH), key=_position, default=None)
+            if last is not None:
+                return bytes(last.raw)
+        raise Permanent(_EMPTY)
+
+    def _first(self, **options: Any) -> bytes:
+        with self._database.explained("read the oplog"):
+            found = self._log.find_one({}, **options)
+        if found is None:
+            raise Permanent(_EMPTY)
+        return bytes(found.raw)
+
+
+def _position(found: Any) -> Position:
+    return parse(found.raw).position

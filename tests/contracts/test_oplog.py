@@ -165,6 +165,35 @@ def test_a_server_that_keeps_no_oplog_says_so(lab: Any):
         MongoOplog(Plain(lab.env["ONLYVIPS_LAB_MONGODB_URI"]), SystemClock()).describe()
 
 
+@pytest.mark.lab
+def test_of_ferretdb_an_entry_that_comes_late_is_waited_for(lab: Any):
+    """It writes them after the data, in no order: the newest one is final only once what was under way is there."""
+    uri = lab.env["ONLYVIPS_LAB_MONGODB_URI"]
+    with MongoClient[dict[str, Any]](uri) as client:
+        start = parse(MongoOplog(MongoDatabase(uri), SystemClock(), settle=0).newest()).position
+        while int(time.time()) <= start.seconds:
+            time.sleep(0.1)
+        client[DATABASE].late.insert_one({"_id": 1})
+        late = bson.Timestamp(int(time.time()), 0)
+
+        class Slow(SystemClock):
+            """While it waits for the second time, a write that began before comes to its end."""
+
+            naps = 0
+
+            def sleep(self, seconds: float) -> None:
+                Slow.naps += 1
+                if Slow.naps == 2:
+                    stray = {"op": "n", "ns": "", "ts": late, "o": {"msg": "late"}, "t": bson.Int64(1)}
+                    client.local["oplog.rs"].insert_one(stray)
+
+        oplog = MongoOplog(MongoDatabase(uri), Slow())
+        end = parse(oplog.newest()).position
+        found = [one for batch in oplog.entries(start, end) for one in bson.decode_all(batch)]
+        client.drop_database(DATABASE)
+    assert late in [one["ts"] for one in found]
+
+
 def test_a_server_that_is_away_may_be_asked_again():
     oplog = MongoOplog(MongoDatabase("mongodb://127.0.0.1:1/", connect_timeout=0.3), SimClock())
     with pytest.raises(Transient, match="see that it runs"):

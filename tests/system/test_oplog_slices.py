@@ -53,7 +53,7 @@ def write(database: Any, name: str, stop: threading.Event) -> None:
             database[name].delete_one({"_id": dice.randrange(number - 9_000)})
         if number % 7 == 0:
             database[name].replace_one({"_id": one}, {"replaced": number}, upsert=True)
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 @contextmanager
