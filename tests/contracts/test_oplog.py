@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,13 +43,17 @@ class Place:
     """An oplog, and how one writes what it logs."""
 
     oplog: SourceOplog
-    insert: Callable[[int], object]
+    insert: Callable[[Sequence[int]], object]
 
 
 def _simulated() -> Place:
     oplog = SimulatedOplog(entry(1))
     moments = iter(range(2, 1 << 30))
-    return Place(oplog, lambda number: oplog.write(entry(next(moments), ns=f"{DATABASE}.c", o={"_id": number})))
+
+    def insert(numbers: Sequence[int]) -> None:
+        oplog.write(*(entry(next(moments), ns=f"{DATABASE}.c", o={"_id": number}) for number in numbers))
+
+    return Place(oplog, insert)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -62,7 +66,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         collection = client[DATABASE].c
         yield Place(
             MongoOplog(MongoDatabase(uri), SystemClock(), settle=0.3),
-            lambda number: collection.insert_one({"_id": number, "x": "é" * 20}),
+            lambda numbers: collection.insert_many([{"_id": number, "x": "é" * 20} for number in numbers]),
         )
         client.drop_database(DATABASE)
 
@@ -83,7 +87,7 @@ def test_it_says_what_answers_and_what_time_it_is_there(place: Place):
 def test_what_was_written_is_between_the_newest_before_and_the_newest_after(place: Place):
     before = parse(place.oplog.newest())
     for number in range(100, 125):
-        place.insert(number)
+        place.insert([number])
     after = parse(place.oplog.newest())
     assert after.position > before.position
     assert numbers(place, before.position, after.position)[-25:] == list(range(100, 125))
@@ -118,8 +122,7 @@ def test_without_transactions_none_is_open(place: Place):
 
 def test_a_long_stretch_comes_in_batches_each_of_whole_entries_in_order(place: Place):
     before = parse(place.oplog.newest()).position
-    for number in range(1000, 3500):
-        place.insert(number)
+    place.insert(range(1000, 3500))
     after = parse(place.oplog.newest()).position
     batches = list(place.oplog.entries(before, after))
     assert len(batches) > 1
@@ -133,7 +136,7 @@ def test_nothing_appears_before_an_entry_that_was_the_newest(place: Place):
     def write(writer: int) -> None:
         number = writer * 1_000_000
         while not stop.is_set():
-            place.insert(number := number + 1)
+            place.insert([number := number + 1])
             time.sleep(0.002)
 
     writers = [threading.Thread(target=write, args=(writer,)) for writer in range(1, 5)]
@@ -170,11 +173,12 @@ def test_of_ferretdb_an_entry_that_comes_late_is_waited_for(lab: Any):
     """It writes them after the data, in no order: the newest one is final only once what was under way is there."""
     uri = lab.env["ONLYVIPS_LAB_MONGODB_URI"]
     with MongoClient[dict[str, Any]](uri) as client:
-        start = parse(MongoOplog(MongoDatabase(uri), SystemClock(), settle=0).newest()).position
+        now = MongoOplog(MongoDatabase(uri), SystemClock(), settle=0)
+        start = parse(now.newest()).position
         while int(time.time()) <= start.seconds:
             time.sleep(0.1)
         client[DATABASE].late.insert_one({"_id": 1})
-        late = bson.Timestamp(int(time.time()), 0)
+        late = bson.Timestamp(parse(now.newest()).position.seconds, 0)
 
         class Slow(SystemClock):
             """While it waits for the second time, a write that began before comes to its end."""
