@@ -40,8 +40,8 @@ class Reader:
     transactions: Transactions = field(default_factory=Transactions)
     _rest: bytearray = field(default_factory=bytearray)
 
-    def feed(self, data: bytes) -> None:
-        """The next bytes."""
+    def feed(self, data: bytes) -> bytes:
+        """The next bytes; returns the whole entries that they completed."""
         self._rest += data
         try:
             run = scan(self._rest, largest=LARGEST_ENTRY)
@@ -57,6 +57,7 @@ class Reader:
             raise Corrupt(f"the oplog has no entry in order{after}: {error}") from error
         self.tally.add(whole, run.count, self.crc)
         del self._rest[: run.end]
+        return whole
 
     def finish(self) -> None:
         """Say that there are no more bytes."""

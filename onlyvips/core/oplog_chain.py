@@ -39,9 +39,13 @@ def chain(base: Manifest, slices: Sequence[Manifest]) -> Chain:
 
 def best_chain(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> Chain | None:
     """The one that leads to the newest moment; of equal ones that with the newest base."""
+    return max(chains(bases, slices), key=lambda one: (one.until, position(one.end), one.base.finished), default=None)
+
+
+def chains(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> list[Chain]:
+    """That of each base that has a window."""
     links = _Links(slices)
-    chains = [links.chain(base) for base in bases if base.window]
-    return max(chains, key=lambda one: (one.until, position(one.end), one.base.finished), default=None)
+    return [links.chain(base) for base in bases if base.window]
 
 
 def timeline(base: Manifest) -> str:

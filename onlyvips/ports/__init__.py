@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from onlyvips.core.changes import Write
 from onlyvips.core.media import Item, Left
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.ranges import Sampled
@@ -296,6 +297,30 @@ class Sampler(Protocol):
 
     def sample(self, namespace: Namespace, most: int) -> list[Sampled]:
         """At most ``most`` of its documents' ``_id``, spread over its bytes. May read all of it; memory is bounded."""
+
+
+class TargetDatabase(Protocol):
+    """A server that a restore writes into. Namespaces are ``DB.COLLECTION``, documents raw BSON."""
+
+    def describe(self) -> Mapping[str, str]:
+        """``dialect`` (what answers), ``version``, and ``identity``: equal for the same running server, by whatever
+        address it was asked, and for no other."""
+
+    def collections(self, database: str) -> list[str]:
+        """Names of its collections and views, sorted, but for those of the server's own; nothing where it is not."""
+
+    def insert(self, namespace: str, documents: bytes) -> list[int]:
+        """Insert these documents, one after the other in ``documents``; returns the places (from 0) of those that are
+        not inserted because their ``_id`` is there already."""
+
+    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[bytes]:
+        """Raw batches of all documents, or of those with these ``ids``, each ``{_id: …}``; in any order."""
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        """Do them in order; of one collection's Put and Remove each ``_id`` once. All of it is there when it returns.
+
+        Doing again what was done, wholly or in part, ends with the same.
+        """
 
 
 class SnapshotSource(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +12,7 @@ import fastcrc
 import pyrage
 
 from onlyvips.core import oplog
-from onlyvips.core.archive import Closed, Corrupt, Reader
+from onlyvips.core.archive import Closed, Corrupt, Documents, Event, Reader
 from onlyvips.core.bundle import BrokenBundle
 from onlyvips.core.manifest import OPLOG, ObjectRecord, Window
 from onlyvips.core.rdb import BrokenRdb
@@ -32,6 +32,9 @@ _BROKEN = (Corrupt, BrokenRdb, BrokenBundle, zstd.ZstdError)
 _PORTION = 1 << 20
 """Bytes that are decompressed at a time: a little that was compressed may be very much."""
 
+Sink = Callable[[Documents], None]
+"""Takes whole documents, or entries of the oplog, as they are read; what it raises ends the reading."""
+
 
 def open_object(
     chunks: Iterator[bytes],
@@ -39,13 +42,14 @@ def open_object(
     identities: Sequence[Any],
     window: Window | None = None,
     facts: Mapping[str, str] = MappingProxyType({}),
+    sink: Sink = lambda documents: None,
 ) -> str:
     """What is wrong with the stored bytes ``chunks`` of ``record``, in words; "" when everything is as recorded.
 
     ``window`` is what a stretch of the oplog must hold; ``facts`` are those of the backup, where contents are compared
-    with them.
+    with them. ``sink`` gets what is in it before all of it is known to be right.
     """
-    digest, contents = hashlib.sha256(), _Contents(record, window, facts)
+    digest, contents = hashlib.sha256(), _Contents(record, window, facts, sink)
     hose = Hose(_hashed(chunks, digest), contents.write)
     wrong = ""
     try:
@@ -75,8 +79,8 @@ def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:
 class _Contents:
     """Takes what age gives, decompresses it, and reads it as what the manifest says that it is."""
 
-    def __init__(self, record: ObjectRecord, window: Window | None, facts: Mapping[str, str]) -> None:
-        self._record, self._window = record, window
+    def __init__(self, record: ObjectRecord, window: Window | None, facts: Mapping[str, str], sink: Sink) -> None:
+        self._record, self._window, self._sink = record, window, sink
         self._configuration = configuration.contents_of(record.key, facts)
         self._zstd = zstd.ZstdDecompressor()
         log, rdb = any(one.type == OPLOG for one in record.namespaces), redis_snapshots.is_rdb(record)
@@ -96,13 +100,20 @@ class _Contents:
 
     def _take(self, plain: bytes) -> None:
         if self._log is not None:
-            self._log.feed(plain)
+            self._sink(Documents("local", "oplog.rs", self._log.feed(plain), 0))
         if self._rdb is not None:
             self._rdb.feed(plain)
         if self._configuration is not None:
             self._configuration.feed(plain)
         if self._reader is not None:
-            self._closed += [event for event in self._reader.feed(plain) if isinstance(event, Closed)]
+            for event in self._reader.feed(plain):
+                self._see(event)
+
+    def _see(self, event: Event) -> None:
+        if isinstance(event, Closed):
+            self._closed.append(event)
+        elif isinstance(event, Documents):
+            self._sink(event)
 
     def wrong(self) -> str:
         """After the last byte: what is not as recorded, in words."""

@@ -1,0 +1,351 @@
+"""What a restore brings back: which base, which slices, up to where, under which names, from which copies. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from onlyvips.core.audit import whole
+from onlyvips.core.catalog import NO_MANIFEST, Backup, Copy
+from onlyvips.core.manifest import OPLOG, Edge, Manifest, NamespaceRecord, ObjectRecord, moment, seconds
+from onlyvips.core.oplog_chain import Chain, chain, chains
+from onlyvips.core.oplog_entry import Position, position
+from onlyvips.core.replay import Names
+from onlyvips.errors import Refused
+
+MARKER = "onlyvips_restore"
+"""The collection, in the target, in which a restore notes how far it is; gone when it is done."""
+LAST = (1 << 32) - 1
+NOWHERE = Position(0, 0)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_POSITION = re.compile(r"(\d{1,10}):(\d{1,10})")
+_PAIR = re.compile(r"([^.*=\s]+)\.(\*|[^*=\s]+)=([^.*=\s]+)\.(\*|[^*=\s]+)")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asked for: ``at`` is latest, a moment in UTC, SECONDS:ORDINAL, or the name of a base; ``names``
+    are pairs ``DB.COLLECTION=DB.COLLECTION``, none for everything under its own name."""
+
+    at: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One object to be read: in which backup it is, and the destinations that may have it, the most trusted first."""
+
+    manifest: Manifest
+    record: ObjectRecord
+    destinations: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Its whole key."""
+        return self.manifest.prefix + self.record.key
+
+
+@dataclass(frozen=True)
+class Coming:
+    """One namespace of the base that comes back, and as what; ``documents`` of all its objects, ``record`` of one."""
+
+    record: NamespaceRecord
+    target: str
+    documents: int
+
+    @property
+    def source(self) -> str:
+        return f"{self.record.database}.{self.record.collection}"
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What a restore does. ``logs`` are replayed on the ``archives``, entries up to ``until``, both inclusive; ``None``
+    where nothing is. ``reached`` says in words up to when the state is, ``notes`` what else a person must know."""
+
+    environment: str
+    base: Manifest
+    archives: tuple[Source, ...]
+    logs: tuple[Source, ...]
+    until: Position | None
+    reached: str
+    names: Names
+    coming: tuple[Coming, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def start(self) -> Position:
+        """Where the base's window begins: entries before it are in the base."""
+        return position(self.base.window.start) if self.base.window else NOWHERE
+
+    @property
+    def fuzzy_until(self) -> Position:
+        """Where the base's window ends: up to there an entry may be about what is not in the base."""
+        return position(self.base.window.end) if self.base.window else NOWHERE
+
+    @property
+    def identity(self) -> str:
+        """What tells this restore from others: the same base, moment and names give the same state."""
+        return hashlib.sha256(repr((self.base.prefix, self.until, self.names.pairs)).encode()).hexdigest()
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Databases of the target that are written."""
+        return tuple(sorted({target.partition(".")[0] for _, target in self.names.pairs}))
+
+    @property
+    def size(self) -> int:
+        """Stored bytes to be read."""
+        return sum(one.record.size for one in (*self.archives, *self.logs))
+
+
+def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str, str], wanted: Wanted) -> RestorePlan:
+    """The plan. Raises Refused for what cannot be had, and says what can.
+
+    Backups of which a complete copy is known come first; where they do not lead there, those of which every object may
+    still be found somewhere.
+    """
+    names = names_of(wanted.names)
+    known = [one for one in backups if one.manifest and _somewhere(one)]
+    try:
+        chosen = choose(whole(known), wanted.at)
+    except Refused as refusal:
+        try:
+            chosen = choose([one.manifest for one in known if one.manifest], wanted.at)
+        except Refused:
+            raise refusal from None
+    base, until = chosen.chain.base, chosen.until
+    named = names or Names(tuple((f"{one}.*", f"{one}.*") for one in _databases(base)))
+    prefixes = {one.prefix: one for one in backups}
+    logs = _logs(chosen, prefixes)
+    notes = [*chosen.notes, *(f"{name} was not read: {why}" for name, why in away.items())]
+    return RestorePlan(
+        environment=environment,
+        base=base,
+        archives=tuple(one for one in _sources(prefixes[base.prefix]) if _brings(one.record, named)),
+        logs=logs,
+        until=until if logs else None,
+        reached=chosen.reached,
+        names=named,
+        coming=_coming(base, named),
+        notes=tuple(notes),
+    )
+
+
+def names_of(pairs: Sequence[str]) -> Names | None:
+    """Which namespaces, as what. Raises Refused for what is not ``a.b=c.d`` or ``a.*=c.*``, or meets itself."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        said = _PAIR.fullmatch(pair)
+        if said is None or (said[2] == "*") != (said[4] == "*"):
+            raise Refused(f"`{pair}` says no namespaces: write DB.COLLECTION=DB.COLLECTION, or DB.*=DB.*.")
+        found[f"{said[1]}.{said[2]}"] = f"{said[3]}.{said[4]}"
+    if len(set(found.values())) != len(found) or len(found) != len(pairs):
+        raise Refused("Two of the namespaces would become one: give each a name of its own. Nothing was read.")
+    every = [one for one in (*found, *found.values()) if one.endswith(".*")]
+    if every and len(found) > 1:
+        raise Refused(f"`{every[0]}` is a whole database, and with others it cannot be exact: restore it alone.")
+    return Names(tuple(found.items())) if found else None
+
+
+# --- which base, which slices ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A chain, the last entry that is wanted, and what to tell."""
+
+    chain: Chain
+    until: Position
+    reached: str
+    notes: tuple[str, ...] = ()
+
+
+def choose(manifests: Iterable[Manifest], at: str) -> Chosen:
+    """The base and the slices that lead to ``at``. Raises Refused, which says what can be had instead."""
+    every = list(manifests)
+    bases = sorted((one for one in every if one.kind == "mongodb"), key=lambda one: (one.finished, one.id))
+    slices = [one for one in every if one.kind == OPLOG]
+    if not bases:
+        raise Refused("There is no base that could be restored: onlyvips backup list. Nothing was read.")
+    found = chains(bases, slices)
+    if at == "latest":
+        return _latest(bases, found)
+    if said := _POSITION.fullmatch(at):
+        return _reaching(found, Position(int(said[1]), int(said[2])), at)
+    if _MOMENT.fullmatch(at):
+        return _reaching(found, Position(int(_seconds(at)), LAST), at)
+    return _by_name(bases, at)
+
+
+def _seconds(at: str) -> float:
+    try:
+        return seconds(at)
+    except ValueError as error:
+        raise Refused(f"`{at}` is no moment: {error}.") from error
+
+
+def _latest(bases: Sequence[Manifest], found: Sequence[Chain]) -> Chosen:
+    if not found:
+        return _alone(bases[-1])
+    best = max(found, key=lambda one: (one.until, position(one.end), one.base.finished))
+    notes = (f"{best.why}: what came later cannot be replayed",) if best.why else ()
+    return Chosen(best, position(best.end), moment(best.until), notes)
+
+
+def _alone(base: Manifest) -> Chosen:
+    if base.window is not None:
+        only = chain(base, [])
+        return Chosen(only, position(only.end), moment(float(position(only.end).seconds)))
+    note = "this base has no oplog: its collections are not of one moment"
+    end = Position(int(seconds(base.finished)), 0)
+    only = Chain(base, (), Edge(f"{end.seconds}:0", -1), seconds(base.finished), "", None)
+    return Chosen(only, end, f"between {base.started} and {base.finished}", (note,))
+
+
+def _by_name(bases: Sequence[Manifest], at: str) -> Chosen:
+    found = [one for one in bases if f"{one.id}-e{one.epoch}".startswith(at) and at]
+    if len(found) != 1:
+        what = "more than one base" if found else "neither `latest`, nor a moment like 2026-08-01T12:00:00Z, nor a base"
+        raise Refused(f"`{at}` is {what}: the newest base is {bases[-1].id}-e{bases[-1].epoch}. Nothing was read.")
+    return _alone(found[0])
+
+
+def _reaching(found: Sequence[Chain], wanted: Position, at: str) -> Chosen:
+    """The newest base that was whole before ``wanted`` and from which slices lead there."""
+    if not found:
+        raise Refused(f"{at} cannot be had, for no base was closed by an oplog: restore one by its name, or latest.")
+    before = [one for one in found if position(_end(one)) <= wanted]
+    if not before:
+        first = min(found, key=lambda one: position(_end(one)))
+        raise Refused(
+            f"{at} is before the first base was whole: the earliest moment that can be had is "
+            f"{moment(float(position(_end(first)).seconds))} ({_end(first).ts}), by the base {first.base.id}. Nothing "
+            "was read."
+        )
+    for one in reversed(before):
+        if position(one.end) >= wanted or one.until >= wanted.seconds:
+            return _up_to(one, wanted)
+    best = max(before, key=lambda one: (one.until, position(one.end)))
+    why = f" ({best.why})" if best.why else ""
+    raise Refused(
+        f"{at} cannot be had: what there is leads to {moment(best.until)} ({best.end.ts}){why}, which is had by --at "
+        f"{best.end.ts}. What came later is lost, unless a slice can still be taken: onlyvips backup run --kind oplog."
+    )
+
+
+def _up_to(one: Chain, wanted: Position) -> Chosen:
+    end = min(wanted, position(one.end))
+    told = moment(float(wanted.seconds)) if wanted.ordinal == LAST else f"{wanted.seconds}:{wanted.ordinal}"
+    notes: tuple[str, ...] = ()
+    if wanted.seconds == position(one.end).seconds and one.until <= wanted.seconds and position(one.end) < wanted:
+        notes = (f"entries of the same second after {one.end.ts} are in no slice: they do not come back",)
+    return Chosen(one, end, told, notes)
+
+
+def _end(one: Chain) -> Edge:
+    assert one.base.window is not None
+    return one.base.window.end
+
+
+# --- from which copies -----------------------------------------------------------------------------------------------
+
+
+def trusted(copies: Iterable[Copy]) -> tuple[str, ...]:
+    """Destinations that may have it, the most trusted first: complete and lately read back, complete, any other."""
+    here = [one for one in copies if not one.away]
+    ranked = sorted(here, key=lambda one: (one.complete, one.verified), reverse=True)
+    return tuple(one.destination for one in ranked)
+
+
+def _sources(backup: Backup) -> list[Source]:
+    assert backup.manifest is not None
+    destinations = trusted(backup.copies)
+    return [Source(backup.manifest, record, destinations) for record in backup.manifest.objects]
+
+
+def _logs(chosen: Chosen, backups: Mapping[str, Backup]) -> tuple[Source, ...]:
+    found = chosen.chain
+    if found.base.window is None:
+        return ()
+    slices = [one for one in found.slices if one.window and position(one.window.start) <= chosen.until]
+    own = chosen.until == position(found.base.window.end)
+    manifests = [found.base] if own or not slices else slices
+    return tuple(one for each in manifests for one in _sources(backups[each.prefix]) if _is_log(one.record))
+
+
+def _is_log(record: ObjectRecord) -> bool:
+    return any(one.type == OPLOG for one in record.namespaces)
+
+
+def _somewhere(backup: Backup) -> bool:
+    return any(not one.away and NO_MANIFEST not in one.flaws for one in backup.copies)
+
+
+# --- what, under which names -----------------------------------------------------------------------------------------
+
+
+def _databases(base: Manifest) -> list[str]:
+    return sorted({one.database for record in base.objects for one in record.namespaces if one.type != OPLOG})
+
+
+def _brings(record: ObjectRecord, names: Names) -> bool:
+    return not _is_log(record) and any(names.target(f"{one.database}.{one.collection}") for one in record.namespaces)
+
+
+def _coming(base: Manifest, names: Names) -> tuple[Coming, ...]:
+    found: dict[str, Coming] = {}
+    for record in (one for each in base.objects if not _is_log(each) for one in each.namespaces):
+        name = f"{record.database}.{record.collection}"
+        if target := names.target(name):
+            before = found[name].documents if name in found else 0
+            found[name] = Coming(record, target, before + record.documents)
+    _check_names(base, names, found)
+    return tuple(found.values())
+
+
+def _check_names(base: Manifest, names: Names, found: Mapping[str, Coming]) -> None:
+    absent = [
+        source
+        for source, _ in names.pairs
+        if source not in found and not (source.endswith(".*") and any(one.startswith(source[:-1]) for one in found))
+    ]
+    if absent:
+        raise Refused(f"{', '.join(absent)}: the base {base.id} has no such thing. Nothing was read.")
+    if views := [one.source for one in found.values() if one.record.type != "collection" and not _every(names)]:
+        raise Refused(f"{', '.join(views)}: no plain collection, and alone it cannot be exact: restore the database.")
+
+
+def _every(names: Names) -> bool:
+    return any(source.endswith(".*") for source, _ in names.pairs)
+
+
+# --- into which server -----------------------------------------------------------------------------------------------
+
+
+def check_server(plan: RestorePlan, target: Mapping[str, str], source: Mapping[str, str] | None) -> None:
+    """Raise Refused where the target is the live source, or cannot hold what the backup has. ``source`` is None where
+    the live source does not answer."""
+    live = source is not None and target["identity"] == source["identity"]
+    if meeting := [one for one in plan.databases if live and one in _databases(plan.base)]:
+        raise Refused(
+            f"The target is the live source, and database {', '.join(meeting)} is what the backups are of: nothing was "
+            "changed. Give another server by --target, or another database by --namespace 'DB.*=OTHER.*'."
+        )
+    server = plan.base.server
+    if server.dialect != target["dialect"]:
+        raise Refused(
+            f"The backup is of {server.dialect}, the target is {target['dialect']}: what it would make of it nobody "
+            "knows, so nothing was changed; give a target of the same kind."
+        )
+    if _release(target["version"]) < _release(server.version):
+        raise Refused(
+            f"The target is version {target['version']}, the backup is of {server.version}: an older server may not "
+            f"hold it, so nothing was changed; give one of {'.'.join(map(str, _release(server.version)))} or later."
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

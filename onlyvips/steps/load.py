@@ -1,0 +1,136 @@
+"""The archives of a base into an empty database, several at a time, raw; each collection read back and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+
+from onlyvips.core.archive import Documents, scan
+from onlyvips.core.changes import Create, Drop, Write
+from onlyvips.core.restore import Coming, RestorePlan, Source
+from onlyvips.errors import Permanent, Transient
+from onlyvips.ports import TargetDatabase
+from onlyvips.steps.marker import Marker
+from onlyvips.steps.sound import Reader, Sound, each, read_object
+
+_MOST = 1000
+"""Documents a server is sent at a time."""
+_MODULUS = 1 << 128
+VIEW = "view"
+
+
+@dataclass
+class Sum:
+    """How many documents, and the sum of their hashes: the same for the same documents in any order. ``doubled`` were
+    in the archive once more, as a scan meets a document twice that moves; the replay settles which one stays."""
+
+    documents: int = 0
+    hash: int = 0
+    doubled: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, documents: Iterable[bytes], doubled: int = 0) -> None:
+        """So many more."""
+        hashes = [int.from_bytes(hashlib.blake2b(one, digest_size=16).digest(), "little") for one in documents]
+        with self._lock:
+            self.documents += len(hashes)
+            self.hash = (self.hash + sum(hashes)) % _MODULUS
+            self.doubled += doubled
+
+
+@dataclass
+class Load:
+    """One base on its way into a target."""
+
+    plan: RestorePlan
+    target: TargetDatabase
+    marker: Marker
+    sound: Sound
+    reader: Reader
+    sums: dict[str, Sum] = field(default_factory=dict)
+    _left: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        """All that is not there yet. What an earlier run left unfinished is loaded anew from its beginning.
+
+        Raises Permanent when a collection reads back otherwise than its archive says.
+        """
+        todo = {one.source: one for one in self.plan.coming if self._lacks(one)}
+        for one in todo.values():
+            self.target.apply([Drop(one.target), Create(one.target, options(one))])
+            self.sums[one.source] = Sum()
+        objects = [one for one in self.plan.archives if todo.keys() & set(_sources(one))]
+        for name in (name for one in objects for name in _sources(one)):
+            self._left[name] = self._left.get(name, 0) + 1
+        with ThreadPoolExecutor(self.reader.workers) as pool:
+            running = [pool.submit(self._object, one, todo) for one in objects]
+            try:
+                for done in as_completed(running):
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _lacks(self, one: Coming) -> bool:
+        return one.record.type != VIEW and one.target not in self.marker.done
+
+    def _object(self, source: Source, todo: dict[str, Coming]) -> None:
+        def sink(found: Documents) -> None:
+            name = f"{found.database}.{found.collection}"
+            if name in todo:
+                self._insert(todo[name].target, self.sums[name], found.data)
+
+        store = self.sound.stores[source.key]
+        if wrong := read_object(source, store, self.reader, "restoring", sink):
+            raise Transient(
+                f"{store.name}: {source.key} was good when it was checked, and is not now ({wrong}): what came of it "
+                "is loaded anew when this restore is run again."
+            )
+        with self._lock:
+            names = [name for name in _sources(source) if name in todo]
+            for name in names:
+                self._left[name] -= 1
+            ready = [todo[name] for name in names if not self._left[name]]
+        for one in ready:
+            self._compare(one)
+            self.marker.note_done(one.target)
+
+    def _insert(self, target: str, sum: Sum, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            run = scan(data, at, most=_MOST)
+            part = data[at : run.end]
+            there = set(self.target.insert(target, part))
+            sum.add((one for number, one in enumerate(each(part)) if number not in there), len(there))
+            at = run.end
+
+    def _compare(self, one: Coming) -> None:
+        sum, found = self.sums[one.source], Sum()
+        for batch in self.target.documents(one.target):
+            found.add(each(batch))
+        if (found.documents, found.hash) != (sum.documents, sum.hash):
+            raise Permanent(
+                f"{one.target} reads back as {found.documents} documents with hash {found.hash:032x}; the archive of "
+                f"{one.source} has {sum.documents} with {sum.hash:032x}: the target does not keep what it is given. "
+                "See that nobody else writes there; run the restore again to load it anew."
+            )
+
+
+def options(one: Coming) -> str:
+    """The options of a collection or view as its metadata tells them, Extended JSON."""
+    found = json.loads(one.record.metadata).get("options", {})
+    return json.dumps(found)
+
+
+def views(plan: RestorePlan) -> list[Write]:
+    """What makes the views, once the collections are there."""
+    return [Create(one.target, options(one)) for one in plan.coming if one.record.type == VIEW]
+
+
+def _sources(source: Source) -> list[str]:
+    return [f"{one.database}.{one.collection}" for one in source.record.namespaces]

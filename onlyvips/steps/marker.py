@@ -1,0 +1,118 @@
+"""How far a restore is, noted in the target itself: a collection of ours that is there from before the first write to
+after the last one. A restore that died goes on by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onlyvips.core import little_bson as bson
+from onlyvips.core.changes import Create, Drop, Put
+from onlyvips.core.manifest import moment
+from onlyvips.core.oplog_entry import Position
+from onlyvips.core.restore import LAST, MARKER, RestorePlan
+from onlyvips.errors import Refused
+from onlyvips.ports import TargetDatabase
+from onlyvips.steps.sound import each
+
+_DONE = "done "
+
+
+@dataclass
+class Marker:
+    """``done``: collections of the target whose base is there and verified; ``position``: the last entry replayed."""
+
+    target: TargetDatabase
+    namespace: str
+    done: set[str] = field(default_factory=set)
+    position: Position | None = None
+    resumed: bool = False
+
+    def note_done(self, namespace: str) -> None:
+        """The base of this collection is there, verified."""
+        self.note(_DONE + namespace)
+        self.done.add(namespace)
+
+    def note_position(self, position: Position) -> None:
+        """Everything up to this entry is there."""
+        self.note("position", bson.int64("seconds", position.seconds), bson.int64("ordinal", position.ordinal))
+        self.position = position
+
+    def remove(self) -> None:
+        """The restore is done."""
+        self.target.apply([Drop(self.namespace)])
+
+    def note(self, name: str, *fields: bytes) -> None:
+        """Keep ``fields`` under ``name``."""
+        id = bson.string("_id", name)
+        self.target.apply([Put(self.namespace, bson.document(id), bson.document(id, *fields))])
+
+
+def begin(plan: RestorePlan, target: TargetDatabase) -> Marker:
+    """Begin, or go on with what an earlier run of the same restore left. Refused as ``look``."""
+    marker = look(plan, target)
+    if not marker.resumed:
+        target.apply([Create(marker.namespace)])
+        told = (
+            bson.string("plan", plan.identity),
+            bson.string("at", told_until(plan)),
+            bson.string("base", plan.base.id),
+        )
+        marker.note("restore", *told)
+    return marker
+
+
+def look(plan: RestorePlan, target: TargetDatabase) -> Marker:
+    """What an earlier run of the same restore left, if anything; nothing is written.
+
+    Raises Refused when the target has any of the collections and no such run left them, or when another restore is
+    not done there.
+    """
+    marker = Marker(target, f"{plan.databases[0]}.{MARKER}")
+    _read(marker, plan)
+    if not marker.resumed and (there := occupied(plan, target)):
+        raise Refused(
+            f"The target already has {', '.join(there)}: nothing was changed. A restore over data would need a safety "
+            "backup of it first, which cannot be taken yet: restore beside it by --namespace 'DB.*=OTHER.*', or remove "
+            "by hand what is there."
+        )
+    return marker
+
+
+def told_until(plan: RestorePlan) -> str:
+    """What ``--at`` must say for the very same restore."""
+    until = plan.until
+    if until is None:
+        return f"{plan.base.id}-e{plan.base.epoch}"
+    return moment(until.seconds) if until.ordinal == LAST else f"{until.seconds}:{until.ordinal}"
+
+
+def occupied(plan: RestorePlan, target: TargetDatabase) -> list[str]:
+    """Collections of the target that are in the way: those that come back; of a whole database, all of it."""
+    found = [f"{name}.{one}" for name in plan.databases for one in target.collections(name) if one != MARKER]
+    whole = {to.removesuffix(".*") for _, to in plan.names.pairs if to.endswith(".*")}
+    coming = {one.target for one in plan.coming} | {to for _, to in plan.names.pairs}
+    return [one for one in found if one in coming or one.partition(".")[0] in whole]
+
+
+def _read(marker: Marker, plan: RestorePlan) -> None:
+    if MARKER not in marker.target.collections(plan.databases[0]):
+        return
+    for raw in (one for batch in marker.target.documents(marker.namespace) for one in each(batch)):
+        told = {one.name: one for one in bson.elements(raw)}
+        name = told["_id"].text()
+        if name == "restore":
+            _same(told, plan)
+            marker.resumed = True
+        elif name == "position":
+            marker.position = Position(told["seconds"].number() or 0, told["ordinal"].number() or 0)
+        elif name.startswith(_DONE):
+            marker.done.add(name.removeprefix(_DONE))
+
+
+def _same(told: dict[str, bson.Element], plan: RestorePlan) -> None:
+    if told["plan"].text() == plan.identity:
+        return
+    raise Refused(
+        f"Another restore is not done in that target ({plan.databases[0]}): of the base {told['base'].text()}. Finish "
+        f"it by the same command with --at {told['at'].text()}, or drop that database; nothing was changed."
+    )

@@ -1,0 +1,130 @@
+"""Which copy of each object is good: read and compared with the manifest before anything is written anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from onlyvips.core.archive import Documents
+from onlyvips.core.replay import Translator
+from onlyvips.core.restore import RestorePlan, Source
+from onlyvips.errors import OnlyVipsError, Refused
+from onlyvips.ports import ObjectStore
+from onlyvips.steps.copies import hash_of
+from onlyvips.steps.opened import Sink, open_object
+
+Tell = Callable[[str, int], None]
+"""What is going on, and so many bytes more of it; what it raises ends it."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The store that has each object as its manifest says, by key; and what was wrong with other copies, in words."""
+
+    stores: Mapping[str, ObjectStore]
+    flaws: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads objects of a plan from ``stores`` with ``identities``."""
+
+    stores: Mapping[str, ObjectStore]
+    identities: Sequence[Any]
+    tell: Tell
+    workers: int = 4
+
+
+def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
+    """A good copy of every object. All of each copy's bytes are hashed; logs are opened, and their entries translated
+    without writing anything; of the archives the smallest is opened, to see that the identity is the right one.
+
+    Raises Refused with all that is wrong when an object has no good copy, and for an entry that cannot be replayed.
+    """
+    smallest = min(plan.archives, key=lambda one: one.record.size, default=None)
+    found: dict[str, ObjectStore] = {}
+    flaws, lost = list[str](), list[str]()
+
+    def look(source: Source, sink: Sink | None = None) -> None:
+        store, wrong = _good_copy(source, reader, sink, opened=sink is not None or source is smallest)
+        flaws.extend(wrong)
+        if store is None:
+            lost.append(f"{source.key} ({'; '.join(wrong) or 'no destination has it'})")
+        else:
+            found[source.key] = store
+
+    with ThreadPoolExecutor(reader.workers) as pool:
+        for running in [pool.submit(look, source) for source in plan.archives]:
+            running.result()
+    if plan.until is not None and plan.logs:
+        translator = Translator(plan.names, plan.start, plan.until)
+        for source in plan.logs:
+            look(source, lambda documents: _translate(translator, documents))
+    if lost:
+        raise Refused(
+            f"No good copy is left of {len(lost)} objects, so nothing was written: {' · '.join(lost)}. Where they do "
+            "not open, see that the identity is the right one; else restore to another moment, or by another base."
+        )
+    return Sound(found, tuple(flaws))
+
+
+def _translate(translator: Translator, documents: Documents) -> None:
+    for raw in each(documents.data):
+        translator.translate(raw)
+
+
+def _good_copy(source: Source, reader: Reader, sink: Sink | None, opened: bool) -> tuple[ObjectStore | None, list[str]]:
+    wrong = list[str]()
+    for name in source.destinations:
+        store = reader.stores.get(name)
+        if store is None:
+            continue
+        try:
+            why = (
+                read_object(source, store, reader, "checking", sink or _nowhere)
+                if opened
+                else _hashed(source, store, reader)
+            )
+        except Refused:
+            raise
+        except OnlyVipsError as error:
+            why = str(error)
+        if not why:
+            return store, wrong
+        wrong.append(f"{name}: {source.key} {why}")
+    return None, wrong
+
+
+def _nowhere(documents: Documents) -> None:
+    """Only looked at."""
+
+
+def _hashed(source: Source, store: ObjectStore, reader: Reader) -> str:
+    size, sha256 = hash_of(_told(source, store, reader, "checking"))
+    record = source.record
+    if (size, sha256) == (record.size, record.sha256):
+        return ""
+    return f"has {size} bytes with SHA-256 {sha256}, the manifest says {record.size} with {record.sha256}"
+
+
+def read_object(source: Source, store: ObjectStore, reader: Reader, doing: str, sink: Sink) -> str:
+    """Open it and give what is inside to ``sink``; what is wrong with it, or ""."""
+    chunks = _told(source, store, reader, doing)
+    return open_object(chunks, source.record, reader.identities, source.manifest.window, sink=sink)
+
+
+def _told(source: Source, store: ObjectStore, reader: Reader, doing: str) -> Iterator[bytes]:
+    for chunk in store.read(source.key):
+        reader.tell(doing, len(chunk))
+        yield chunk
+
+
+def each(data: bytes) -> Iterator[bytes]:
+    """The documents that stand one after the other in ``data``."""
+    at = 0
+    while at < len(data):
+        end = at + int.from_bytes(data[at : at + 4], "little")
+        yield data[at:end]
+        at = end

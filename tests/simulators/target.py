@@ -1,0 +1,89 @@
+"""A TargetDatabase in memory; its process may end before any write."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import bson
+
+from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
+from onlyvips.core.replay import id_of
+from onlyvips.errors import Permanent
+from onlyvips.steps.sound import each
+from tests.simulators.objects import Life
+
+
+class SimulatedTarget:
+    """``data``: documents by ``_id``, by namespace. ``forgets``: a namespace that loses what is inserted there."""
+
+    def __init__(self, life: Life | None = None, *, identity: str = "target", version: str = "7.0.0") -> None:
+        self.data: dict[str, dict[bytes, bytes]] = {}
+        self.indexes: dict[str, list[bytes | str]] = {}
+        self.options: dict[str, bytes | str] = {}
+        self.identity, self.version = identity, version
+        self.life = life or Life()
+        self.forgets = ""
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def describe(self) -> Mapping[str, str]:
+        return {"dialect": "simulated", "version": self.version, "identity": self.identity}
+
+    def collections(self, database: str) -> list[str]:
+        return sorted(name.partition(".")[2] for name in self.data if name.startswith(f"{database}."))
+
+    def insert(self, namespace: str, documents: bytes) -> list[int]:
+        there = []
+        for number, document in enumerate(each(documents)):
+            with self._lock:
+                self.life.write()
+                found = self.data.setdefault(namespace, {})
+                if id_of(document) in found:
+                    there.append(number)
+                elif namespace != self.forgets:
+                    found[id_of(document)] = document
+        return there
+
+    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[bytes]:
+        found = self.data.get(namespace, {})
+        chosen = list(found.values()) if ids is None else [found[one] for one in ids if one in found]
+        for at in range(0, len(chosen), 3):
+            yield b"".join(chosen[at : at + 3])
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        for one in writes:
+            with self._lock:
+                self.life.write()
+                self._apply(one)
+
+    def _apply(self, one: Write) -> None:
+        if isinstance(one, Put):
+            self.data.setdefault(one.namespace, {})[one.id] = one.document
+        elif isinstance(one, Remove):
+            self.data.get(one.namespace, {}).pop(one.id, None)
+        elif isinstance(one, Create):
+            self.data.setdefault(one.namespace, {})
+            self.options.setdefault(one.namespace, one.options)
+        elif isinstance(one, Drop):
+            self.data.pop(one.namespace, None)
+            self.indexes.pop(one.namespace, None)
+            self.options.pop(one.namespace, None)
+        elif isinstance(one, Rename):
+            self._rename(one)
+        elif isinstance(one, Index) and one.spec not in self.indexes.setdefault(one.namespace, []):
+            self.indexes[one.namespace].append(one.spec)
+
+    def _rename(self, one: Rename) -> None:
+        if one.namespace not in self.data:
+            return
+        if one.to in self.data and not one.over:
+            raise Permanent(f"{one.to} is there.")
+        self.data[one.to] = self.data.pop(one.namespace)
+
+
+def state(target: SimulatedTarget, namespace: str) -> dict[Any, dict[str, Any]]:
+    """Its documents, decoded, by ``_id``."""
+    found = [bson.decode(one) for one in target.data.get(namespace, {}).values()]
+    return {one["_id"]: one for one in found}
