@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from flows.commands import backup, console, environment, release
+from flows.commands import backup, console, environment, release, restore
 from onlyvips.errors import OnlyVipsError
 
 app = App(
@@ -24,6 +24,7 @@ app = App(
 app.command(backup.app)
 app.command(environment.app)
 app.command(release.app)
+app.command(restore.app)
 
 
 def run(tokens: Sequence[str]) -> int:

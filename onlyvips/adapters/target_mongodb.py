@@ -24,6 +24,8 @@ _RAW: Any = CodecOptions(document_class=RawBSONDocument)
 _JSON = json_util.CANONICAL_JSON_OPTIONS.with_options(document_class=SON)
 _DUPLICATE, _NO_SUCH, _THERE = 11000, 26, 48
 _DONE_ALREADY = {(_THERE, Create), (_NO_SUCH, Drop), (_NO_SUCH, Rename)}
+_NOT_UNIQUE = "UNIQUE constraint failed"
+"""What FerretDB's SQLite says."""
 _BATCH = 1000
 
 
@@ -126,7 +128,7 @@ class MongoTarget:
                 spec = SON((name, value) for name, value in _document(write.spec).items() if name not in left_out)
                 client[database].command(SON([("createIndexes", collection), ("indexes", [spec])]))
         except OperationFailure as error:
-            if error.code == _DUPLICATE and isinstance(write, Index):
+            if isinstance(write, Index) and (error.code == _DUPLICATE or _NOT_UNIQUE in str(error)):
                 raise Permanent(
                     f"A unique index of {write.namespace} cannot be built, for documents there break it "
                     f"({_document(write.spec).get('name')}): everything else is restored; look at them, then run the "

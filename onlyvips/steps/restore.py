@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from onlyvips.core.replay import Translator, indexes_of
 from onlyvips.core.restore import NOWHERE, RestorePlan
+from onlyvips.core.restored import Restored
 from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.steps import marker as markers
 from onlyvips.steps.load import VIEW, Load, views
 from onlyvips.steps.replay import Replay
 from onlyvips.steps.sound import Reader, find_sound
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What a restore did: ``documents`` of the base came back and were compared, ``entries`` of the oplog replayed, the
-    last of them ``until``; this run wrote ``written`` documents for them; ``doubled`` were in an archive twice.
-    ``flaws`` are copies that were not used, for they are not as they were written. ``resumed``: an earlier run had
-    begun it."""
-
-    namespaces: tuple[tuple[str, str, int], ...]
-    documents: int
-    doubled: int
-    entries: int
-    written: int
-    until: str
-    reached: str
-    indexes: int
-    flaws: tuple[str, ...]
-    resumed: bool
-    seconds: float
 
 
 def restore(plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Clock) -> Restored:

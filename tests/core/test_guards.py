@@ -39,6 +39,7 @@ def test_entrypoints_import_are_flows_and_their_parameters_validate(deployment: 
     assert isinstance(flow, Flow)
     assert flow.fn.__module__.startswith("flows.")
     required = {"environment": "lab", "service": "backend", "version": "v2", "kind": "mongodb", "backup": "x"}
+    required |= {"target": "env:X"}
     given = {key: value for key, value in required.items() if key in flow.parameters.properties}
     flow.validate_parameters({**given, **(deployment.get("parameters") or {})})
 

@@ -15,11 +15,12 @@ import pytest
 from onlyvips.core.catalog import read_catalog
 from onlyvips.core.manifest import moment
 from onlyvips.core.restore import MARKER, RestorePlan, Wanted, check_server, plan_restore
+from onlyvips.core.restored import Restored
 from onlyvips.errors import Permanent, Refused
 from onlyvips.ports import Namespace
 from onlyvips.steps.backup import Run, take
 from onlyvips.steps.base import base
-from onlyvips.steps.restore import Restored, restore
+from onlyvips.steps.restore import restore
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.sound import Reader
 from tests.procedures.test_backup import IDENTITIES, SimulatedDatabase, stores
@@ -47,7 +48,7 @@ class Source(Logged):
     def namespaces(self, database: str) -> list[Namespace]:
         return [Namespace(database, name, "collection", METADATA) for name in ("orders", "users")]
 
-    def documents(self, namespace: Namespace) -> Any:
+    def documents(self, namespace: Namespace, where: Any = None) -> Any:
         if namespace.collection == "users":
             yield bson.encode({"_id": "u", "n": 1}) + bson.encode({"_id": "v", "n": 2})
             return

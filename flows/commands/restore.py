@@ -1,0 +1,130 @@
+"""``onlyvips restore``: plan and run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from flows.commands import console, running
+from flows.commands.backup import EnvironmentName, Json, Local
+from onlyvips import environment as environments
+from onlyvips.core import restore_report as report
+from onlyvips.core.backup_report import progress
+from onlyvips.errors import Refused
+from onlyvips.steps.sound import Tell
+from onlyvips.wiring import restores
+from onlyvips.wiring.restores import Asked
+
+app = App(name="restore", help="Restore: plan what would come back, run it.")
+
+Kind = Annotated[str, Parameter(name=["--kind", "-k"], help="mongodb; the others by hand yet (runbook).")]
+At = Annotated[
+    str, Parameter(help="latest, a moment (2026-08-01T12:00:00Z, all of that second), SECONDS:ORDINAL, or a base.")
+]
+Target = Annotated[str, Parameter(help="Reference of the target's URI: env:NAME or file:/path.")]
+Names = Annotated[
+    tuple[str, ...], Parameter(name="--namespace", help="DB.COLLECTION=DB.COLLECTION: only these, called so.")
+]
+
+
+@app.command
+def plan(
+    *,
+    environment: EnvironmentName,
+    kind: Kind = "mongodb",
+    at: At = "latest",
+    target: Target = "",
+    namespace: Names = (),
+    json: Json = False,
+) -> int:
+    """What a restore would read and write, from which copies, to which moment; nothing is written anywhere.
+
+    Exits 0 when a run may begin, 2 when it would be refused, with the reasons.
+    """
+    found = restores.plan(Asked(environment, kind, at, target, namespace))
+    if json:
+        console.print_json({**report.as_json(found.plan), "refusals": list(found.refusals)})
+        return console.REFUSED if found.refusals else console.OK
+    for line in report.lines(found.plan):
+        console.say(line)
+    for refusal in found.refusals:
+        console.complain(refusal)
+    return console.REFUSED if found.refusals else console.OK
+
+
+@app.command
+def run(
+    *,
+    environment: EnvironmentName,
+    target: Target,
+    kind: Kind = "mongodb",
+    at: At = "latest",
+    namespace: Names = (),
+    local: Local = False,
+    json: Json = False,
+) -> int:
+    """Restore into a target that has none of it yet: copies checked first, the base compared, the oplog replayed.
+
+    Run again after it died, with the same options, it goes on. Where the environment's Prefect server answers, a run of
+    its deployment is started there and followed (the reference must resolve where its worker runs); else it is done in
+    this process. Exits 0 when all of it is there and was compared, 1 when it failed on the way, 2 when it was refused
+    with the target untouched.
+    """
+    loaded = environments.load(environment)
+    asked = Asked(environment, kind, at, target, namespace)
+    api = "" if local else running.answering_server(loaded)
+    if api:
+        return _through_server(api, loaded, asked, json)
+    with _bar(json) as tell:
+        found = restores.run(asked, tell)
+    if json:
+        console.print_json(report.result(found))
+    else:
+        console.say(report.done(found))
+    return console.OK
+
+
+def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
+    if asked.kind not in restores.KINDS:
+        raise Refused(f"Kind `{asked.kind}` cannot be restored by this command yet: nothing was started.")
+    parameters = {
+        "environment": asked.environment,
+        "kind": asked.kind,
+        "at": asked.at,
+        "target": asked.target,
+        "namespaces": list(asked.names),
+    }
+    found = running.begin(api, loaded, "restore/restore", parameters)
+    address = running.address_of(loaded, api, found.id)
+    if not quiet:
+        console.say(f"Run {found.name}: {address}")
+    state = running.follow(found, address, quiet=quiet)
+    ok = state.is_completed()
+    if quiet:
+        console.print_json({"ok": ok, "run": str(found.id), "address": address, "state": state.name})
+    elif not ok:
+        console.complain(f"{state.name}: {state.message or 'no message'}")
+    return console.OK if ok else console.FAILED
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Tell]:
+    """A line that says how far it is, only where a terminal reads stderr."""
+    screen, began, read = Console(stderr=True), time.monotonic(), dict[str, int]()
+    if quiet or not screen.is_terminal:
+        yield lambda doing, size: None
+        return
+    with Progress(TextColumn("{task.description}"), console=screen, transient=True) as bar:
+        task = bar.add_task("")
+
+        def tell(doing: str, size: int) -> None:
+            read[doing] = read.get(doing, 0) + size
+            bar.update(task, description=f"{doing}: {progress(read[doing], 0, time.monotonic() - began)}")
+
+        yield tell

@@ -1,0 +1,76 @@
+"""What a restore is about to do and what it did, in lines for people and in values for programs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from onlyvips.core.backup_report import size
+from onlyvips.core.restore import RestorePlan, Source
+from onlyvips.core.restored import Restored
+
+
+def lines(plan: RestorePlan) -> Iterator[str]:
+    """A plan, line by line."""
+    yield f"To {plan.reached}, out of the base {plan.base.id}-e{plan.base.epoch} ({plan.base.finished})"
+    if plan.logs:
+        yield f"  and the oplog in {_count(len(plan.logs), 'object')}, up to {_until(plan)}"
+    yield f"  to be read: {size(plan.size)}, twice"
+    for one in plan.coming:
+        yield f"  {one.source} -> {one.target}: {one.documents:,} documents in the base"
+    yield f"  copies are tried in this order: {', '.join(plan.archives[0].destinations) if plan.archives else 'none'}"
+    yield "  overwritten: nothing, the target must have none of it"
+    yield "  how long: not known, no drill has measured it yet"
+    for note in plan.notes:
+        yield f"  note: {note}"
+
+
+def as_json(plan: RestorePlan) -> dict[str, Any]:
+    """A plan in plain values."""
+    return {
+        "environment": plan.environment,
+        "base": plan.base.prefix,
+        "reached": plan.reached,
+        "until": _until(plan),
+        "archives": [_source(one) for one in plan.archives],
+        "logs": [_source(one) for one in plan.logs],
+        "namespaces": [{"source": one.source, "target": one.target, "documents": one.documents} for one in plan.coming],
+        "size": plan.size,
+        "overwritten": [],
+        "notes": list(plan.notes),
+    }
+
+
+def done(found: Restored) -> str:
+    """What was done, in a few sentences."""
+    told = f"Restored to {found.reached}: {found.documents:,} documents of the base read back equal"
+    told += f", {found.entries:,} entries of the oplog replayed up to {found.until}" if found.until else ""
+    told += f", {_count(found.indexes, 'index', 'indexes')} built, in {found.seconds:.1f} s."
+    if found.resumed:
+        told += " An earlier run had begun it."
+    if found.doubled:
+        told += f" {found.doubled:,} documents were in an archive twice; the replay settled them."
+    if found.flaws:
+        told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
+    return f"{told} Users and roles do not come back. Flush caches, and take a new base of what goes live again."
+
+
+def result(found: Restored) -> dict[str, Any]:
+    """The same in plain values."""
+    return asdict(found)
+
+
+def _source(one: Source) -> dict[str, Any]:
+    return {"key": one.key, "size": one.record.size, "destinations": list(one.destinations)}
+
+
+def _until(plan: RestorePlan) -> str:
+    until = plan.until
+    if until is None:
+        return ""
+    return plan.reached if until.ordinal == (1 << 32) - 1 else f"{until.seconds}:{until.ordinal}"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

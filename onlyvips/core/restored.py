@@ -1,0 +1,25 @@
+"""What a restore did. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did: ``documents`` of the base came back and were compared, ``entries`` of the oplog replayed, the
+    last of them ``until``; this run wrote ``written`` documents for them; ``doubled`` were in an archive twice.
+    ``flaws`` are copies that were not used, for they are not as they were written. ``resumed``: an earlier run had
+    begun it."""
+
+    namespaces: tuple[tuple[str, str, int], ...]
+    documents: int
+    doubled: int
+    entries: int
+    written: int
+    until: str
+    reached: str
+    indexes: int
+    flaws: tuple[str, ...]
+    resumed: bool
+    seconds: float

@@ -1,0 +1,196 @@
+"""Restores on the lab: to moments of a writer's own journal, by the command a person types, killed and run again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from onlyvips.core.manifest import moment
+from onlyvips.wiring import restores
+from onlyvips.wiring.restores import Asked
+from tests.conftest import Lab
+from tests.system.platform import Platform, told
+
+pytestmark = pytest.mark.lab
+ENVIRONMENT = "restores"
+SOURCE = f"journal_{os.urandom(3).hex()}"
+TARGET = "env:ONLYVIPS_LAB_MONGODB_URI"
+MOMENTS = 10
+State = dict[Any, dict[str, Any]]
+
+
+@dataclass
+class Journal:
+    """One writer on one connection. It writes nothing around the turn of a second, so that its own clock says in which
+    second each of its operations was; ``states`` is what it believes the collection to be at the end of each second."""
+
+    collection: Any
+    dice: random.Random = field(default_factory=lambda: random.Random(11))
+    documents: State = field(default_factory=dict)
+    states: dict[int, State] = field(default_factory=dict)
+    unsure: set[int] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        number = 0
+        while not self._stop.is_set():
+            now = time.time()
+            if now % 1 > 0.8 or now % 1 < 0.05:
+                time.sleep(0.02)
+                continue
+            number += 1
+            self.write(number)
+            if (end := int(time.time())) != int(now):
+                self.unsure |= set(range(int(now), end + 1))
+            self.states[end] = dict(self.documents)
+            time.sleep(0.01)
+
+    def write(self, number: int) -> None:
+        """One operation, and what it does to the documents, by hand."""
+        kind = self.dice.choice(["insert", "insert", "set", "replace", "delete"])
+        id = self.dice.choice(sorted(self.documents)) if self.documents and kind != "insert" else f"order {number}"
+        if kind == "insert" or not self.documents:
+            self.documents[id] = {"_id": id, "n": number, "text": "é" * self.dice.randrange(30)}
+            self.collection.insert_one(self.documents[id])
+        elif kind == "set":
+            self.documents[id] = {**self.documents[id], "changed": number}
+            self.collection.update_one({"_id": id}, {"$set": {"changed": number}})
+        elif kind == "replace":
+            self.documents[id] = {"_id": id, "replaced": number}
+            self.collection.replace_one({"_id": id}, {"replaced": number})
+        else:
+            del self.documents[id]
+            self.collection.delete_one({"_id": id})
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def at(self, second: int) -> State:
+        """At the end of a second."""
+        return self.states[max(one for one in self.states if one <= second)]
+
+
+@dataclass
+class World:
+    """Backups of a database that a writer wrote to, and its journal."""
+
+    platform: Platform
+    client: Any
+    journal: Journal
+    first: int
+    last: int
+
+    def asked(self, at: str, name: str, collection: str = "orders") -> Asked:
+        return Asked(ENVIRONMENT, "mongodb", at, TARGET, (f"onlyvips.{SOURCE}={name}.{collection}",))
+
+
+def state(collection: Any) -> State:
+    return {one["_id"]: one for one in collection.find()}
+
+
+def take(platform: Platform, kind: str) -> dict[str, Any]:
+    done = platform.onlyvips("backup", "run", "--kind", kind, "--local", "-e", ENVIRONMENT, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = told(done)
+    return found
+
+
+@pytest.fixture(scope="module")
+def world(lab: Lab, module_platform: Platform) -> Iterator[World]:
+    module_platform.environment(ENVIRONMENT)
+    with MongoClient[dict[str, Any]](lab.env["ONLYVIPS_LAB_MONGODB_URI"], maxPoolSize=1) as client:
+        journal = Journal(client.onlyvips[SOURCE])
+        writer = threading.Thread(target=journal.run)
+        writer.start()
+        try:
+            base = take(module_platform, "mongodb")
+            for _ in range(3):
+                take(module_platform, "oplog")
+        finally:
+            journal.stop()
+            writer.join()
+        take(module_platform, "oplog")
+        shown = told(module_platform.onlyvips("backup", "show", base["backup"], "-e", ENVIRONMENT, "--json"))
+        first = int(shown["manifest"]["window"]["end"]["ts"].partition(":")[0])
+        yield World(module_platform, client, journal, first + 1, max(journal.states))
+        client.onlyvips.drop_collection(SOURCE)
+        for name in client.list_database_names():
+            if name.startswith(("restored_", "killed_")):
+                client.drop_database(name)
+
+
+def test_any_moment_is_what_the_writers_own_journal_says(world: World) -> None:
+    sure = [one for one in range(world.first, world.last + 1) if one not in world.journal.unsure]
+    chosen = random.Random(3).sample(sure, min(MOMENTS - 1, len(sure))) + [world.last]
+    assert len(chosen) == MOMENTS
+    for second in chosen:
+        name = f"restored_{second}"
+        done = restores.run(world.asked(moment(second), name), lambda doing, size: None)
+        assert done.entries > 0 and not done.flaws
+        assert state(world.client[name].orders) == world.journal.at(second), moment(second)
+        assert world.client[name].list_collection_names() == ["orders"]
+    assert len({str(world.journal.at(one)) for one in chosen}) > MOMENTS / 2
+
+
+def test_by_the_command_the_whole_database_comes_back_beside_the_live_one(world: World) -> None:
+    options = ("-e", ENVIRONMENT, "--target", TARGET, "--namespace", "onlyvips.*=restored_whole.*", "--json")
+    plan = told(world.platform.onlyvips("restore", "plan", *options))
+    assert plan["refusals"] == [] and plan["overwritten"] == []
+    done = world.platform.onlyvips("restore", "run", "--local", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    compare(world, "restored_whole")
+    again = world.platform.onlyvips("restore", "run", "--local", *options)
+    assert again.returncode == 2 and "The target already has restored_whole." in told(again)["error"]
+
+
+def compare(world: World, name: str) -> None:
+    """A database with the live one, which nobody writes to any more."""
+    live, found = world.client.onlyvips, world.client[name]
+    assert sorted(found.list_collection_names()) == sorted(live.list_collection_names())
+    for one in live.list_collection_names():
+        assert state(found[one]) == state(live[one]), one
+        assert found[one].index_information() == live[one].index_information()
+
+
+def test_killed_at_moments_drawn_by_chance_and_run_again_it_ends_compared(world: World) -> None:
+    options = ("-e", ENVIRONMENT, "--target", TARGET, "--namespace", "onlyvips.*=killed_whole.*", "--json", "--local")
+    dice, killed = random.Random(7), 0
+    for _ in range(5):
+        process = world.platform.process("restore", "run", *options)
+        time.sleep(dice.uniform(2.0, 7.0))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+        if process.returncode == 0:
+            break
+        if process.stdout:
+            process.stdout.close()
+    if "onlyvips_restore" in world.client.killed_whole.list_collection_names() or killed == 5:
+        done = world.platform.onlyvips("restore", "run", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert killed
+    compare(world, "killed_whole")
+
+
+def test_the_live_database_and_what_cannot_be_had_are_refused_with_what_can(world: World) -> None:
+    here = ("-e", ENVIRONMENT, "--target", TARGET)
+    for more, why in (
+        ((), "The target is the live source, and database onlyvips"),
+        (("--at", "2020-01-01T00:00:00Z"), "before the first base was whole"),
+        (("--at", "2120-01-01T00:00:00Z"), "what there is leads to"),
+        (("--kind", "redis"), "cannot be restored by this command yet"),
+    ):
+        done = world.platform.onlyvips("restore", "run", "--local", *here, *more)
+        assert done.returncode == 2 and why in done.stderr, done.stderr
+    live = world.platform.onlyvips("restore", "run", "--local", "-e", ENVIRONMENT, "--target", "mongodb://h/")
+    assert live.returncode == 2 and "is no reference" in live.stderr
