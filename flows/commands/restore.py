@@ -16,7 +16,6 @@ from flows.commands.backup import EnvironmentName, Json, Local
 from onlyvips import environment as environments
 from onlyvips.core import restore_report as report
 from onlyvips.core.backup_report import progress
-from onlyvips.errors import Refused
 from onlyvips.steps.sound import Tell
 from onlyvips.wiring import restores
 from onlyvips.wiring.restores import Asked
@@ -76,8 +75,9 @@ def run(
     this process. Exits 0 when all of it is there and was compared, 1 when it failed on the way, 2 when it was refused
     with the target untouched.
     """
-    loaded = environments.load(environment)
     asked = Asked(environment, kind, at, target, namespace)
+    restores.check(asked)  # before anything of it stands in a parameter
+    loaded = environments.load(environment)
     api = "" if local else running.answering_server(loaded)
     if api:
         return _through_server(api, loaded, asked, json)
@@ -91,8 +91,6 @@ def run(
 
 
 def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
-    if asked.kind not in restores.KINDS:
-        raise Refused(f"Kind `{asked.kind}` cannot be restored by this command yet: nothing was started.")
     parameters = {
         "environment": asked.environment,
         "kind": asked.kind,

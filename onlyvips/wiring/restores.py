@@ -64,8 +64,8 @@ def run(asked: Asked, tell: Tell) -> Restored:
     return restore(found, target, Reader(stores, keys, tell, workers), SystemClock())
 
 
-def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
-    loaded = environments.load(asked.environment)
+def check(asked: Asked) -> None:
+    """All that can be refused without asking anybody. Raises Refused, without showing what stands for the target."""
     if asked.kind not in KINDS:
         raise Refused(
             f"Kind `{asked.kind}` cannot be restored by this command yet ({', '.join(KINDS)} can): nothing was read; "
@@ -78,7 +78,12 @@ def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
         )
     if not references.is_reference(asked.target):
         raise Refused("--target is no reference: write env:NAME or file:/path, where the URI is. Nothing was read.")
-    names_of(asked.names)  # before anything is read
+    names_of(asked.names)
+
+
+def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
+    check(asked)
+    loaded = environments.load(asked.environment)
     found = catalog(asked.environment)
     wanted = Wanted(asked.at, asked.names)
     return loaded, plan_restore(asked.environment, found.backups, found.away, wanted)
