@@ -15,6 +15,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -30,7 +31,7 @@ from botocore.exceptions import (
     ConnectionError as NotConnected,
 )
 
-from onlyvips.adapters.blocks import Blocks
+from onlyvips.adapters.s3_part import Part
 from onlyvips.adapters.session_aws import session
 from onlyvips.core.locking import LockPlan
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
@@ -38,6 +39,7 @@ from onlyvips.ports import Stored, Upload
 
 _MEBIBYTE = 1024 * 1024
 _MOST_PARTS = 10_000
+_SENDING = ("put_object", "upload_part")
 _PASSING = {"SlowDown", "RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "ServiceUnavailable"}
 _ADVICE = {
     "NoSuchBucket": "make the bucket, or correct the environment",
@@ -76,15 +78,18 @@ class S3Store:
         self.part_size = part_size
         self._lock = lock
         self._endpoint, self._bucket = re.sub(r"//[^/@]*@", "//", endpoint), bucket
+        client = partial(
+            session().client,
+            "s3",
+            endpoint_url=endpoint or None,
+            region_name=region or "us-east-1",
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+        )
         try:
-            self._client: Any = session().client(
-                "s3",
-                endpoint_url=endpoint or None,
-                region_name=region or "us-east-1",
-                aws_access_key_id=access_key,
-                aws_secret_access_key=secret_key,
-                config=_config(timeout),
-            )
+            self._client: Any = client(config=_config(timeout))
+            # Their SHA-256 is in a header that is signed: signing the bytes too would hash them once more.
+            self._sender: Any = client(config=_config(timeout, payload_signing_enabled=False))
         except (ValueError, BotoCoreError):
             # Without its cause: that quotes the address, which may hold a password.
             raise Permanent(
@@ -99,14 +104,15 @@ class S3Store:
 
     def put(self, key: str, data: bytes, **condition: str) -> Stored:
         """Write a small object on ``condition``."""
-        return self.put_blocks(key, Blocks([data]), hashlib.sha256(data).digest(), **condition)
+        return self.put_part(key, Part(data), **condition)
 
-    def put_blocks(self, key: str, data: Blocks, digest: bytes, **condition: str) -> Stored:
-        """Write an object in one request; ``digest`` is its SHA-256."""
+    def put_part(self, key: str, data: Part, **condition: str) -> Stored:
+        """Write an object in one request."""
         more = {**condition, **self.lock_of(key)}
-        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=_text(digest), **more)
-        self.confirm(key, answer, _text(digest))
-        return Stored(key, len(data), digest.hex(), answer.get("VersionId", ""))
+        checksum = _text(data.digest())
+        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=checksum, **more)
+        self.confirm(key, answer, checksum)
+        return Stored(key, len(data), data.digest().hex(), answer.get("VersionId", ""))
 
     def read(self, key: str) -> Iterator[bytes]:
         yield from self.chunks(key, self.call("read", "get_object", key))
@@ -161,7 +167,8 @@ class S3Store:
         """One request about ``key`` ("" for the whole bucket), its failure translated."""
         about = {"Bucket": self._bucket, "Key": key} if key else {"Bucket": self._bucket}
         with self._explained(verb, key):
-            return getattr(self._client, operation)(**about, **arguments)
+            client = self._sender if operation in _SENDING else self._client
+            return getattr(client, operation)(**about, **arguments)
 
     def bucket_setting(self, operation: str) -> Any:
         """What the bucket is set to, by ``get_bucket_versioning`` and the like."""
@@ -196,13 +203,13 @@ class S3Store:
             raise Permanent(f"{what}: {error}; correct the environment.") from error
 
 
-def _config(timeout: float) -> Config:
+def _config(timeout: float, **s3: Any) -> Config:
     return Config(
         retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=timeout,  # a new connection sends its whole request under this one, not under the other
         read_timeout=timeout,
         max_pool_connections=64,
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": "path", **s3},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -237,8 +244,7 @@ class _S3Upload:
 
     def __init__(self, store: S3Store, key: str, condition: dict[str, str]) -> None:
         self._store, self._key, self._condition = store, key, condition
-        self._part: list[bytes] = []
-        self._held = 0
+        self._part = Part()
         self._id = ""
         self._parts: list[dict[str, Any]] = []
         self._hash = hashlib.sha256()
@@ -247,17 +253,15 @@ class _S3Upload:
     def write(self, chunk: bytes) -> None:
         self._hash.update(chunk)
         self._size += len(chunk)
-        while self._held + len(chunk) > self._store.part_size:
-            room = self._store.part_size - self._held
-            self._part.append(chunk[:room])
-            chunk = chunk[room:]
-            self._send()
-        self._part.append(chunk)
-        self._held += len(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            if len(self._part) == self._store.part_size:
+                self._send()
+            rest = self._part.take(rest, self._store.part_size)
 
     def finish(self) -> Stored:
         if not self._id:
-            return self._store.put_blocks(self._key, Blocks(self._part), self._hash.digest(), **self._condition)
+            return self._store.put_part(self._key, self._part, **self._condition)
         self._send()
         whole = hashlib.sha256(b"".join(b64decode(part["ChecksumSHA256"]) for part in self._parts)).digest()
         checksum = f"{_text(whole)}-{len(self._parts)}"
@@ -275,14 +279,13 @@ class _S3Upload:
         return Stored(self._key, self._size, self._hash.hexdigest(), answer.get("VersionId", ""))
 
     def abort(self) -> None:
-        self._part.clear()
+        self._part = Part()
         if self._id:
             with contextlib.suppress(NotFound):
                 self._store.call("abort", "abort_multipart_upload", self._key, UploadId=self._id)
             self._id = ""
 
     def _send(self) -> None:
-        part, self._part, self._held = self._part, [], 0
         if not self._id:
             how = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE", **self._store.lock_of(self._key)}
             self._id = self._store.call("write", "create_multipart_upload", self._key, **how)["UploadId"]
@@ -291,12 +294,10 @@ class _S3Upload:
             raise Permanent(
                 f"{self._key} is larger than {_MOST_PARTS} parts of {self._store.part_size}: raise part_size."
             )
-        digest = hashlib.sha256()
-        for block in part:
-            digest.update(block)
-        body, checksum = Blocks(part), _text(digest.digest())
+        part, self._part = self._part, Part()
+        checksum = _text(part.digest())
         answer = self._store.call(
-            "write", "upload_part", self._key, UploadId=self._id, PartNumber=number, Body=body, ChecksumSHA256=checksum
+            "write", "upload_part", self._key, UploadId=self._id, PartNumber=number, Body=part, ChecksumSHA256=checksum
         )
         self._store.confirm(self._key, answer, checksum)
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})

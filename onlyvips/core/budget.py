@@ -21,10 +21,8 @@ _EACH_COPY = 2 * _MIB
 """Of each destination: what is read back, and what its connection holds."""
 _CONTEXT = (1.3, 2.0, 3.5, 4.7, 5.7, 5.7, 8.7, 8.7, 16.7, 28.7, 28.7, 52.7, 52.7, 52.7, 68.7, 68.7, 68.7, 68.7, 89.5)
 """MiB of a compression context by level from 1, as ``ZSTD_estimateCStreamSize`` of zstd 1.5 says."""
-_WINDOW = (0.5, 1, 2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 8)
-"""MiB of window by level from 1 (zstd 1.5, ``clevels.h``, inputs of unknown size)."""
-_JOB = 4
-"""A thread of zstd's compresses so many windows at a time, and has as much for what comes out."""
+FRAME = 8 * _MIB
+"""The most that a frame of zstd's takes before it is compressed, and after (see ``steps/frames.py``)."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,10 @@ def of_worker(asked: InFlight) -> int:
 
 
 def compression(level: int, threads: int) -> int:
-    """Bytes of zstd's at a level; with threads each has a context, and there are buffers for some more jobs."""
-    context = _CONTEXT[level - 1]
-    if not threads:
-        return round(context * _MIB)
-    jobs = (threads + 3) * 2 * _JOB * _WINDOW[level - 1]
-    return round((threads * context + jobs) * _MIB)
+    """Bytes of zstd's at a level: a context and a frame, before and after; two more frames wait for threads of its
+    own."""
+    frames = threads + 2 if threads else 1
+    return max(1, threads) * round(_CONTEXT[level - 1] * _MIB) + frames * 2 * FRAME
 
 
 def needed(asked: InFlight) -> int:

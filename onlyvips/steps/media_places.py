@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,12 +14,8 @@ from onlyvips.core.media_paths import to_key
 from onlyvips.errors import NotFound, OnlyVipsError, Permanent
 from onlyvips.ports import ObjectStore, Tree
 from onlyvips.steps.copies import hash_of
+from onlyvips.steps.frames import Decompressor, ZstdError, compress
 from onlyvips.steps.shelves import read_shelves
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 SMALL = 8 << 20
 """Bytes: what is larger is moved as a stream, alone."""
@@ -228,18 +223,18 @@ def _found(
 
 def packed(lines: Iterable[bytes]) -> bytes:
     """Lines as they are stored."""
-    return zstd.compress(b"".join(lines), level=3)
+    return b"".join(compress(lines, 3))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    unpack, rest = zstd.ZstdDecompressor(), b""
+    unpack, rest = Decompressor(), b""
     try:
-        for chunk in chunks:
-            *lines, rest = (rest + unpack.decompress(chunk)).split(b"\n")
+        for plain in (plain for chunk in chunks for plain in unpack.feed(chunk)):
+            *lines, rest = (rest + plain).split(b"\n")
             yield from lines
-    except (zstd.ZstdError, EOFError) as error:
+    except ZstdError as error:
         raise Permanent(f"An index of media does not open: {error}.") from error
-    if rest or not unpack.eof:
+    if rest or not unpack.whole:
         raise Permanent("An index of media ends too early.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -17,20 +16,13 @@ from onlyvips.core.bundle import BrokenBundle
 from onlyvips.core.manifest import OPLOG, ObjectRecord, Window
 from onlyvips.core.rdb import BrokenRdb
 from onlyvips.steps import configuration, redis_snapshots
+from onlyvips.steps.frames import Decompressor, ZstdError
 from onlyvips.steps.pipe import Hose
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 _ENCRYPTED = ".age"
 """How the keys of encrypted objects end."""
-_BROKEN = (Corrupt, BrokenRdb, BrokenBundle, zstd.ZstdError)
+_BROKEN = (Corrupt, BrokenRdb, BrokenBundle, ZstdError)
 """What the contents say that are not whole."""
-
-_PORTION = 1 << 20
-"""Bytes that are decompressed at a time: a little that was compressed may be very much."""
 
 Sink = Callable[[Documents], None]
 """Takes whole documents, or entries of the oplog, as they are read; what it raises ends the reading."""
@@ -82,7 +74,7 @@ class _Contents:
     def __init__(self, record: ObjectRecord, window: Window | None, facts: Mapping[str, str], sink: Sink) -> None:
         self._record, self._window, self._sink = record, window, sink
         self._configuration = configuration.contents_of(record.key, facts)
-        self._zstd = zstd.ZstdDecompressor()
+        self._zstd = Decompressor()
         log, rdb = any(one.type == OPLOG for one in record.namespaces), redis_snapshots.is_rdb(record)
         self._log = oplog.Reader(fastcrc.crc64.xz) if log else None
         self._rdb = redis_snapshots.new_reader() if rdb else None
@@ -90,13 +82,8 @@ class _Contents:
         self._closed: list[Closed] = []
 
     def write(self, data: bytes) -> None:
-        if self._zstd.eof:
-            raise Corrupt("bytes follow the end of the compressed stream")
-        self._take(self._zstd.decompress(data, _PORTION))
-        while not (self._zstd.eof or self._zstd.needs_input):
-            self._take(self._zstd.decompress(b"", _PORTION))
-        if self._zstd.unused_data:
-            raise Corrupt("bytes follow the end of the compressed stream")
+        for plain in self._zstd.feed(data):
+            self._take(plain)
 
     def _take(self, plain: bytes) -> None:
         if self._log is not None:
@@ -117,7 +104,7 @@ class _Contents:
 
     def wrong(self) -> str:
         """After the last byte: what is not as recorded, in words."""
-        if not self._zstd.eof:
+        if not self._zstd.whole:
             raise Corrupt("the compressed stream ends too early")
         if self._log is not None:
             return self._wrong_log(self._log)

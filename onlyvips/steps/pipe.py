@@ -6,7 +6,6 @@ No local disk; memory is bounded by blocks in flight.
 from __future__ import annotations
 
 import hashlib
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,7 @@ from onlyvips.core.manifest import CopiedObject, NamespaceRecord, ObjectRecord
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Permanent, Refused
 from onlyvips.steps.copies import Destinations, FanOut
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from onlyvips.steps.frames import compress
 
 _BLOCK = 1024 * 1024
 
@@ -99,7 +94,7 @@ class Pipe:
         fan = FanOut(self.destinations, self.place, piece.key, self.meter.check, over=over)
         try:
             blocks = _Blocks(fan.write)
-            packed = _compress(piece.read(self.meter), self.plan.zstd_level, self.plan.zstd_threads)
+            packed = compress(piece.read(self.meter), self.plan.zstd_level, self.plan.zstd_threads)
             if piece.encrypted:
                 _encrypt(packed, self.recipients, blocks)
             else:
@@ -112,18 +107,6 @@ class Pipe:
             fan.abort()
             raise
         return ObjectRecord(piece.key, size, sha256, piece.contents()), held
-
-
-def _compress(frames: Iterator[bytes], level: int, threads: int) -> Iterator[bytes]:
-    parameter = zstd.CompressionParameter
-    compressor = zstd.ZstdCompressor(
-        options={parameter.compression_level: level, parameter.nb_workers: threads, parameter.checksum_flag: 1}
-    )
-    for frame in frames:
-        for at in range(0, len(frame), _BLOCK):
-            yield compressor.compress(frame[at : at + _BLOCK] if len(frame) > _BLOCK else frame)
-        del frame  # a batch of the server's may be 16 MiB: it must be gone when the next one comes
-    yield compressor.flush()
 
 
 def _encrypt(chunks: Iterator[bytes], recipients: Sequence[Any], blocks: _Blocks) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import fastcrc
 from rich.console import Console
 
+from onlyvips import environment
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.core.archive import Closed, Reader
@@ -49,11 +50,10 @@ def _ours(setting: Setting, copies: int, check: bool) -> Cost:
     source, directory = setting.source, setting.folder / "directory"
     assert source is not None
     directory.mkdir(exist_ok=True)
-    told = [_s3(place.name, place.endpoint) for place in setting.buckets]
+    told = [s3(place.name, place.endpoint) for place in setting.buckets]
     told = [*told, {"name": "directory", "path": str(directory)}][:copies]
     with _cleared(setting):
-        asked = {"uri": source.uri, "database": DATABASE, "recipients": setting.recipients, "stores": told}
-        cost, done = setting.ours("base", asked)
+        cost, done = setting.ours("base", {"uri": source.uri, "plan": plan(setting), "stores": told})
         found = done["bytes"], done["documents"]
         if done["lacking"] or found != (source.size, source.documents):
             raise Failed(f"Our base has {found} bytes and documents of {source}; lacking: {done['lacking'] or 'none'}.")
@@ -63,7 +63,14 @@ def _ours(setting: Setting, copies: int, check: bool) -> Cost:
         return replace(cost, size=setting.buckets[0].size())
 
 
-def _s3(name: str, endpoint: str) -> dict[str, str]:
+def plan(setting: Setting) -> dict[str, Any]:
+    """As production's environment says, but for who and where."""
+    asked = environment.backup_plan(environment.load("production"))
+    ours = {"environment": "bench", "database": DATABASE, "uri": "", "destinations": ()}
+    return asdict(replace(asked, recipients=setting.recipients, **ours))
+
+
+def s3(name: str, endpoint: str) -> dict[str, str]:
     keys = {"access_key": ACCESS, "secret_key": SECRET, "region": REGION}
     return {"name": name, "endpoint": endpoint, "bucket": BUCKET, **keys}
 

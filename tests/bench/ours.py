@@ -9,11 +9,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onlyvips import environment
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.memory_glibc import give_back_large_blocks
@@ -27,14 +25,6 @@ from onlyvips.steps.base import take_base
 Json = dict[str, Any]
 
 
-def plan(recipients: list[str], database: str) -> BackupPlan:
-    """As production's environment says, but for who and where."""
-    production = environment.backup_plan(environment.load("production"))
-    return replace(
-        production, environment="bench", database=database, uri="", destinations=(), recipients=tuple(recipients)
-    )
-
-
 def store(told: Json, part_size: int) -> ObjectStore:
     """A destination by its description."""
     if "path" in told:
@@ -44,11 +34,10 @@ def store(told: Json, part_size: int) -> ObjectStore:
 
 def base(told: Json) -> Json:
     """A base of the database at every destination; says what its manifest says."""
-    asked = plan(told["recipients"], told["database"])
-    stores = [store(one, asked.part_size) for one in told["stores"]]
-    give_back_large_blocks()  # as whoever takes backups does
+    plan = BackupPlan(**told["plan"])
+    stores = [store(one, plan.part_size) for one in told["stores"]]
     source = MongoDatabase(told["uri"])
-    taken = take_base(source, stores, asked, Run(1, SystemClock(), os.urandom), source)
+    taken = take_base(source, stores, plan, Run(1, SystemClock(), os.urandom), source)
     records = [record for one in taken.manifest.objects for record in one.namespaces]
     return {
         "prefix": taken.manifest.prefix,
@@ -62,4 +51,5 @@ WHAT: dict[str, Callable[[Json], Json]] = {"base": base}
 
 if __name__ == "__main__":
     asked, told, done = sys.argv[1:]
+    give_back_large_blocks()  # as whoever takes backups does
     Path(done).write_text(json.dumps(WHAT[asked](json.loads(Path(told).read_text()))))

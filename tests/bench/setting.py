@@ -51,10 +51,10 @@ class Setting:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def run(self, *commands: Command) -> Cost:
-        """The commands as one side. Raises Failed."""
+    def run(self, *commands: Command, env: Mapping[str, str] | None = None) -> Cost:
+        """The commands as one side, with ``env`` in their environment too. Raises Failed."""
         pids = [place.pid for place in self.buckets] + ([self.source.pid] if self.source else [])
-        return run(commands, self.env, self.folder / "log", pids)
+        return run(commands, self.env | dict(env or {}), self.folder / "log", pids)
 
     def ours(self, what: str, told: Mapping[str, Any]) -> tuple[Cost, Any]:
         """Our side of ``what`` in a process of its own: what it cost, and what it says of itself."""

@@ -284,7 +284,7 @@ def test_s3_refuses_a_part_that_changed_on_its_way(server: Server, folder: str, 
 
     def flip(verb: str, operation: str, key: str, **arguments: Any) -> Any:
         if "Body" in arguments:
-            arguments["Body"] = b"?" + arguments["Body"].readall()[1:]
+            arguments["Body"] = b"?" + arguments["Body"].all()[1:]
         return sent(verb, operation, key, **arguments)
 
     monkeypatch.setattr(store, "call", flip)

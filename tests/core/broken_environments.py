@@ -305,7 +305,7 @@ BROKEN = {
         "identity_kept_in: offline", "identity_kept_in: cluster", "backup.recipients", "keep one elsewhere"
     ),
     "little memory": Case(
-        "memory: 512MiB", "memory: 360MiB", "backup.memory", "hold up to 430MiB; 2 workers would fit"
+        "memory: 512MiB", "memory: 360MiB", "backup.memory", "hold up to 494MiB; 2 workers would fit"
     ),
     "less memory than a worker needs": Case(
         "memory: 512MiB", "memory: 256MiB", "backup.memory", "not even one worker fits: lower part_size"
