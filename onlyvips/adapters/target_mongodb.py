@@ -53,7 +53,7 @@ class MongoTarget:
     def collections(self, database: str) -> list[str]:
         with self._database.explained(f"list the collections of {database}"):
             found = self._database.client[database].list_collection_names()
-        return sorted(name for name in found if not name.startswith("system."))
+        return sorted(name for name in found if name == "system.js" or not name.startswith("system."))
 
     def insert(self, namespace: str, documents: bytes) -> list[int]:
         options = {} if self._ferretdb else {"bypass_document_validation": True}

@@ -307,7 +307,8 @@ class TargetDatabase(Protocol):
         address it was asked, and for no other."""
 
     def collections(self, database: str) -> list[str]:
-        """Names of its collections and views, sorted, but for those of the server's own; nothing where it is not."""
+        """Names of its collections and views, sorted, but for those of the server's own (``system.js`` is a user's);
+        nothing where there is no such database."""
 
     def insert(self, namespace: str, documents: bytes) -> list[int]:
         """Insert these documents, one after the other in ``documents``; returns the places (from 0) of those that are
