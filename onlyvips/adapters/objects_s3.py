@@ -108,11 +108,19 @@ class S3Store:
 
     def put_part(self, key: str, data: Part, **condition: str) -> Stored:
         """Write an object in one request."""
+        answer = self._put(key, data, **condition)
+        return Stored(key, len(data), data.digest().hex(), answer.get("VersionId", ""))
+
+    def put_tagged(self, key: str, data: bytes) -> str:
+        """Write a small object in the place of what is there; returns its ETag."""
+        return str(self._put(key, Part(data))["ETag"])
+
+    def _put(self, key: str, data: Part, **condition: str) -> dict[str, Any]:
         more = {**condition, **self.lock_of(key)}
         checksum = _text(data.digest())
-        answer = self.call("write", "put_object", key, Body=data, ChecksumSHA256=checksum, **more)
+        answer: dict[str, Any] = self.call("write", "put_object", key, Body=data, ChecksumSHA256=checksum, **more)
         self.confirm(key, answer, checksum)
-        return Stored(key, len(data), data.digest().hex(), answer.get("VersionId", ""))
+        return answer
 
     def read(self, key: str) -> Iterator[bytes]:
         yield from self.chunks(key, self.call("read", "get_object", key))

@@ -18,12 +18,13 @@ has no ACL, others ever."""
 
 
 class S3Tree:
-    """Plain objects of one bucket. ``objects`` is the same bucket as the backups' store."""
+    """Plain objects of one bucket. ``objects`` is the same bucket as the backups' store; where it locks what it writes,
+    everything is written by it, for obstore can set no lock."""
 
     def __init__(self, objects: S3Store, address: Address, timeout: float = 60.0) -> None:
         self.name = objects.name
         self.objects: ObjectStore = objects
-        self._bucket = Bucket(address, timeout)
+        self._store, self._bucket = objects, Bucket(address, timeout)
 
     def listing(self, prefix: str) -> Iterator[Sequence[Held]]:
         for page in self._bucket.pages(prefix):
@@ -32,12 +33,17 @@ class S3Tree:
     def put(self, objects: Sequence[tuple[str, bytes]]) -> list[str]:
         async def one(pair: tuple[str, bytes]) -> str:
             key, data = pair
+            if self._store.lock_of(key):
+                return await asyncio.to_thread(self._store.put_tagged, key, data)
             return (await obstore.put_async(self._bucket.store, key, data, use_multipart=False))["e_tag"] or ""
 
         return self._bucket.each(one, objects, lambda pair: f"cannot write {pair[0]}")
 
     def copy(self, pairs: Sequence[tuple[str, str]]) -> None:
         async def one(pair: tuple[str, str]) -> None:
+            if self._store.lock_of(pair[1]):
+                await asyncio.to_thread(self._stream, *pair)
+                return
             try:
                 await obstore.copy_async(self._bucket.store, *pair)
             except obstore.exceptions.GenericError as error:

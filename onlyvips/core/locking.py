@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onlyvips.core.catalog import KINDS
+from onlyvips.core.manifest import MEDIA
+from onlyvips.core.media import tree_of, versions_of
 
 Mode = Literal["compliance", "governance"]
 
@@ -23,6 +25,8 @@ class LockPlan:
 
     def span(self, key: str) -> float:
         """Seconds for which an object under ``key`` is locked once it is written; 0 for one that is not."""
-        _, _, rest = key.partition("/")
+        environment, _, rest = key.partition("/")
+        if key.startswith((tree_of(environment), versions_of(environment))):
+            return self.seconds.get(MEDIA, 0.0)
         kind, *deeper = rest.split("/")
         return 0.0 if kind not in KINDS or "journal" in deeper[:-1] else self.seconds.get(kind, 0.0)

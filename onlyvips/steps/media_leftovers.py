@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from onlyvips.core.catalog import Backup, newest
 from onlyvips.core.manifest import MEDIA
-from onlyvips.core.media import Index, bytes_under, needed, tree_of, versions_of
+from onlyvips.core.media import Index, bytes_under, needed, tree_key, tree_of, version_key, versions_of
 from onlyvips.core.media_paths import PART, to_key
 from onlyvips.errors import Permanent
 from onlyvips.ports import ObjectStore, Pruner, Tree, Version
@@ -53,6 +53,15 @@ def leftovers_of(
             yield one, "a file that the media have no more; its bytes are among the versions"
         elif not one.latest:
             yield one, "an older version of a file; its bytes are among the versions"
+
+
+def named_of(pruner: Pruner, environment: str, backups: Sequence[Backup], indexes: dict[str, Index]) -> list[Version]:
+    """The newest version of every file that some backup needs: what is to stay locked where locks are promised."""
+    last, wanted = newest(backups, MEDIA), needed(indexes.values())
+    files = {tree_key(environment, key) for key in indexes[last.prefix].entries} if last else set()
+    files |= {version_key(environment, sha256) for sha256 in wanted}
+    found = [one for prefix in (tree_of(environment), versions_of(environment)) for one in pruner.versions(prefix)]
+    return [one for one in found if one.latest and one.what == "object" and one.key in files]
 
 
 def unfinished_of(pruner: Pruner, environment: str) -> list[Version]:

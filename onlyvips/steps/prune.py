@@ -6,6 +6,7 @@ without a manifest, which are no backup and go with a later prune. All of it und
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from onlyvips.core.strict_json import sealed
 from onlyvips.errors import Fenced, OnlyVipsError, Permanent
 from onlyvips.ports import Clock, ObjectStore, Pruner, Version
 from onlyvips.steps.copies import put_once
-from onlyvips.steps.survey import Extension, Place, Survey, each
+from onlyvips.steps.survey import Extension, Place, Relock, Survey, each
 
 _SCHEMA = 1
 
@@ -56,6 +57,7 @@ def prune(found: Survey, places: Sequence[Place], by: By) -> Pruned:
         for one in found.extensions
         if _done(partial(_extend, one, found, places, by), failures)
     ]
+    extended += _relock(found, places, by, failures)
     if not found.going and not found.leftovers:
         return Pruned(found.kind, extended=tuple(extended), failures=tuple(failures))
     evidence = _write_down(found, places, by)
@@ -175,6 +177,18 @@ def _extend(asked: Extension, found: Survey, places: Sequence[Place], by: By) ->
     each([one for one in wanted if one not in manifest], lambda one: place.pruner.extend(one, asked.until))
     for one in manifest:
         place.pruner.extend(one, asked.until)
+
+
+def _relock(found: Survey, places: Sequence[Place], by: By, failures: list[str]) -> list[str]:
+    """Lock files of media for longer; returns how many at which destination."""
+    pruners = {place.name: place.pruner for place in places}
+
+    def lock(one: Relock) -> bool:
+        by.check()
+        return _done(partial(pruners[one.destination].extend, one.version, one.until), failures)
+
+    done = Counter(one.destination for one, ok in zip(found.relocks, each(found.relocks, lock), strict=True) if ok)
+    return [f"{count} files at {name}" for name, count in sorted(done.items())]
 
 
 # --- two credentials -------------------------------------------------------------------------------------------------

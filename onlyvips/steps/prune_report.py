@@ -92,6 +92,8 @@ def _of_kind(result: Result) -> list[str]:
         for (destination, why), count in sorted(counts.items())
     ]
     if result.done is None:
+        files = Counter(one.destination for one in result.found.relocks)
+        told += [f"{result.kind}: {count} files at {name} to be locked for longer" for name, count in files.items()]
         locks = [(one.prefix.rstrip("/").rpartition("/")[2], one) for one in result.found.extensions]
         return [
             *told,

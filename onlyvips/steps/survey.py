@@ -14,11 +14,12 @@ from typing import TypeVar
 
 from onlyvips.core.catalog import Backup, place_of, read_catalog
 from onlyvips.core.manifest import MANIFEST_KEY, MEDIA, OPLOG, seconds
+from onlyvips.core.media import Index
 from onlyvips.core.retention import Decision, Facts, Policy, decide
 from onlyvips.core.verification import superseded
 from onlyvips.errors import Transient
 from onlyvips.ports import ObjectStore, Pruner, Tree, Version
-from onlyvips.steps.media_leftovers import indexes_of, leftovers_of, unfinished_of
+from onlyvips.steps.media_leftovers import indexes_of, leftovers_of, named_of, unfinished_of
 from onlyvips.steps.shelves import read_shelves
 
 T = TypeVar("T")
@@ -73,6 +74,15 @@ class Extension:
 
 
 @dataclass(frozen=True)
+class Relock:
+    """A file of media is to be locked until ``until``: backups that were taken since need it too."""
+
+    destination: str
+    version: Version
+    until: float
+
+
+@dataclass(frozen=True)
 class Survey:
     """What there is of one kind, and what becomes of it."""
 
@@ -83,6 +93,7 @@ class Survey:
     leftovers: tuple[Leftover, ...]
     extensions: tuple[Extension, ...]
     held: Held
+    relocks: tuple[Relock, ...] = ()
 
     @property
     def going(self) -> list[Decision]:
@@ -124,9 +135,12 @@ def survey(
     keys = {shelf.name: list(shelf.sizes) for shelf in shelves}
     scene = _Scene(environment, kind, mine, facts, probes)
     leftovers = list(chain(*(_leftovers(place, held[place.name], keys[place.name], scene) for place in places)))
+    relocks: list[Relock] = []
     if kind == MEDIA:
-        leftovers += _of_media(places, environment, backups, now - rules.longest_run)
-    return Survey(environment, kind, now, mine, tuple(leftovers), extensions, held)
+        indexes = indexes_of(backups, [place.store for place in places])
+        leftovers += _of_media(places, environment, backups, indexes, rules, now)
+        relocks += _relocks(places, environment, backups, indexes, rules, now)
+    return Survey(environment, kind, now, mine, tuple(leftovers), extensions, held, tuple(relocks))
 
 
 def each(items: Iterable[T], action: Callable[[T], R]) -> list[R]:
@@ -225,14 +239,47 @@ def _leftovers(
     return [Leftover(place.name, one, why) for why, versions in found.items() for one in versions]
 
 
-def _of_media(places: Sequence[Place], environment: str, backups: Sequence[Backup], dead: float) -> Iterator[Leftover]:
-    """Of the plain files: what no backup needs, the ones that go now among them, and uploads that nobody finished."""
-    indexes = indexes_of(backups, [place.store for place in places])
+def _of_media(
+    places: Sequence[Place],
+    environment: str,
+    backups: Sequence[Backup],
+    indexes: dict[str, Index],
+    rules: Rules,
+    now: float,
+) -> Iterator[Leftover]:
+    """Of the plain files: what no backup needs and no lock holds, and uploads that nobody finished."""
     for place in places:
         if place.tree is not None:
-            found = leftovers_of(place.tree, place.pruner, environment, backups, indexes)
-            yield from (Leftover(place.name, one, why) for one, why in found)
-            begun = unfinished_of(place.pruner, environment)
-            yield from (
-                Leftover(place.name, one, "an upload that nobody finished") for one in begun if one.modified < dead
-            )
+            found = list(leftovers_of(place.tree, place.pruner, environment, backups, indexes))
+            versions = [one for one, _ in found] if place.locks else []
+            locked = {
+                one
+                for one, until in zip(versions, each(versions, place.pruner.locked_until), strict=True)
+                if until > now
+            }
+            free = (pair for pair in found if pair[0] not in locked)
+            yield from (Leftover(place.name, one, why) for one, why in free)
+            begun = (one for one in unfinished_of(place.pruner, environment) if one.modified < now - rules.longest_run)
+            yield from (Leftover(place.name, one, "an upload that nobody finished") for one in begun)
+
+
+def _relocks(
+    places: Sequence[Place],
+    environment: str,
+    backups: Sequence[Backup],
+    indexes: dict[str, Index],
+    rules: Rules,
+    now: float,
+) -> Iterator[Relock]:
+    """Files that backups need and that are locked for less than half of the time for which they are locked at first."""
+    span = policy.locked_for if (policy := rules.policies.get(MEDIA)) else 0.0
+    for place in places:
+        if span and place.locks:
+            old = [
+                one
+                for one in named_of(place.pruner, environment, backups, indexes)
+                if one.modified <= now - span / 2  # a younger one was locked for long enough when it was written
+            ]
+            untils = each(old, place.pruner.locked_until)
+            short = (one for one, until in zip(old, untils, strict=True) if until < now + span / 2)
+            yield from (Relock(place.name, one, now + span) for one in short)

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from onlyvips.core.catalog import newest
+from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
 from onlyvips.errors import Permanent
+from onlyvips.steps.locks import locks_of
 from onlyvips.steps.prune import By, Pruned, prune
 from onlyvips.steps.survey import Place, Rules, Survey, survey
-from tests.procedures.media import Minutes, begin, brought_back, name_of, published, synced, take
+from tests.procedures.media import Minutes, begin, brought_back, catalog, name_of, published, synced, take
 from tests.procedures.test_media import MEDIA, small_is_less_than_a_kilobyte
 from tests.simulators.media import SimulatedMedia, SimulatedTree
 from tests.simulators.objects import Killed, Life, SimulatedStore
@@ -105,6 +108,76 @@ def test_while_an_index_cannot_be_read_nothing_of_the_media_is_removed():
     with pytest.raises(Permanent, match=f"No destination gives the index of {first}"):
         look(found, keep=1)
     assert [tree.store.objects for tree in found] == before
+
+
+# --- locks
+
+
+SPAN = 2 * DAY
+
+
+def locking() -> list[SimulatedTree]:
+    """A directory, and a bucket that locks what is written there for two days."""
+    lock = LockPlan("governance", {"media": SPAN})
+    found = [SimulatedTree(SimulatedStore("disk")), SimulatedTree(SimulatedStore("s3", versioned=True, lock=lock))]
+    found[1].may_remove = False
+    moved_to(found, Minutes(0).now())
+    return found
+
+
+def moved_to(found: Sequence[SimulatedTree], at: float) -> None:
+    for tree in found:
+        tree.store.now = at
+
+
+def locked(found: Sequence[SimulatedTree]) -> float:
+    """Until when the newest copy at the bucket is locked, as an audit sees it."""
+    last = newest(catalog(found), "media")
+    assert last is not None
+    return locks_of([last], [found[1].store])[last.prefix, "s3"]
+
+
+def pruned_at(found: Sequence[SimulatedTree], at: float) -> Pruned:
+    moved_to(found, at)
+    where = [Place(tree.store, SimulatedPruner(tree.store), tree.name == "s3", tree) for tree in found]
+    rules = Rules({"media": Policy(last=9, locked_for=SPAN)}, DAY)
+    return prune(survey(where, "lab", "media", rules, at), where, By(LATER, os.urandom))
+
+
+def test_files_of_media_are_locked_when_they_are_written_and_one_that_is_not_is_seen():
+    source, found = SimulatedMedia(MEDIA), locking()
+    take(source, found)
+    assert locked(found) == Minutes(0).now() + SPAN
+    for key in [key for key in found[1].store.locks if "media-tree/a.jpg" in key[0]]:
+        del found[1].store.locks[key]
+    assert locked(found) == 0.0
+
+
+def test_what_backups_need_is_locked_again_before_its_lock_runs_out_and_not_each_time():
+    source, found = SimulatedMedia(MEDIA), locking()
+    take(source, found)
+    source.write("a.jpg", b"new")
+    take(source, found)
+    start = Minutes(0).now()
+    assert pruned_at(found, start + 0.9 * DAY).extended == ()
+    assert "6 files at s3" in pruned_at(found, start + 1.1 * DAY).extended
+    until = start + 1.1 * DAY + SPAN
+    needed = {key for key in found[1].store.objects if "/media-tree/" in key or "/media-versions/" in key}
+    assert {found[1].store.locks[key, found[1].store.version(key)] for key in needed} == {until}
+    assert pruned_at(found, start + 1.2 * DAY).extended == ()
+    assert not pruned_at(found, start + 3 * DAY).failures
+
+
+def test_what_a_lock_holds_is_no_leftover_yet_and_goes_once_it_ran_out():
+    source, found = SimulatedMedia(MEDIA), locking()
+    take(source, found)
+    source.remove("a.jpg")
+    take(source, found)
+    start = Minutes(0).now()
+    done = pruned_at(found, start + DAY / 2)
+    assert not done.failures and "a.jpg" in synced(found[1].store.objects)
+    pruned_at(found, start + 3 * DAY)
+    assert "a.jpg" not in synced(found[1].store.objects)
 
 
 def test_a_death_at_any_removal_leaves_every_backup_that_stays_whole():

@@ -66,9 +66,10 @@ def run(platform: Platform) -> dict[str, Any]:
 
 
 def audit(platform: Platform) -> tuple[set[str], list[str]]:
-    """Which copies of media count, and what was found."""
+    """Which copies of media count, and what was found; the one that promises it is locked."""
     report = told(platform.onlyvips("backup", "audit", *HERE))
     (standing,) = [one for one in report["standings"] if one["kind"] == "media"]
+    assert standing["immutable"] == ["s3-b"]
     return set(standing["copies"]), [one["what"] for one in report["findings"] if one["kind"] == "media"]
 
 
