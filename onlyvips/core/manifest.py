@@ -21,7 +21,8 @@ WARNING = "warning"
 @dataclass(frozen=True)
 class NamespaceRecord:
     """One collection inside an object: ``crc64`` (hex) is over its documents alone, ``bytes`` likewise. Of ``type``
-    oplog: the object is no archive, but entries of the oplog one after the other."""
+    oplog: the object is no archive, but entries of the oplog one after the other; of ``rdb``: it is an RDB, the
+    documents are keys, and ``crc64`` is its own."""
 
     database: str
     collection: str
