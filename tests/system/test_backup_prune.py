@@ -22,12 +22,12 @@ from tests.system.platform import Platform, told
 
 pytestmark = pytest.mark.lab
 HERE = ("-e", "short", "--json")
-KEEP = {"last": 2, "locked_for": "10m"}
+KEEP = {"last": 2, "locked_for": "10h"}
 
 
 @pytest.fixture
 def short(module_platform: Platform) -> Platform:
-    """An environment that keeps two backups of secrets, each locked for ten minutes."""
+    """An environment that keeps two backups of secrets, each locked for ten hours."""
     module_platform.environment("short")
     change(module_platform, lambda backup: backup["retention"].update(secrets=KEEP))
     return module_platform
