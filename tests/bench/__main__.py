@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from onlyvips.errors import OnlyVipsError
-from tests.bench import base, report
+from tests.bench import base, media, report
 from tests.bench.measure import Failed
 from tests.bench.programs import builds, prepare
 
@@ -21,25 +21,25 @@ app = App(name="tests.bench", help="Our backups beside the usual tools.", result
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 WIDTH = 130
-Rounds = Annotated[int, Parameter(validator=Number(gte=1))]
-Size = Annotated[int, Parameter(validator=Number(gte=1))]
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 
 
 @app.default
-def everything(*, megabytes: Size = 1000, rounds: Rounds = 5, as_json: Json = False) -> int:
+def everything(*, megabytes: Count = 1000, files: Count = 20_000, rounds: Count = 5, as_json: Json = False) -> int:
     """All parts, one after another.
 
     Args:
         megabytes: BSON that each side of a base reads in a round, about.
+        files: Media that each side copies.
         rounds: How often each side is measured.
         as_json: Print JSON in place of tables.
     """
-    return tell([part_base(megabytes, rounds)], as_json)
+    return tell([part_base(megabytes, rounds), *parts_media(files, rounds)], as_json)
 
 
 @app.command(name="base")
-def only_base(*, megabytes: Size = 1000, rounds: Rounds = 5, as_json: Json = False) -> int:
+def only_base(*, megabytes: Count = 1000, rounds: Count = 5, as_json: Json = False) -> int:
     """A base of the database.
 
     Args:
@@ -50,10 +50,26 @@ def only_base(*, megabytes: Size = 1000, rounds: Rounds = 5, as_json: Json = Fal
     return tell([part_base(megabytes, rounds)], as_json)
 
 
+@app.command(name="media")
+def only_media(*, files: Count = 20_000, rounds: Count = 5, as_json: Json = False) -> int:
+    """Media.
+
+    Args:
+        files: How many files each side copies.
+        rounds: How often each side is measured.
+        as_json: Print JSON in place of tables.
+    """
+    return tell(parts_media(files, rounds), as_json)
+
+
 def part_base(megabytes: int, rounds: int) -> report.Part:
     """Measured."""
-    source, found = base.measure(prepare(console), megabytes, rounds, console)
-    return report.of_base(source, found)
+    return report.of_base(base.measure(prepare(console), megabytes, rounds, console))
+
+
+def parts_media(files: int, rounds: int) -> list[report.Part]:
+    """Measured, one a phase."""
+    return report.of_media(files, media.measure(prepare(console), files, rounds, console))
 
 
 def tell(parts: list[report.Part], as_json: bool) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,19 @@ LEVEL = 3
 ZSTD, GZIP = "base.archive.zst.age", "base.archive.gz"
 
 
-def measure(programs: Programs, megabytes: int, rounds: int, console: Console) -> tuple[dict[str, Any], list[Round]]:
-    """The source, and what each side cost in each round."""
+@dataclass(frozen=True)
+class Found:
+    """The source in bytes and documents, what each side cost in each round, and CPU seconds for each GB of ours by
+    step."""
+
+    size: int
+    documents: int
+    rounds: Sequence[Round]
+    steps: Mapping[str, float]
+
+
+def measure(programs: Programs, megabytes: int, rounds: int, console: Console) -> Found:
+    """All of it."""
     with set_up(programs, ("s3-a", "s3-b")) as empty, serving(programs["firehose"], megabytes) as source:
         setting = replace(empty, source=source)
         sides: dict[str, Callable[[bool], Cost]] = {
@@ -43,7 +54,17 @@ def measure(programs: Programs, megabytes: int, rounds: int, console: Console) -
             "mongodump | zstd | age | aws": partial(_pipeline, setting, ZSTD, _zstd(setting)),
             "mongodump --gzip | aws": partial(_pipeline, setting, GZIP, _gzip(setting)),
         }
-        return {"bytes": source.size, "documents": source.documents}, take_turns(sides, rounds, console)
+        found = take_turns(sides, rounds, console)
+        console.print("each step of ours by itself …")
+        return Found(source.size, source.documents, found, _steps(setting))
+
+
+def _steps(setting: Setting) -> dict[str, float]:
+    assert setting.source is not None
+    told = [s3(setting.buckets[0].name, setting.buckets[0].endpoint)]
+    with _cleared(setting):
+        _, done = setting.ours("steps", {"uri": setting.source.uri, "plan": plan(setting), "stores": told})
+    return dict(done)
 
 
 def _ours(setting: Setting, copies: int, check: bool) -> Cost:

@@ -1,4 +1,4 @@
-"""Our side, in a process of its own: python -m tests.bench.ours base TOLD.json DONE.json
+"""Our side, in a process of its own: python -m tests.bench.ours base|steps|media TOLD.json DONE.json
 
 The first file says what to do, the second what was done.
 """
@@ -12,15 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from onlyvips.adapters.bucket_s3 import Address
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.adapters.media_directory import DirectoryMedia
 from onlyvips.adapters.memory_glibc import give_back_large_blocks
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.adapters.tree_s3 import S3Tree
 from onlyvips.core.plan import BackupPlan
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.backup import Run
 from onlyvips.steps.base import take_base
+from onlyvips.steps.media import take_media
+from tests.bench.steps import steps_of
 
 Json = dict[str, Any]
 
@@ -37,7 +42,7 @@ def base(told: Json) -> Json:
     plan = BackupPlan(**told["plan"])
     stores = [store(one, plan.part_size) for one in told["stores"]]
     source = MongoDatabase(told["uri"])
-    taken = take_base(source, stores, plan, Run(1, SystemClock(), os.urandom), source)
+    taken = take_base(source, stores, plan, Run(1, SystemClock(), os.urandom), sampler=source)
     records = [record for one in taken.manifest.objects for record in one.namespaces]
     return {
         "prefix": taken.manifest.prefix,
@@ -47,9 +52,23 @@ def base(told: Json) -> Json:
     }
 
 
-WHAT: dict[str, Callable[[Json], Json]] = {"base": base}
+def steps(told: Json) -> Json:
+    """Where the CPU of such a base goes."""
+    plan = BackupPlan(**told["plan"])
+    return dict(steps_of(MongoDatabase(told["uri"]), store(told["stores"][0], plan.part_size), plan))
+
+
+def media(told: Json) -> Json:
+    """A backup of a directory of media at one S3 destination; says what it lacks."""
+    plan = BackupPlan(**told["plan"])
+    tree = S3Tree(S3Store(**told["store"], part_size=plan.part_size), Address(**told["store"]))
+    taken = take_media(DirectoryMedia(Path(told["source"])), [tree], plan, Run(1, SystemClock(), os.urandom))
+    return {"lacking": taken.lacking}
+
+
+WHAT: dict[str, Callable[[Json], Json]] = {"base": base, "steps": steps, "media": media}
 
 if __name__ == "__main__":
     asked, told, done = sys.argv[1:]
-    give_back_large_blocks()  # as whoever takes backups does
+    give_back_large_blocks()  # as the command does before it takes a backup
     Path(done).write_text(json.dumps(WHAT[asked](json.loads(Path(told).read_text()))))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.base import Found
 from tests.bench.measure import Cost
 from tests.bench.setting import Round
 
@@ -65,6 +66,7 @@ class Part:
     unit: Unit
     rounds: Sequence[Round]
     aims: Sequence[Aim]
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
@@ -77,8 +79,9 @@ class Part:
         }
 
 
-def of_base(source: dict[str, Any], rounds: Sequence[Round]) -> Part:
+def of_base(found: Found) -> Part:
     """The report of ``base.measure``."""
+    rounds = found.rounds
     one, three, zstd, gzip = rounds[0]
     aims = [
         Aim(
@@ -98,8 +101,26 @@ def of_base(source: dict[str, Any], rounds: Sequence[Round]) -> Part:
         ),
         Aim("peak MiB of ours to three copies", _each(rounds, lambda r: r[three].peak / MEBIBYTE), 512, True),
     ]
-    title = f"A base of {source['bytes'] / 1e6:.0f} MB of BSON, {source['documents']} documents"
-    return Part(title, source["bytes"], BYTES, rounds, aims)
+    title = f"A base of {found.size / 1e6:.0f} MB of BSON, {found.documents} documents"
+    return Part(title, found.size, BYTES, rounds, aims, found.steps)
+
+
+def of_media(files: int, found: Mapping[str, Sequence[Round]]) -> list[Part]:
+    """The reports of ``media.measure``, one a phase."""
+    return [
+        Part(
+            f"Media, {files} files of 20 KB, {phase}",
+            files,
+            FILES,
+            rounds,
+            [_beside(rounds, other) for other in rounds[0] if other != "ours"],
+        )
+        for phase, rounds in found.items()
+    ]
+
+
+def _beside(rounds: Sequence[Round], other: str) -> Aim:
+    return Aim(f"speed of ours / {other}", _each(rounds, lambda r: r[other].seconds / r["ours"].seconds), 1)
 
 
 def machine() -> dict[str, Any]:
@@ -113,6 +134,8 @@ def show(parts: Sequence[Part], out: Console) -> None:
         out.print(f"\n{part.title}, {machine()['cores']} cores")
         out.print(_costs(part), crop=False)
         out.print(_aims(part.aims), crop=False)
+        if part.steps:
+            out.print(_steps(part.steps), crop=False)
     for note in NOTES:
         out.print(note, soft_wrap=True)
 
@@ -130,7 +153,7 @@ def _costs(part: Part) -> Table:
             *(f"{value:.0f}" for value in (median(speeds), min(speeds), max(speeds))),
             *(f"{median(found) * per:.2f}" for found in ([c.cpu for c in costs], [c.servers for c in costs])),
             f"{max(cost.peak for cost in costs) / MEBIBYTE:.0f}",
-            f"{costs[-1].size / 1e6:.1f}",
+            f"{costs[-1].size / 1e6:.1f}" if costs[-1].size else "",
             f"{median(map(_busy, costs)):.2f}",
             f"{median(cost.others / cost.seconds for cost in costs):.2f}",
         )
@@ -147,6 +170,13 @@ def _aims(aims: Sequence[Aim]) -> Table:
         asked = f"{'≤' if aim.at_most else '≥'} {aim.asked:g}"
         each = ", ".join(f"{value:.2f}" for value in aim.each)
         table.add_row(aim.what, f"{median(aim.each):.2f}", asked, "reached" if aim.reached else "NOT reached", each)
+    return table
+
+
+def _steps(steps: Mapping[str, float]) -> Table:
+    table = _table("each step of ours by itself, one thread", "CPU s/GB", "share")
+    for step, cpu in steps.items():
+        table.add_row(step, f"{cpu:.2f}", f"{cpu / sum(steps.values()):.0%}")
     return table
 
 
