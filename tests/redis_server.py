@@ -34,9 +34,7 @@ def serving(lab: Any, folder: Path, *, sentinel_of: int = 0, **settings: Any) ->
     """Redis as it is by default, but for ``settings`` (``_`` for ``-``), once its data are loaded; or a Sentinel of
     the server at a port."""
     folder.mkdir(exist_ok=True)
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port = int(door.getsockname()[1])
+    port = _free_port()
     asked = {"bind": "127.0.0.1", "port": port, "dir": folder}
     if sentinel_of:
         asked |= {"sentinel monitor main 127.0.0.1": f"{sentinel_of} 1"}
@@ -55,6 +53,16 @@ def serving(lab: Any, folder: Path, *, sentinel_of: int = 0, **settings: Any) ->
     finally:
         running.kill()
         running.wait()
+
+
+def _free_port() -> int:
+    """One that a node of a cluster can have too: it takes the one 10,000 above as well."""
+    while True:
+        with socket.socket() as door:
+            door.bind(("127.0.0.1", 0))
+            port = int(door.getsockname()[1])
+        if port <= 55_535:
+            return port
 
 
 def _await(server: Server, running: subprocess.Popen[bytes]) -> None:

@@ -188,6 +188,7 @@ def test_a_replica_is_read_only_where_it_is_allowed_and_only_with_its_link(start
         assert source.describe()["role"] == "slave"
         assert taken(source)[1].keys == 1
         client.replicaof("127.0.0.1", 1)
+    source = RedisSnapshot(replica.url, replica=True)  # the one before tells of what it read
     for ask in (source.describe, lambda: list(source.snapshot())):
         with pytest.raises(Transient, match="without a link to its primary, so its data are stale"):
             ask()
