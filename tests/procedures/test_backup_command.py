@@ -252,6 +252,20 @@ def test_a_run_of_prefect_tries_again_where_a_preflight_met_what_passes_by_itsel
     assert getattr(found.value, "delay", 3.0) == 3.0
 
 
+def test_what_a_run_of_prefect_began_is_held_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Held(Here):
+        def __exit__(self, *_: object) -> None:
+            told.append("given up")
+
+    monkeypatch.setattr(backups, "taking", lambda *_: Held())
+    session = backups.begin("lab", "mongodb", "me", lambda size, documents: None, "run")
+    assert not told
+    backups.end(session)
+    assert told == ["given up"]
+
+
 def test_a_followed_run_tells_the_lines_that_come_after_its_end(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     going, ended = (SimpleNamespace(is_final=lambda end=end: end, is_scheduled=lambda: False) for end in (False, True))
     looks = [(going, ["one"]), (ended, [""]), (ended, ["last"])]
