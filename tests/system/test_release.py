@@ -175,7 +175,9 @@ def test_the_backup_that_a_release_took_restores_without_any_of_our_code(platfor
     record = platform.newest()
     assert record is not None
     folder = Path(platform.lab.env["ONLYVIPS_LAB_DIRECTORY"]) / Path(record.backup).parent
-    for encrypted in sorted((folder / "objects").iterdir()):
+    archives = sorted((folder / "objects").glob("*.archive.zst.age"))
+    assert [one.name for one in (folder / "objects").iterdir() if one not in archives] == ["oplog.bson.zst.age"]
+    for encrypted in archives:
         restore(platform.lab, encrypted, to="restored")
     with MongoClient[dict[str, Any]](platform.lab.env["ONLYVIPS_LAB_MONGODB_URI"]) as client:
         source, target = client["onlyvips"], client["restored"]
