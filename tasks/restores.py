@@ -7,7 +7,6 @@ from typing import Any
 
 from prefect import get_run_logger
 
-from onlyvips.core import restore_report as report
 from onlyvips.core.backup_report import progress
 from onlyvips.errors import Refused
 from onlyvips.wiring import restores
@@ -19,7 +18,7 @@ from tasks.policies import backup_task
 def plan(environment: str, kind: str, at: str, target: str, namespaces: list[str]) -> None:
     """What will be read and written, told in the log. Raises Refused for what would be refused."""
     found = restores.plan(Asked(environment, kind, at, target, tuple(namespaces)))
-    for line in report.lines(found.plan):
+    for line in found.lines:
         get_run_logger().info("%s", line)
     if found.refusals:
         raise Refused(" ".join(found.refusals))
@@ -29,8 +28,8 @@ def plan(environment: str, kind: str, at: str, target: str, namespaces: list[str
 def run(environment: str, kind: str, at: str, target: str, namespaces: list[str]) -> dict[str, Any]:
     """All of it; a later attempt goes on where this one ended."""
     found = restores.run(Asked(environment, kind, at, target, tuple(namespaces)), _Teller().tell)
-    get_run_logger().info("%s", report.done(found))
-    return report.result(found)
+    get_run_logger().info("%s", found.line)
+    return dict(found.values)
 
 
 class _Teller:

@@ -14,7 +14,6 @@ from rich.progress import Progress, TextColumn
 from flows.commands import console, running
 from flows.commands.backup import EnvironmentName, Json, Local
 from onlyvips import environment as environments
-from onlyvips.core import restore_report as report
 from onlyvips.core.backup_report import progress
 from onlyvips.steps.sound import Tell
 from onlyvips.wiring import restores
@@ -48,9 +47,9 @@ def plan(
     """
     found = restores.plan(Asked(environment, kind, at, target, namespace))
     if json:
-        console.print_json({**report.as_json(found.plan), "refusals": list(found.refusals)})
+        console.print_json({**found.values, "refusals": list(found.refusals)})
         return console.REFUSED if found.refusals else console.OK
-    for line in report.lines(found.plan):
+    for line in found.lines:
         console.say(line)
     for refusal in found.refusals:
         console.complain(refusal)
@@ -84,9 +83,9 @@ def run(
     with _bar(json) as tell:
         found = restores.run(asked, tell)
     if json:
-        console.print_json(report.result(found))
+        console.print_json(dict(found.values))
     else:
-        console.say(report.done(found))
+        console.say(found.line)
     return console.OK
 
 

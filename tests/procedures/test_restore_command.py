@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from flows.commands import run, running
+from onlyvips.core import restore_report as report
 from onlyvips.core.catalog import read_catalog
 from onlyvips.core.restored import Restored
 from onlyvips.errors import Refused, Transient
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.wiring import restores
 from onlyvips.wiring.backups import Catalog
+from onlyvips.wiring.restoring import Done, mongodb
 from tasks import restores as tasks
 from tests.procedures.test_restore import World
 from tests.simulators.target import SimulatedTarget
@@ -27,16 +29,16 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Backups on simulators, the target on another server than the source."""
     found = World(slices=1)
     backups = tuple(read_catalog(read_shelves(found.places, "lab")))
-    monkeypatch.setattr(restores, "catalog", lambda _: Catalog(backups, {}))
-    monkeypatch.setattr(restores, "_live", lambda _: {"identity": "live"})
-    monkeypatch.setattr(restores, "_check_identities", lambda *_: None)
-    monkeypatch.setattr(restores.environments, "endpoint", lambda loaded, reference: reference)
+    monkeypatch.setattr(mongodb, "catalog", lambda _: Catalog(backups, {}))
+    monkeypatch.setattr(mongodb, "_live", lambda _: {"identity": "live"})
+    monkeypatch.setattr(mongodb, "_check_identities", lambda *_: None)
+    monkeypatch.setattr(mongodb.environments, "endpoint", lambda loaded, reference: reference)
     monkeypatch.setattr(running, "answering_server", lambda _: "")
     return found
 
 
 def serving(monkeypatch: pytest.MonkeyPatch, target: SimulatedTarget) -> SimulatedTarget:
-    monkeypatch.setattr(restores, "_target", lambda _: target)
+    monkeypatch.setattr(mongodb, "_target", lambda _: target)
     return target
 
 
@@ -56,7 +58,7 @@ def test_bad_input_is_refused_before_anything_is_asked_and_no_secret_is_shown(
     def nobody(*_: Any) -> Any:
         raise AssertionError("must not be asked")
 
-    monkeypatch.setattr(restores, "catalog", nobody)
+    monkeypatch.setattr(mongodb, "catalog", nobody)
     monkeypatch.setattr(running, "answering_server", nobody)
     assert run(["restore", verb, *options]) == 2
     error = capsys.readouterr().err
@@ -91,9 +93,9 @@ def test_a_live_source_that_does_not_answer_does_not_keep_from_restoring(monkeyp
         def describe(self) -> dict[str, str]:
             raise Transient("It is away.")
 
-    monkeypatch.setattr(restores.environments, "endpoint", lambda loaded, reference: reference)
+    monkeypatch.setattr(mongodb.environments, "endpoint", lambda loaded, reference: reference)
     serving(monkeypatch, Away())
-    assert restores._live(restores.environments.load("lab")) is None
+    assert mongodb._live(mongodb.environments.load("lab")) is None
 
 
 def test_run_tells_what_it_did(
@@ -101,7 +103,8 @@ def test_run_tells_what_it_did(
 ) -> None:
     serving(monkeypatch, SimulatedTarget())
     done = Restored((), 7, 1, 30, 9, "5:1", "2026-08-01T12:00:00Z", 2, ("a: x is bad",), True, 1.5)
-    monkeypatch.setattr(restores, "run", lambda asked, tell: done)
+    told_of = Done(report.done(done), report.result(done))
+    monkeypatch.setattr(restores, "run", lambda asked, tell: told_of)
     assert run(["restore", "run", *HERE]) == 0
     told = capsys.readouterr().out
     for part in (

@@ -140,7 +140,7 @@ def test_any_moment_is_what_the_writers_own_journal_says(world: World) -> None:
     for second in chosen:
         name = f"restored_{second}"
         done = restores.run(world.asked(moment(second), name), lambda doing, size: None)
-        assert done.entries > 0 and not done.flaws
+        assert done.values["entries"] > 0 and not done.values["flaws"]
         assert state(world.client[name].orders) == world.journal.at(second), moment(second)
         assert world.client[name].list_collection_names() == ["orders"]
     assert len({str(world.journal.at(one)) for one in chosen}) > MOMENTS / 2

@@ -1,0 +1,14 @@
+"""Every kind of backup that can be restored: one module each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onlyvips.wiring.restoring import mongodb
+from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
+
+BUILT: Mapping[str, Kind] = {
+    "mongodb": mongodb.KIND,
+}
+
+__all__ = ["BUILT", "LIVE", "Asked", "Done", "Kind", "Planned"]
