@@ -320,6 +320,7 @@ def write_endpoints(lab: Lab) -> None:
     """Write what a client of the lab needs, secrets included, for its owner's eyes only."""
     home, secrets = lab.home, lab.settings.secrets
     recipients = seeds.age_recipients(home)
+    signing, public = seeds.drill_keys(home)
     values = {
         "HOME": home.path,
         "KUBECONFIG": home.kubeconfig,
@@ -341,6 +342,8 @@ def write_endpoints(lab: Lab) -> None:
         "AGE_RECIPIENT_2": recipients[1],
         "AGE_IDENTITY": home.keys / "age-1.txt",
         "AGE_SECRET_KEY": (home.keys / "age-1.txt").read_text().strip(),
+        "DRILL_SIGNING_KEY": signing,
+        "DRILL_PUBLIC_KEY": public,
         "METRICS_FILE": home.data / "onlyvips-backup.prom",
         "JWT_SECRET": secrets["jwt-secret"],
         "BIN": home.bin,

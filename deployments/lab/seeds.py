@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import shutil
@@ -22,7 +23,7 @@ import yaml
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from home import Home, Settings, write
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -167,3 +168,14 @@ def age_recipients(home: Home) -> list[str]:
             write(path, f"{pyrage.x25519.Identity.generate()}\n")
         recipients.append(str(pyrage.x25519.Identity.from_str(path.read_text().strip()).to_public()))
     return recipients
+
+
+def drill_keys(home: Home) -> tuple[str, str]:
+    """The pair that signs the lab's records of drills, which is made when it is missing: private, public."""
+    path = home.keys / "drill.key"
+    if not path.exists():
+        seed = ed25519.Ed25519PrivateKey.generate().private_bytes_raw()
+        write(path, f"ed25519-private:{base64.b64encode(seed).decode()}\n")
+    text = path.read_text().strip()
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(base64.b64decode(text.partition(":")[2]))
+    return text, f"ed25519:{base64.b64encode(key.public_key().public_bytes_raw()).decode()}"

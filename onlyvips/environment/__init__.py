@@ -11,6 +11,7 @@ from onlyvips.environment.model import Environment
 from onlyvips.environment.plans import (
     audit_plan,
     backup_plan,
+    drill_plan,
     guardrails,
     kinds,
     lease_plan,
@@ -22,6 +23,7 @@ from onlyvips.environment.plans import (
 from onlyvips.environment.problems import EnvironmentInvalid, Problem, nearest
 from onlyvips.environment.values import (
     all_references,
+    drill_keys,
     endpoint,
     endpoints_path,
     identities,
@@ -38,6 +40,8 @@ __all__ = [
     "audit_plan",
     "backup_plan",
     "describe",
+    "drill_keys",
+    "drill_plan",
     "endpoint",
     "endpoints_path",
     "environments_directory",

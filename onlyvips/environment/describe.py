@@ -9,7 +9,7 @@ from onlyvips.environment.delivery import Service
 from onlyvips.environment.model import Environment
 from onlyvips.environment.operations import Alert, Signal
 from onlyvips.environment.plans import retention_policies
-from onlyvips.environment.protection import Destination, Protected
+from onlyvips.environment.protection import Destination, Drill, Protected
 from onlyvips.environment.quantities import show_duration as d
 from onlyvips.environment.quantities import show_share, show_size
 from onlyvips.environment.values import all_references, unresolved
@@ -219,9 +219,18 @@ def _recovery(environment: Environment) -> list[str]:
         *(_protected(one) for one in recovery.protected),
         f"Back within {d(targets.rto)} (RTO), at most {d(targets.rpo)} lost (RPO), read-only within "
         f"{d(targets.degraded)}.",
-        f"Written down, not done yet: a restore is rehearsed every {d(recovery.drill.every)}; the last may be "
-        f"{d(recovery.drill.limit)} old.",
+        _drill(recovery.drill),
     ]
+
+
+def _drill(drill: Drill) -> str:
+    if drill.target is None:
+        return "No restore is rehearsed: recovery.drill names no target."
+    beside = ", beside the live database" if drill.beside_live else ""
+    return (
+        f"A restore is rehearsed every {d(drill.every)} at {drill.target}{beside}; the last good one may be "
+        f"{d(drill.limit)} old. Records are believed by {', '.join(drill.public_keys)}."
+    )
 
 
 def _protected(one: Protected) -> str:

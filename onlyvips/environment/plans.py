@@ -6,6 +6,7 @@ import re
 
 from onlyvips.core import plan
 from onlyvips.core.audit import AuditPlan, Place
+from onlyvips.core.drills import DrillPlan
 from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
 from onlyvips.environment.delivery import Release, Service
@@ -113,6 +114,13 @@ def audit_plan(environment: Environment) -> AuditPlan:
     )
 
 
+def drill_plan(environment: Environment) -> DrillPlan:
+    """What is asked of drills."""
+    drill, targets = environment.recovery.drill, environment.recovery.targets
+    rehearsed = drill.target is not None
+    return DrillPlan(environment.name, rehearsed, drill.every, drill.limit, targets.rto, targets.rpo)
+
+
 def _every(environment: Environment) -> dict[str, float]:
     """Seconds between two backups of each kind that the platform has; of one that follows changes, at most."""
     asked: dict[str, Protected] = {one.kind: one for one in environment.recovery.protected}
@@ -132,7 +140,8 @@ def _looks(environment: Environment) -> dict[str, float]:
 
 
 def schedules(environment: Environment) -> list[plan.Scheduled]:
-    """What Prefect starts by itself: each kind as often as it is due, slices of the oplog, read-backs, audits."""
+    """What Prefect starts by itself: each kind as often as it is due, slices of the oplog, read-backs, audits,
+    drills."""
     backup, name = environment.backup, environment.name
     if not backup.scheduled:
         return []
@@ -150,6 +159,9 @@ def schedules(environment: Environment) -> list[plan.Scheduled]:
     found.append(plan.Scheduled(f"{name}-audit", "backup-audit/backup-audit", about, every["mongodb"]))
     between = every["mongodb"] / 2 + backup.oplog_every / 2  # no writer of these kinds is at work then
     found.append(plan.Scheduled(f"{name}-prune", "backup-prune/backup-prune", about, _DAY, between))
+    if environment.recovery.drill.target:
+        late = every["mongodb"] * 3 / 4 + backup.oplog_every / 2  # slices are there, and prune is not at work
+        found.append(plan.Scheduled(f"{name}-drill", "drill/drill", about, environment.recovery.drill.every, late))
     return found
 
 

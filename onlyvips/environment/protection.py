@@ -19,7 +19,7 @@ from onlyvips.environment.base import (
     Whole,
 )
 from onlyvips.environment.quantities import Duration, Size
-from onlyvips.environment.references import Endpoint, PathReference, Recipient, SecretReference
+from onlyvips.environment.references import Endpoint, PathReference, PublicKey, Recipient, SecretReference
 
 
 class Destination(Section):
@@ -194,10 +194,18 @@ class Targets(Section):
 
 
 class Drill(Section):
-    """A rehearsed restore: how often, and how old the last one may be."""
+    """A rehearsed restore: how often, and how old the last good one may be.
+
+    ``target`` is the URI of a server with room for it, under a database of the drill's own; the live one only where
+    ``beside_live`` says so. Records are signed with ``signing_key`` and believed by ``public_keys``, also older ones.
+    """
 
     every: Duration
     limit: Duration
+    target: SecretReference | None = None
+    beside_live: Flag = False
+    signing_key: SecretReference | None = None
+    public_keys: tuple[PublicKey, ...] = ()
 
 
 class Recovery(Section):

@@ -129,6 +129,15 @@ def _path(text: str) -> str:
     return text
 
 
+def _public_key(text: str) -> str:
+    """The public key of a pair that signs records of drills, or a reference to one."""
+    if re.fullmatch(r"ed25519:[A-Za-z0-9+/]{43}=", text):
+        return text
+    if text.startswith("ed25519-private:"):
+        raise ValueError("this is a signing key, a secret, where its public half belongs: replace that key now")
+    return str(parse(text))
+
+
 def _recipient(text: str) -> str:
     """An age public key, or a reference to one."""
     if re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", text):
@@ -148,6 +157,8 @@ PathReference = Annotated[str, AfterValidator(_path)]
 """An absolute path, or a reference to one."""
 Recipient = Annotated[str, AfterValidator(_recipient)]
 """An age public key, or a reference to one."""
+PublicKey = Annotated[str, AfterValidator(_public_key)]
+"""The public key of an Ed25519 pair, or a reference to one."""
 
 
 def as_reference(text: str) -> Reference | None:

@@ -14,6 +14,7 @@ _S3_PART_MINIMUM, _S3_PART_MAXIMUM, _S3_PARTS = 5 << 20, 5 << 30, 10_000
 _LOST_TOGETHER = ("vault", "cluster")
 _S3_KEYS = ("url", "bucket", "access_key", "secret_key")
 _PRUNER_KEYS = ("pruner_access_key", "pruner_secret_key")
+_DRILL_KEYS = ("target", "signing_key", "public_keys")
 _PRUNE_EVERY = 86400.0
 """Seconds between two prunes, which make locks longer."""
 _TIER_DAYS = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 31, "yearly": 366}
@@ -285,6 +286,23 @@ def targets(environment: Environment) -> Broken:
         yield ("recovery", "drill", "every"), f"{told}: the last drill would be too old before the next"
 
 
+def drills(environment: Environment) -> Broken:
+    """A rehearsal has a target and keys, or none of them; the live server is one only where that is said."""
+    drill, here = environment.recovery.drill, ("recovery", "drill")
+    given = [key for key in _DRILL_KEYS if getattr(drill, key)]
+    for key in _DRILL_KEYS if given else ():
+        if key not in given:
+            yield (
+                (*here, key),
+                f"this key is missing: {given[0]} is of no use without it (onlyvips drill key makes a pair)",
+            )
+    for key in repeated(drill.public_keys):
+        yield (*here, "public_keys"), f"{key} is there twice"
+    if drill.target and drill.target == environment.endpoints.mongodb and not drill.beside_live:
+        told = "this is endpoints.mongodb, the live server: give another one"
+        yield (*here, "target"), f"{told}, or write `beside_live: true` where a database beside the live one is meant"
+
+
 def indexes(environment: Environment) -> Broken:
     """Indexes are of collections that the platform has, each once."""
     known = environment.platform.mongodb.collections
@@ -322,6 +340,7 @@ RULES = (
     rule(protected, "recovery"),
     rule(all_data, "recovery", "platform"),
     rule(targets, "recovery"),
+    rule(drills, "recovery", "endpoints"),
     rule(indexes, "performance", "platform"),
     rule(cdn, "performance"),
 )

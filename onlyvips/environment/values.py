@@ -53,6 +53,11 @@ def identities(environment: Environment) -> tuple[str, ...]:
     return tuple(found)
 
 
+def drill_keys(environment: Environment) -> tuple[str, ...]:
+    """The public keys that records of drills are believed by."""
+    return tuple(endpoint(environment, one) for one in environment.recovery.drill.public_keys)
+
+
 def unresolved(environment: Environment, reference: str) -> str | None:
     """Why ``reference`` has no value now, or None when it has one."""
     try:

@@ -324,7 +324,6 @@ BROKEN = {
     "redis unprotected": Case("- kind: redis", "- kind: media", "recovery.protected", "platform.redis is persistent"),
     "two cadences": Case("on_change: true", "on_change: true\n      every: 1h", "recovery.protected[4]", "how often?"),
     "degraded after recovery": Case("degraded: 30m", "degraded: 3h", "recovery.targets.degraded", "later than the RTO"),
-    "drills too seldom": Case("{every: 7d,", "{every: 31d,", "recovery.drill.every", "too old before the next"),
     "unknown collection": Case(
         "{collection: users,", "{collection: user,", "performance.indexes[0].collection", "did you mean `users`?"
     ),

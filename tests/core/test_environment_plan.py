@@ -339,15 +339,19 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
         "production-verify": 12 * 3600,
         "production-audit": 6 * 3600,
         "production-prune": 24 * 3600,
+        "production-drill": 7 * 24 * 3600,
     }
     after = {one.name: one.after for one in environments.schedules(PRODUCTION) if one.after}
-    assert after == {"production-prune": 3 * 3600 + 300}  # between two bases, and two slices
+    assert after == {
+        "production-prune": 3 * 3600 + 300,  # between two bases, and two slices
+        "production-drill": 4.5 * 3600 + 300,  # slices lead on from the base, and prune is not at work
+    }
     assert environments.schedules(LAB) == []
 
 
 def test_every_kind_can_be_taken_and_is_scheduled() -> None:
     names = [one.name for one in backups.schedules(PRODUCTION)]
-    taken = ["mongodb", "oplog", "redis", "media", "configuration", "secrets", "verify", "audit", "prune"]
+    taken = ["mongodb", "oplog", "redis", "media", "configuration", "secrets", "verify", "audit", "prune", "drill"]
     assert names == [f"production-{what}" for what in taken]
 
 

@@ -1,0 +1,338 @@
+"""A drill: a restore that is rehearsed and timed. Its record, what an audit finds in all of them, what they say of how
+long a restore takes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from onlyvips.core.audit import CLOCKS_APART, Finding
+from onlyvips.core.manifest import moment, seconds
+from onlyvips.core.strict_json import counts, from_json, matches, to_json
+from onlyvips.errors import Refused
+
+PASSED, FAILED = "passed", "failed"
+_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
+_MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+_AT = re.compile(rf"latest|{_MOMENT}|\d{{1,10}}:\d{{1,10}}")
+_KEY = re.compile(rf"[^/]+/evidence/drills/({_ID})\.(json|sig)")
+_LONGEST_NAME = 30
+"""Of an environment's name in a database's, which is 63 bytes at most."""
+_RESTS_ON = 5
+"""Drills that an estimate rests on, at most."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One collection of the scratch target after the restore: what the objects of the backups say must be there, by
+    count and by the sum of a hash of every document, and what was read."""
+
+    source: str
+    target: str
+    documents: int
+    hash: str
+    read_documents: int
+    read_hash: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether it is what it must be."""
+        return (self.documents, self.hash) == (self.read_documents, self.read_hash)
+
+
+@dataclass(frozen=True)
+class Used:
+    """A destination, and how many objects were read there for the comparison."""
+
+    destination: str
+    objects: int
+
+
+@dataclass(frozen=True)
+class DrillRecord:
+    """What one drill did and found. Times are milliseconds: ``recovery_time_ms`` is the restore from its plan to its
+    end (RTO), ``recovery_point_ms`` how long ago the newest moment was that could be had as it began (RPO), None where
+    it did not come so far. ``size``: stored bytes that were read. ``removed``: scratch databases that drills which died
+    had left; ``left``: those that could not be removed."""
+
+    id: str
+    environment: str
+    kind: str
+    operator: str
+    tool: str
+    at: str
+    started: str
+    ended: str
+    verdict: str
+    reasons: tuple[str, ...]
+    rto_ms: int
+    rpo_ms: int
+    base: str = ""
+    slices: tuple[str, ...] = ()
+    reached: str = ""
+    size: int = 0
+    documents: int = 0
+    entries: int = 0
+    recovery_time_ms: int | None = None
+    recovery_point_ms: int | None = None
+    verification_ms: int | None = None
+    compared: tuple[Compared, ...] = ()
+    used: tuple[Used, ...] = ()
+    flaws: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        matches("id", self.id, _ID)
+        for name in ("started", "ended"):
+            matches(name, getattr(self, name), _MOMENT)
+        matches("verdict", self.verdict, f"{PASSED}|{FAILED}")
+        counts(size=self.size, documents=self.documents, entries=self.entries)
+        if (self.verdict == FAILED) != bool(self.reasons):
+            raise ValueError("reasons: a drill fails with some, and passes without")
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == PASSED
+
+    @property
+    def key(self) -> str:
+        """Where it is in every destination."""
+        return record_key(self.environment, self.id)
+
+
+@dataclass(frozen=True)
+class Unverified:
+    """A record that counts for nothing: its id, and why, by the destinations that have it."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Drills:
+    """The records whose signatures are good, oldest first; those that count for nothing; destinations that could not be
+    read, each with the reason."""
+
+    records: tuple[DrillRecord, ...] = ()
+    unverified: tuple[Unverified, ...] = ()
+    away: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class DrillPlan:
+    """What an environment asks of its drills, in seconds. ``rehearsed``: it says where to."""
+
+    environment: str
+    rehearsed: bool
+    every: float
+    limit: float
+    rto: float
+    rpo: float
+
+
+def record_key(environment: str, id: str) -> str:
+    """Where the record of a drill is, in every destination; its signature has ``.sig`` for ``.json``."""
+    return f"{environment}/evidence/drills/{id}.json"
+
+
+def signature_key(key: str) -> str:
+    """Where the signature of a record is."""
+    return key.removesuffix(".json") + ".sig"
+
+
+def id_of_key(key: str) -> str:
+    """The drill's id in the key of a record or signature; "" for any other key."""
+    found = _KEY.fullmatch(key)
+    return found[1] if found else ""
+
+
+def as_stored(record: DrillRecord) -> bytes:
+    """The bytes that are signed and stored."""
+    return to_json(record)
+
+
+def read_record(data: bytes, environment: str, id: str) -> DrillRecord:
+    """The record. Raises BadManifest for what is none, Refused for one of another environment or drill."""
+    record = from_json(data, DrillRecord)
+    if (record.environment, record.id) != (environment, id):
+        raise Refused(f"it is the record of {record.id} in {record.environment}, and was put in the place of this one")
+    return record
+
+
+def check_at(at: str) -> None:
+    """Raise Refused for what says no moment."""
+    if not _AT.fullmatch(at):
+        raise Refused(f"`{at}` is no moment: write latest, a moment like 2026-08-01T12:00:00Z, or SECONDS:ORDINAL.")
+
+
+def scratch_name(environment: str, id: str) -> str:
+    """The database that a drill restores into."""
+    return f"{_scratch(environment)}{id.lower().replace('-', '_')}"
+
+
+def is_scratch(environment: str, database: str) -> bool:
+    """Whether it is one of this environment's drills, which died if it is not running."""
+    return bool(re.fullmatch(re.escape(_scratch(environment)) + r"\d{8}t\d{6}z_[0-9a-f]{8}", database))
+
+
+def _scratch(environment: str) -> str:
+    return f"drill_{environment[:_LONGEST_NAME].replace('-', '_')}_"
+
+
+# --- what an audit finds ---------------------------------------------------------------------------------------------
+
+
+def findings(drills: Drills, plan: DrillPlan, now: float, kind: str = "mongodb") -> list[Finding]:
+    """What is wrong with the drills of ``kind`` at ``now``, unix seconds.
+
+    No drill, the last one failed, the last good one too old, a restore slower than the RTO, and a record after the last
+    good one that nobody can believe are faults. The recovery point of back then is a warning: the audit measures that
+    of now itself.
+    """
+    return list(_findings(drills, plan, now, kind)) if plan.rehearsed else [_not_rehearsed(plan, kind)]
+
+
+def _not_rehearsed(plan: DrillPlan, kind: str) -> Finding:
+    told = f"restores of {plan.environment} are not rehearsed: recovery.drill names no target"
+    return Finding("warning", kind, told, "docs/runbooks/drill.md says how to set drills up")
+
+
+def _findings(drills: Drills, plan: DrillPlan, now: float, kind: str) -> Iterator[Finding]:
+    again = f"onlyvips drill run -e {plan.environment}"
+    ours = [one for one in drills.records if one.kind == kind]
+    known = [one for one in ours if seconds(one.ended) - now <= CLOCKS_APART]
+    last = known[-1] if known else None
+    good = next((one for one in reversed(known) if one.passed), None)
+    yield from _of_unverified(drills, good, kind)
+    for one in ours[len(known) :]:
+        told = f"drill {one.id} says that it ended at {one.ended}, which is still to come: it does not count"
+        yield Finding("warning", kind, told, "set the clocks of the workers")
+    if last is None:
+        yield Finding("fault", kind, "no restore was rehearsed yet", again)
+        return
+    if not last.passed:
+        told = f"the last drill, {last.id}, failed: {' '.join(last.reasons).rstrip('.')}"
+        yield Finding("fault", kind, told, f"correct it, then {again}")
+    if good is None:
+        yield Finding("fault", kind, "no drill has passed yet", again)
+        return
+    if (age := now - seconds(good.ended)) > plan.limit:
+        told = f"the last good drill, {good.id}, is {_span(age)} old; at most {_span(plan.limit)} is accepted"
+        yield Finding("fault", kind, told, again)
+    yield from _of_targets(good, plan, kind)
+
+
+def _of_unverified(drills: Drills, good: DrillRecord | None, kind: str) -> Iterator[Finding]:
+    """Of what came after the last good drill nobody knows how it ended."""
+    for one in drills.unverified:
+        newer = good is None or one.id > good.id
+        told = f"drill {one.id} is unsigned or forged, and counts for nothing ({one.why})"
+        todo = "find out who wrote it; where the key changed, add the old public key to recovery.drill.public_keys"
+        yield Finding("fault" if newer else "warning", kind, told, todo)
+
+
+def _of_targets(good: DrillRecord, plan: DrillPlan, kind: str) -> Iterator[Finding]:
+    if good.recovery_time_ms is not None and (took := good.recovery_time_ms / 1000) > plan.rto:
+        told = f"the restore of the last good drill, {good.id}, took {_span(took)}; the RTO is {_span(plan.rto)}"
+        yield Finding("fault", kind, told, "give the restore more workers or a faster target, or change the target")
+    if good.recovery_point_ms is not None and (lost := good.recovery_point_ms / 1000) > plan.rpo:
+        told = f"as the last good drill, {good.id}, began, the newest moment to be had was {_span(lost)} ago"
+        yield Finding("warning", kind, f"{told}; the RPO is {_span(plan.rpo)}", "see that slices are taken on time")
+
+
+def _span(duration: float) -> str:
+    """``42 s``, ``3 min``, ``2 h 5 min``, ``4 d 1 h``: for people."""
+    if duration < 90:
+        return f"{duration:.0f} s"
+    minutes = round(duration / 60)
+    parts = [(minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min")]
+    return " ".join([f"{count} {unit}" for count, unit in parts if count][:2])
+
+
+# --- how long a restore takes ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Stored bytes a second that the newest good drills restored, how many those are, and when the newest ended."""
+
+    rate: float
+    drills: int
+    newest: str
+
+
+def speed(drills: Drills, kind: str) -> Speed | None:
+    """What past drills say of how fast a restore is; None where there is no good one."""
+    good = [one for one in drills.records if one.passed and one.kind == kind and one.recovery_time_ms and one.size]
+    chosen = good[-_RESTS_ON:]
+    took = sum(one.recovery_time_ms or 0 for one in chosen) / 1000
+    return Speed(sum(one.size for one in chosen) / took, len(chosen), chosen[-1].ended) if chosen else None
+
+
+def how_long(size: int, found: Speed | None) -> str:
+    """How long a restore of so many stored bytes takes, with what that rests on."""
+    if found is None:
+        return "not known, no drill has measured it yet"
+    rests = f"the last {found.drills} good drills" if found.drills > 1 else "one good drill"
+    return f"about {_span(size / found.rate)}, by {rests}, the newest of {found.newest}"
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+def headline(record: DrillRecord) -> str:
+    """One drill in a sentence."""
+    told = f"Drill {record.id} of {record.kind} in {record.environment} {record.verdict}"
+    if record.recovery_time_ms is not None:
+        told += f": {record.documents:,} documents and {record.entries:,} entries back in {_time(record)}"
+    if record.recovery_point_ms is not None:
+        told += f", the newest moment {_span(record.recovery_point_ms / 1000)} before it began"
+    return f"{told}. {' '.join(record.reasons)}".rstrip()
+
+
+def _time(record: DrillRecord) -> str:
+    return _span((record.recovery_time_ms or 0) / 1000)
+
+
+def lines(record: DrillRecord) -> Iterator[str]:
+    """All of it."""
+    yield headline(record)
+    yield f"  {record.started} to {record.ended}, asked for {record.at} by {record.operator or 'nobody in particular'}"
+    if record.base:
+        yield f"  base {record.base}, {len(record.slices)} slices, to {record.reached}"
+    for slice in record.slices:
+        yield f"  slice {slice}"
+    for one in record.compared:
+        state = "equal" if one.equal else f"reads back as {one.read_documents:,} documents with hash {one.read_hash}"
+        yield f"  {one.source} -> {one.target}: {one.documents:,} documents with hash {one.hash}, {state}"
+    used = ", ".join(f"{one.destination} ({one.objects})" for one in record.used)
+    if used:
+        yield f"  objects read from {used}"
+    for flaw in record.flaws:
+        yield f"  not used: {flaw}"
+    for name in record.removed:
+        yield f"  removed {name}, which a drill that died had left"
+    for name in record.left:
+        yield f"  {name} could not be removed from the scratch server: remove it by hand, or run the next drill"
+
+
+def row(record: DrillRecord) -> tuple[str, ...]:
+    """One drill in a table; see ``HEADS``."""
+    time = _time(record) if record.recovery_time_ms is not None else "-"
+    point = _span(record.recovery_point_ms / 1000) if record.recovery_point_ms is not None else "-"
+    return record.id, record.kind, record.verdict, time, point, record.reached or "-"
+
+
+HEADS = ("drill", "kind", "verdict", "restored in", "newest moment", "restored to")
+
+
+def told_unverified(one: Unverified) -> str:
+    """A record that is ignored, in a sentence."""
+    return f"{one.id}: unsigned/forged: ignored ({one.why})"
+
+
+def id_of(now: float, entropy: bytes) -> str:
+    """A drill's id: when it began, and four random bytes."""
+    return f"{moment(now).replace('-', '').replace(':', '')}-{entropy[:4].hex()}"
