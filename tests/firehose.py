@@ -71,3 +71,20 @@ def whole(data: bytes) -> list[bytes]:
         found.append(data[at:end])
         at = end
     return found
+
+
+USER = {"_id": "bench.api", "userId": bson.Binary(b"u" * 16, 4), "user": "api", "db": "bench", "roles": []}
+CREDENTIALS = {"SCRAM-SHA-256": {"iterationCount": 15000, "salt": "c2FsdA==", "storedKey": "c3RvcmVk"}}
+ROLE = {"_id": "bench.reader", "role": "reader", "db": "bench", "privileges": [], "roles": []}
+NOTES = [{"_id": "featureCompatibilityVersion", "version": "7.0"}, {"_id": "authSchema", "currentVersion": 5}]
+
+
+def put_accounts(folder: Path, denied: str = "") -> None:
+    """For ``-folder``: a user and a role of database bench, each beside one of admin; ``denied``: which of users, roles
+    and version nobody may read."""
+    put(folder, "things", [bson.encode({"_id": 1})])
+    users = [{**USER, "credentials": CREDENTIALS}, {**USER, "_id": "admin.root", "db": "admin"}]
+    roles = [{**ROLE, "_id": "admin.other", "db": "admin"}, ROLE]
+    for name, documents in (("users", users), ("roles", roles), ("version", NOTES)):
+        hidden = {"denied": True} if name == denied else {}
+        put(folder, f"$admin.system.{name}", [bson.encode(one) for one in documents], **hidden)

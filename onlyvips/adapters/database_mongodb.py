@@ -30,7 +30,8 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 
-from onlyvips.adapters import member_mongodb
+from onlyvips.adapters import accounts_mongodb, member_mongodb
+from onlyvips.core.accounts import Accounts
 from onlyvips.core.ranges import UNKNOWN, Sampled, Strides, id_of
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import EVERYTHING, Namespace
@@ -113,6 +114,11 @@ class MongoDatabase:
             if not listed:
                 raise Permanent(f"Database {database} has no collection: correct its name, or where the URI points.")
             return [self._namespace(database, entry) for entry in listed if entry["name"] not in _PASSED_BY]
+
+    def accounts(self, database: str) -> Accounts:
+        server = self.server()
+        with self._explained(f"read the users and roles of {database}"):
+            return accounts_mongodb.read(self._client, database, server["dialect"], server["version"])
 
     def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         if namespace.type == "view":

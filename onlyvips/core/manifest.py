@@ -14,6 +14,7 @@ from onlyvips.core.strict_json import counts, from_json, matches
 
 OPLOG = "oplog"
 MEDIA = "media"
+ACCOUNTS = "accounts"
 WARNING = "warning"
 """The name of facts that the audit tells people."""
 
@@ -22,7 +23,7 @@ WARNING = "warning"
 class NamespaceRecord:
     """One collection inside an object: ``crc64`` (hex) is over its documents alone, ``bytes`` likewise. Of ``type``
     oplog: the object is no archive, but entries of the oplog one after the other; of ``rdb``: it is an RDB, the
-    documents are keys, and ``crc64`` is its own."""
+    documents are keys, and ``crc64`` is its own; of ``accounts``: users, roles or what belongs to them."""
 
     database: str
     collection: str
@@ -157,7 +158,8 @@ class Manifest:
     def documents(self) -> int:
         """Of all collections; of a slice of the oplog, its entries."""
         found = [namespace for record in self.objects for namespace in record.namespaces]
-        return sum(one.documents for one in found if (one.type == OPLOG) == (self.kind == OPLOG))
+        counted = [one for one in found if one.type != ACCOUNTS]
+        return sum(one.documents for one in counted if (one.type == OPLOG) == (self.kind == OPLOG))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from onlyvips.core.audit import whole
 from onlyvips.core.catalog import NO_MANIFEST, Backup, Copy
-from onlyvips.core.manifest import OPLOG, Edge, Manifest, NamespaceRecord, ObjectRecord, moment, seconds
+from onlyvips.core.manifest import ACCOUNTS, OPLOG, Edge, Manifest, NamespaceRecord, ObjectRecord, moment, seconds
 from onlyvips.core.oplog_chain import Chain, chain, chains
 from onlyvips.core.oplog_entry import Position, position
 from onlyvips.core.replay import Names
@@ -120,7 +120,7 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
     named = names or Names(tuple((f"{one}.*", f"{one}.*") for one in _databases(base)))
     prefixes = {one.prefix: one for one in backups}
     logs = _logs(chosen, prefixes)
-    notes = [*chosen.notes, *(f"{name} was not read: {why}" for name, why in away.items())]
+    notes = [*chosen.notes, accounts(base), *(f"{name} was not read: {why}" for name, why in away.items())]
     return RestorePlan(
         environment=environment,
         base=base,
@@ -280,6 +280,10 @@ def _is_log(record: ObjectRecord) -> bool:
     return any(one.type == OPLOG for one in record.namespaces)
 
 
+def _is_data(record: ObjectRecord) -> bool:
+    return not any(one.type in (OPLOG, ACCOUNTS) for one in record.namespaces)
+
+
 def _somewhere(backup: Backup) -> bool:
     return any(not one.away and NO_MANIFEST not in one.flaws for one in backup.copies)
 
@@ -288,16 +292,16 @@ def _somewhere(backup: Backup) -> bool:
 
 
 def _databases(base: Manifest) -> list[str]:
-    return sorted({one.database for record in base.objects for one in record.namespaces if one.type != OPLOG})
+    return sorted({one.database for record in base.objects if _is_data(record) for one in record.namespaces})
 
 
 def _brings(record: ObjectRecord, names: Names) -> bool:
-    return not _is_log(record) and any(names.target(f"{one.database}.{one.collection}") for one in record.namespaces)
+    return _is_data(record) and any(names.target(f"{one.database}.{one.collection}") for one in record.namespaces)
 
 
 def _coming(base: Manifest, names: Names) -> tuple[Coming, ...]:
     found: dict[str, Coming] = {}
-    for record in (one for each in base.objects if not _is_log(each) for one in each.namespaces):
+    for record in (one for each in base.objects if _is_data(each) for one in each.namespaces):
         name = f"{record.database}.{record.collection}"
         if target := names.target(name):
             before = found[name].documents if name in found else 0
@@ -320,6 +324,13 @@ def _check_names(base: Manifest, names: Names, found: Mapping[str, Coming]) -> N
 
 def _every(names: Names) -> bool:
     return any(source.endswith(".*") for source, _ in names.pairs)
+
+
+def accounts(base: Manifest) -> str:
+    """What becomes of users and roles, in words."""
+    told = base.fact("users_and_roles", "not kept")
+    how = ": this leaves them alone, docs/runbooks/restore.md says how mongorestore brings them back"
+    return f"users and roles: {told}{how if told.startswith('kept') else ''}"
 
 
 # --- into which server -----------------------------------------------------------------------------------------------

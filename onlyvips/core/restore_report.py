@@ -53,7 +53,8 @@ def done(found: Restored) -> str:
         told += f" {found.doubled:,} documents were in an archive twice; the replay settled them."
     if found.flaws:
         told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
-    return f"{told} Users and roles do not come back. Flush caches, and take a new base of what goes live again."
+    told += f" {found.accounts[:1].upper()}{found.accounts[1:]}."
+    return f"{told} Flush caches, and take a new base of what goes live again."
 
 
 def result(found: Restored) -> dict[str, Any]:

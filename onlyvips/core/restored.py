@@ -10,7 +10,7 @@ class Restored:
     """What a restore did: ``documents`` of the base came back and were compared, ``entries`` of the oplog replayed, the
     last of them ``until``; this run wrote ``written`` documents for them; ``doubled`` were in an archive twice.
     ``flaws`` are copies that were not used, for they are not as they were written. ``resumed``: an earlier run had
-    begun it."""
+    begun it. ``accounts``: what became of users and roles, in words."""
 
     namespaces: tuple[tuple[str, str, int], ...]
     documents: int
@@ -22,4 +22,5 @@ class Restored:
     indexes: int
     flaws: tuple[str, ...]
     resumed: bool
+    accounts: str
     seconds: float

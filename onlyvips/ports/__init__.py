@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from onlyvips.core.accounts import Accounts
 from onlyvips.core.changes import Write
 from onlyvips.core.media import Item, Left
 from onlyvips.core.oplog_entry import Position
@@ -252,6 +253,9 @@ class SourceDatabase(Protocol):
 
         Raises Permanent for a kind that cannot be kept (by name), or when the database does not exist.
         """
+
+    def accounts(self, database: str) -> Accounts:
+        """Users and roles that are of ``database``, as mongodump keeps them with it; in words why there are none."""
 
     def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         """Raw batches: concatenated BSON documents that match ``where`` (a query as BSON), in the server's order.

@@ -12,13 +12,12 @@ from onlyvips.core.manifest import Fact, NamespaceRecord, Server, object_key
 from onlyvips.core.plan import BackupPlan
 from onlyvips.errors import Transient
 from onlyvips.ports import Namespace, ObjectStore, Sampler, SourceDatabase, SourceOplog
+from onlyvips.steps.accounts import AccountsDump
 from onlyvips.steps.backup import TOOL, About, Run, Session, Taken, take
 from onlyvips.steps.base_window import open_window
 from onlyvips.steps.journal import Begun
 from onlyvips.steps.pipe import Meter, Piece
 from onlyvips.steps.split import Part, parts, state_of
-
-_USERS = Fact("users_and_roles", "not kept: make them again, or keep mongodump's --dumpDbUsersAndRoles beside this")
 
 
 def base(
@@ -34,7 +33,8 @@ def base(
 
     It goes on with what was ``begun`` where collections, options and indexes are still those, and the same server
     answers. With an ``oplog`` its last object is the oplog of the time in which it was read; with a ``sampler`` (mostly
-    the source itself) collections above ``plan.split_above`` are several objects.
+    the source itself) collections above ``plan.split_above`` are several objects. Users and
+    roles of the database are an object too, where there are any.
     """
     window = open_window(oplog, begun) if oplog else None  # before anything is read
     namespaces = source.namespaces(plan.database)
@@ -44,7 +44,7 @@ def base(
         if source.namespaces(plan.database) != namespaces:
             raise Transient(f"Collections or indexes of {plan.database} changed while it was read: take it again.")
         server = source.server()
-        found, facts = Server(server["dialect"], server["version"]), _facts(state.member)
+        found, facts = Server(server["dialect"], server["version"]), (*_facts(state.member), *accounts.facts())
         return About(found, server["oplog"], window.window, facts) if window else About(found, facts=facts)
 
     dumps = [
@@ -52,7 +52,8 @@ def base(
         for one in namespaces
         for part, expected in _shares(parts(state.cuts.get(one.collection, ())), sampler.size(one) if sampler else 0)
     ]
-    pieces = [dump.piece(number) for number, dump in enumerate(dumps, start=1)]
+    accounts = AccountsDump(source, plan.database, len(dumps) + 1)
+    pieces = [*(dump.piece(number) for number, dump in enumerate(dumps, start=1)), *accounts.pieces]
     told, close = (window.state(state.text()), window.close) if window else (state.text(), None)
     return Session(pieces, about, stores, plan, run, begun=begun, state=told, close=close)
 
@@ -66,7 +67,7 @@ def _shares(found: Sequence[Part], size: int) -> Iterator[tuple[Part, int]]:
 
 def _facts(member: str) -> tuple[Fact, ...]:
     name = member.partition("#")[0]
-    return (*([Fact("member", name)] if name else []), _USERS)
+    return (Fact("member", name),) if name else ()
 
 
 def take_base(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onlyvips.core.replay import Translator, indexes_of
-from onlyvips.core.restore import NOWHERE, RestorePlan
+from onlyvips.core.restore import NOWHERE, RestorePlan, accounts
 from onlyvips.core.restored import Restored
 from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.steps import marker as markers
@@ -40,6 +40,7 @@ def restore(plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Cl
         indexes=len(indexes),
         flaws=sound.flaws,
         resumed=marker.resumed,
+        accounts=accounts(plan.base),
         seconds=clock.monotonic() - began,
     )
 

@@ -12,6 +12,7 @@ import pyrage
 import pytest
 from backports import zstd
 
+from onlyvips.core.accounts import Accounts
 from onlyvips.core.archive import Closed, Prelude, Reader
 from onlyvips.core.manifest import copy_from_json, manifest_from_json
 from onlyvips.core.plan import BackupPlan
@@ -54,12 +55,16 @@ class SimulatedDatabase:
         self.collections = collections
         self.breaks_in = ""
         self.gains = ""
+        self.known = Accounts(lacking="none: there is nobody")
 
     def server(self) -> Mapping[str, str]:
         return {"version": "7.0.0", "dialect": "simulated", "oplog": "none"}
 
     def namespaces(self, database: str) -> list[Namespace]:
         return [Namespace(database, name, "collection", f'{{"indexes":[],"of":"{name}"}}') for name in self.collections]
+
+    def accounts(self, database: str) -> Accounts:
+        return self.known
 
     def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         for batch in self.collections[namespace.collection]:

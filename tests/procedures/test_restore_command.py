@@ -102,7 +102,9 @@ def test_run_tells_what_it_did(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving(monkeypatch, SimulatedTarget())
-    done = Restored((), 7, 1, 30, 9, "5:1", "2026-08-01T12:00:00Z", 2, ("a: x is bad",), True, 1.5)
+    done = Restored(
+        (), 7, 1, 30, 9, "5:1", "2026-08-01T12:00:00Z", 2, ("a: x is bad",), True, "users and roles: none", 1.5
+    )
     told_of = Done(report.done(done), report.result(done))
     monkeypatch.setattr(restores, "run", lambda asked, tell: told_of)
     assert run(["restore", "run", *HERE]) == 0

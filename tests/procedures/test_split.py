@@ -222,9 +222,9 @@ def test_what_is_remembered_beside_a_window_of_the_oplog_is_found_again():
     assert (found.text(), member_of(with_window), again.sampled) == (begun.state, "m:1#a", [])
 
 
-def test_the_manifest_says_who_was_read_and_that_users_are_not_kept():
+def test_the_manifest_says_who_was_read_and_what_became_of_users():
     places = stores("a")
     taken = take(base(DividedDatabase(), places, SPLIT, Run(3, FixedClock(), lambda n: b"\xab" * n)))
     facts = {fact.name: fact.value for fact in taken.manifest.facts}
     assert facts["member"] == "m:1"
-    assert facts["users_and_roles"].startswith("not kept")
+    assert facts["users_and_roles"] == "none: there is nobody"

@@ -15,12 +15,17 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
+// accounts begins the names of what a folder has of database admin, as mongodump names it in a dump of one database:
+// $admin.system.users, $admin.system.roles, $admin.system.version.
+const accounts = "$admin."
+
 // entry is what a given collection is besides its documents: NAME.entry.bson, all of it optional.
 type entry struct {
 	Type    string     `bson:"type,omitempty"`
 	Options bson.Raw   `bson:"options,omitempty"`
 	Info    bson.Raw   `bson:"info,omitempty"`
 	Indexes []bson.Raw `bson:"indexes,omitempty"`
+	Denied  bool       `bson:"denied,omitempty"` // nobody may read it
 }
 
 // load takes every NAME.bson of a folder (names URL-escaped) as a collection; it returns bytes and documents.
@@ -81,16 +86,17 @@ func (c *collection) listed(name string) bson.D {
 		{"idIndex", bson.D{{"v", int32(2)}, {"key", bson.D{{"_id", int32(1)}}}, {"name", "_id_"}}}}
 }
 
-// id is the _id of document i.
-func (c *collection) id(i int) bson.RawValue {
-	return bson.Raw(c.data[c.offsets[i]:c.offsets[i+1]]).Lookup("_id")
-}
+// at is document i.
+func (c *collection) at(i int) bson.Raw { return c.data[c.offsets[i]:c.offsets[i+1]] }
 
-// only is what a query on _id leaves of a collection: as it lies where that is one run, else copied.
+// id is the _id of document i.
+func (c *collection) id(i int) bson.RawValue { return c.at(i).Lookup("_id") }
+
+// only is what a query on _id, or on db, leaves of a collection: as it lies where that is one run, else copied.
 func (c *collection) only(query bson.Raw) (*collection, int, int) {
 	var found []int
 	for i := 0; i+1 < len(c.offsets); i++ {
-		if matches(query, c.id(i)) {
+		if db, ok := query.Lookup("db").StringValueOK(); ok && c.at(i).Lookup("db").StringValue() == db || !ok && matches(query, c.id(i)) {
 			found = append(found, i)
 		}
 	}

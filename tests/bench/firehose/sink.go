@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/binary"
+	"log"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -43,5 +45,40 @@ func keepArray(command bson.Raw, name, field, suffix string) {
 	values, _ := array.Values()
 	for _, one := range values {
 		keep(command, name, suffix, one.Value)
+	}
+}
+
+// unkeep forgets what was inserted into a collection.
+func unkeep(command bson.Raw, name string) {
+	if keepIn == "" {
+		return
+	}
+	db, _ := command.Lookup("$db").StringValueOK()
+	keeping.Lock()
+	defer keeping.Unlock()
+	if err := os.Remove(filepath.Join(keepIn, url.QueryEscape(db+"."+name)+".bson")); err != nil && !os.IsNotExist(err) {
+		log.Fatal(err)
+	}
+}
+
+// merge is _mergeAuthzCollections: of the temporary collections it takes what is of one database into the server's own.
+func merge(command bson.Raw) {
+	if keepIn == "" {
+		return
+	}
+	database := command.Lookup("db").StringValue()
+	for field, into := range map[string]string{"tempUsersCollection": "system.users", "tempRolesCollection": "system.roles"} {
+		from, _ := command.Lookup(field).StringValueOK()
+		data, err := os.ReadFile(filepath.Join(keepIn, url.QueryEscape(from)+".bson"))
+		if err != nil {
+			continue // a collection that is not there has nothing
+		}
+		for len(data) > 0 {
+			size := binary.LittleEndian.Uint32(data)
+			if one := bson.Raw(data[:size]); one.Lookup("db").StringValue() == database {
+				keep(command, into, ".bson", one)
+			}
+			data = data[size:]
+		}
 	}
 }
