@@ -1,4 +1,4 @@
-"""Bring a kind back to a moment, into a target that has none of it: planned, copies checked, done, compared."""
+"""Bring a kind back to a moment: planned, what is written over backed up, copies checked, done, compared."""
 
 from __future__ import annotations
 
@@ -16,18 +16,32 @@ def restore(
     kind: Literal["mongodb"] = "mongodb",
     at: str = "latest",
     namespaces: list[str] | None = None,
+    overwrite: list[str] | None = None,
+    without_safety_backup: str = "",
+    operator: str = "",
 ) -> dict[str, Any]:
-    """Restore into an empty target.
+    """Restore into a target that has none of it, or over what is named.
 
     Every object is read and compared with its manifest before the target is touched. Run again after it died, with the
     same parameters, it goes on.
 
     Args:
         environment: Name of a file in deployments/environments, for example lab or production.
-        target: Reference of the target's URI, which must resolve where the worker runs: env:NAME or file:/path.
+        target: Reference of the target's URI, which must resolve where the worker runs: env:NAME or file:/path; or
+            live, what the backups are of.
         kind: What to restore.
         at: latest, a moment like 2026-08-01T12:00:00Z, SECONDS:ORDINAL, or the name of a base.
         namespaces: Only these, called so: a.b=c.d, or a.*=c.* for a database.
+        overwrite: What of the target may be written over, by the names that the plan says.
+        without_safety_backup: Why what is written over is not backed up first; empty to back it up.
+        operator: Who asks for it.
     """
-    restores.plan(environment, kind, at, target, namespaces or [])  # what will be read and written, for people
-    return restores.run(environment, kind, at, target, namespaces or [])  # copies checked, loaded, compared, replayed
+    asked = restores.asked(environment, kind, at, target, namespaces, overwrite, without_safety_backup)
+    planned = restores.plan(asked)  # what will be read and written, for people; refused unless that was named
+    asked = restores.settled(asked, planned)
+    safety = restores.protect(asked, planned, operator)  # what brings back what is written over
+    evidence = restores.keep_begun(asked, planned, safety, operator)
+    done = restores.run(asked)  # copies checked, loaded, compared, replayed
+    restores.keep_ended(asked, done, safety, operator, evidence)
+    restores.afterwards(asked, operator)  # caches flushed, a new base
+    return dict(done.values)

@@ -3,33 +3,87 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from prefect import get_run_logger
+from prefect.runtime import flow_run
 
 from onlyvips.core.backup_report import progress
-from onlyvips.errors import Refused
 from onlyvips.wiring import restores
-from onlyvips.wiring.restores import Asked
+from onlyvips.wiring.restores import Asked, Done, Planned
 from tasks.policies import backup_task
 
 
-@backup_task(name="plan", task_run_name="plan {at}")
-def plan(environment: str, kind: str, at: str, target: str, namespaces: list[str]) -> None:
+def asked(
+    environment: str,
+    kind: str,
+    at: str,
+    target: str,
+    namespaces: list[str] | None = None,
+    overwrite: list[str] | None = None,
+    waived: str = "",
+) -> Asked:
+    """What the parameters of a run ask for."""
+    return Asked(environment, kind, at, target, tuple(namespaces or ()), tuple(overwrite or ()), waived)
+
+
+settled = restores.settled
+
+
+def _me(operator: str) -> str:
+    return f"{operator or 'prefect'}, run {flow_run.name} ({flow_run.id}), attempt {flow_run.run_count}"
+
+
+@backup_task(name="plan", task_run_name="plan {asked.at}")
+def plan(asked: Asked) -> Planned:
     """What will be read and written, told in the log. Raises Refused for what would be refused."""
-    found = restores.plan(Asked(environment, kind, at, target, tuple(namespaces)))
+    found = restores.plan(asked)
     for line in found.lines:
         get_run_logger().info("%s", line)
-    if found.refusals:
-        raise Refused(" ".join(found.refusals))
+    restores.allow(asked, found)
+    return found
 
 
-@backup_task(name="restore", task_run_name="restore {at}")
-def run(environment: str, kind: str, at: str, target: str, namespaces: list[str]) -> dict[str, Any]:
+@backup_task(name="safety backup", task_run_name="safety backup of {asked.kind}")
+def protect(asked: Asked, planned: Planned, operator: str) -> str:
+    """What would bring back what is written over."""
+    teller = _Teller()
+    found = restores.protect(asked, planned, _me(operator), lambda size, documents: teller.tell("backing up", 0))
+    get_run_logger().info("Safety backup: %s.", found)
+    return found
+
+
+@backup_task(name="keep", task_run_name="keep what begins")
+def keep_begun(asked: Asked, planned: Planned, safety: str, operator: str) -> str:
+    """The evidence of what is about to be done; returns its name."""
+    return _kept(*restores.keep(asked, _me(operator), safety, {"plan": dict(planned.values)}))
+
+
+@backup_task(name="keep", task_run_name="keep what was done")
+def keep_ended(asked: Asked, done: Done, safety: str, operator: str, begun: str) -> str:
+    """The evidence of what was done."""
+    return _kept(*restores.keep(asked, _me(operator), safety, {"result": dict(done.values)}, begun))
+
+
+def _kept(id: str, lacking: str) -> str:
+    if lacking:
+        get_run_logger().warning("%s", lacking)
+    return id
+
+
+@backup_task(name="restore", task_run_name="restore {asked.at}")
+def run(asked: Asked) -> Done:
     """All of it; a later attempt goes on where this one ended."""
-    found = restores.run(Asked(environment, kind, at, target, tuple(namespaces)), _Teller().tell)
+    found = restores.run(asked, _Teller().tell)
     get_run_logger().info("%s", found.line)
-    return dict(found.values)
+    return found
+
+
+@backup_task(name="afterwards", task_run_name="caches and a new base")
+def afterwards(asked: Asked, operator: str) -> None:
+    """What a platform needs whose data was restored."""
+    teller = _Teller()
+    for line in restores.afterwards(asked, _me(operator), lambda size, documents: teller.tell("backing up", 0)):
+        get_run_logger().info("%s", line)
 
 
 class _Teller:

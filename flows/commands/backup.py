@@ -33,7 +33,8 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on
 Local = Annotated[bool, Parameter(negative="", help="Run in this process even where a Prefect server answers.")]
 
 
-def _me() -> str:
+def me() -> str:
+    """Who runs the command."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
@@ -76,7 +77,7 @@ def _run_one(api: str, loaded: Any, kind: str, if_changed: bool, quiet: bool) ->
 
 
 def _through_server(api: str, loaded: Any, kind: str, how: dict[str, Any], quiet: bool) -> dict[str, Any]:
-    parameters = {"environment": loaded.name, "kind": kind, "operator": _me(), **how}
+    parameters = {"environment": loaded.name, "kind": kind, "operator": me(), **how}
     found = running.begin(api, loaded, "backup/backup", parameters)
     address = running.address_of(loaded, api, found.id)
     if not quiet:
@@ -94,7 +95,7 @@ def _through_server(api: str, loaded: Any, kind: str, how: dict[str, Any], quiet
 def _here(environment: str, kind: str, quiet: bool) -> dict[str, Any]:
     if not quiet:
         console.say(f"Backing up {kind} of {environment} in this process.")
-    with _bar(quiet) as bar, backups.taking(environment, kind, _me(), bar.tell) as session:
+    with _bar(quiet) as bar, backups.taking(environment, kind, me(), bar.tell) as session:
         bar.expects(partial(backups.expected, session))
         taken = backups.take_all(session)
     if why := backups.measure(environment):
@@ -208,7 +209,7 @@ def audit(
 @app.command
 def repair(id: str, /, *, environment: EnvironmentName, json: Json = False) -> int:
     """Make every copy of backup ID complete, from a good one: reads all, writes what is missing or damaged."""
-    found = backups.repair_backup(environment, id, _me())
+    found = backups.repair_backup(environment, id, me())
     if json:
         console.print_json([asdict(one) for one in found])
     else:
@@ -231,7 +232,7 @@ def prune(
     is locked (it is told until when). Exits 0 when all was done, 1 when something could not be or somebody writes
     backups of that kind just now, 2 when it was refused before anything was changed.
     """
-    found = pruning.prune_backups(environment, "" if kind == "all" else kind, _me(), dry=dry_run)
+    found = pruning.prune_backups(environment, "" if kind == "all" else kind, me(), dry=dry_run)
     if json:
         console.print_json(prune_report.as_json(found))
         return console.OK if found.ok else console.FAILED

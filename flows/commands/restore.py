@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from flows.commands import console, running
-from flows.commands.backup import EnvironmentName, Json, Local
+from flows.commands.backup import EnvironmentName, Json, Local, me
 from onlyvips import environment as environments
 from onlyvips.core.backup_report import progress
 from onlyvips.steps.sound import Tell
@@ -25,7 +25,13 @@ Kind = Annotated[str, Parameter(name=["--kind", "-k"], help="mongodb; the others
 At = Annotated[
     str, Parameter(help="latest, a moment (2026-08-01T12:00:00Z, all of that second), SECONDS:ORDINAL, or a base.")
 ]
-Target = Annotated[str, Parameter(help="Reference of the target's URI: env:NAME or file:/path.")]
+Target = Annotated[
+    str, Parameter(help="Reference of the target's URI, env:NAME or file:/path; or live: what the backups are of.")
+]
+Over = Annotated[tuple[str, ...], Parameter(help="What of the target may be written over, by the plan's names.")]
+Waived = Annotated[
+    str, Parameter(name="--without-safety-backup", help="Why what is written over is not backed up first.")
+]
 Names = Annotated[
     tuple[str, ...], Parameter(name="--namespace", help="DB.COLLECTION=DB.COLLECTION: only these, called so.")
 ]
@@ -39,20 +45,26 @@ def plan(
     at: At = "latest",
     target: Target = "",
     namespace: Names = (),
+    overwrite: Over = (),
     json: Json = False,
 ) -> int:
     """What a restore would read and write, from which copies, to which moment; nothing is written anywhere.
 
     Exits 0 when a run may begin, 2 when it would be refused, with the reasons.
     """
-    found = restores.plan(Asked(environment, kind, at, target, namespace))
+    asked = Asked(environment, kind, at, target, namespace, overwrite)
+    found = restores.plan(asked)
     if json:
-        console.print_json({**found.values, "refusals": list(found.refusals)})
+        over = {"overwritten": list(found.overwritten), "refusals": list(found.refusals)}
+        console.print_json({**found.values, **over})
         return console.REFUSED if found.refusals else console.OK
     for line in found.lines:
         console.say(line)
     for refusal in found.refusals:
         console.complain(refusal)
+    if found.overwritten:
+        console.say(f"  overwritten, after a safety backup: {', '.join(found.overwritten)}", "bold")
+        console.say(f"  a run needs: {' '.join(f'--overwrite {one!r}' for one in found.overwritten)}")
     return console.REFUSED if found.refusals else console.OK
 
 
@@ -64,28 +76,32 @@ def run(
     kind: Kind = "mongodb",
     at: At = "latest",
     namespace: Names = (),
+    overwrite: Over = (),
+    without_safety_backup: Waived = "",
     local: Local = False,
     json: Json = False,
 ) -> int:
-    """Restore into a target that has none of it yet: copies checked first, the base compared, the oplog replayed.
+    """Restore: copies checked first, the base compared, the oplog replayed, and over what is there only what you name.
 
     Run again after it died, with the same options, it goes on. Where the environment's Prefect server answers, a run of
     its deployment is started there and followed (the reference must resolve where its worker runs); else it is done in
     this process. Exits 0 when all of it is there and was compared, 1 when it failed on the way, 2 when it was refused
     with the target untouched.
     """
-    asked = Asked(environment, kind, at, target, namespace)
+    asked = Asked(environment, kind, at, target, namespace, overwrite, without_safety_backup)
     restores.check(asked)  # before anything of it stands in a parameter
     loaded = environments.load(environment)
     api = "" if local else running.answering_server(loaded)
     if api:
         return _through_server(api, loaded, asked, json)
+    planned = restores.plan(asked)
     with _bar(json) as tell:
-        found = restores.run(asked, tell)
+        found, told = restores.carry_out(asked, planned, me(), tell)
     if json:
-        console.print_json(dict(found.values))
-    else:
-        console.say(found.line)
+        console.print_json({**found.values, "told": told})
+        return console.OK
+    for line in (found.line, *told):
+        console.say(line)
     return console.OK
 
 
@@ -96,6 +112,9 @@ def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
         "at": asked.at,
         "target": asked.target,
         "namespaces": list(asked.names),
+        "overwrite": list(asked.overwrite),
+        "without_safety_backup": asked.waived,
+        "operator": me(),
     }
     found = running.begin(api, loaded, "restore/restore", parameters)
     address = running.address_of(loaded, api, found.id)

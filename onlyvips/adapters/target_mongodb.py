@@ -112,6 +112,19 @@ class MongoTarget:
         ]
         collection.bulk_write(asked, ordered=False, bypass_document_validation=True)
 
+    def _rename(self, write: Rename) -> None:
+        told: SON[str, Any] = SON([("renameCollection", write.namespace), ("to", write.to)])
+        client = self._database.client
+        if write.over and self._ferretdb:  # it knows no dropTarget: two steps, and whoever dies between does the second
+            database, _, collection = write.namespace.partition(".")
+            if collection not in client[database].list_collection_names():
+                return
+            to, _, over = write.to.partition(".")
+            client[to].drop_collection(over)
+        elif write.over:
+            told["dropTarget"] = True
+        client.admin.command(told)
+
     def _one(self, write: Write) -> None:
         database, _, collection = write.namespace.partition(".")
         client = self._database.client
@@ -121,8 +134,7 @@ class MongoTarget:
             elif isinstance(write, Drop):
                 client[database].command("drop", collection)
             elif isinstance(write, Rename):
-                told = SON([("renameCollection", write.namespace), ("to", write.to), ("dropTarget", write.over)])
-                client.admin.command(told)
+                self._rename(write)
             elif isinstance(write, Index):
                 left_out = ("ns", "v") if self._ferretdb else ("ns",)
                 spec = SON((name, value) for name, value in _document(write.spec).items() if name not in left_out)

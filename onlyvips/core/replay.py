@@ -29,6 +29,10 @@ class Untranslatable(Refused):
     """An entry that no write does again exactly."""
 
 
+OURS = "onlyvips_restore"
+"""How collections begin that a restore has beside the data while it goes on: no backup has them."""
+
+
 @dataclass(frozen=True)
 class Names:
     """Which namespaces come back, and as what: pairs of ``DB.COLLECTION``, or ``DB.*`` for all of one database."""
@@ -36,13 +40,15 @@ class Names:
     pairs: tuple[tuple[str, str], ...]
 
     def target(self, namespace: str) -> str | None:
-        """What it is called in the target; None for what does not come back."""
+        """What it is called in the target; None for what does not come back, as what a restore itself wrote."""
         database, _, collection = namespace.partition(".")
+        if collection.startswith(OURS):
+            return None
         for source, target in self.pairs:
             if source == namespace:
                 return target
             if source == f"{database}.*" and collection:
-                return f"{target.removesuffix('.*')}.{collection}"
+                return f"{target.removesuffix('*')}{collection}"
         return None
 
     def touches(self, database: str) -> bool:

@@ -12,10 +12,10 @@ from onlyvips.core.catalog import NO_MANIFEST, Backup, Copy
 from onlyvips.core.manifest import ACCOUNTS, OPLOG, Edge, Manifest, NamespaceRecord, ObjectRecord, moment, seconds
 from onlyvips.core.oplog_chain import Chain, chain, chains
 from onlyvips.core.oplog_entry import Position, position
-from onlyvips.core.replay import Names
+from onlyvips.core.replay import OURS, Names
 from onlyvips.errors import Refused
 
-MARKER = "onlyvips_restore"
+MARKER = OURS
 """The collection, in the target, in which a restore notes how far it is; gone when it is done."""
 LAST = (1 << 32) - 1
 NOWHERE = Position(0, 0)
@@ -63,7 +63,9 @@ class Coming:
 @dataclass(frozen=True)
 class RestorePlan:
     """What a restore does. ``logs`` are replayed on the ``archives``, entries up to ``until``, both inclusive; ``None``
-    where nothing is. ``reached`` says in words up to when the state is, ``notes`` what else a person must know."""
+    where nothing is. ``reached`` says in words up to when the state is, ``notes`` what else a person must know.
+
+    ``over`` are collections that may be replaced, by names or as ``DB.*``; None where nothing may (``core.swap``)."""
 
     environment: str
     base: Manifest
@@ -74,6 +76,7 @@ class RestorePlan:
     names: Names
     coming: tuple[Coming, ...]
     notes: tuple[str, ...]
+    over: tuple[str, ...] | None = None
 
     @property
     def start(self) -> Position:

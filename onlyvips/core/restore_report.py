@@ -9,6 +9,7 @@ from typing import Any
 from onlyvips.core.backup_report import size
 from onlyvips.core.restore import RestorePlan, Source
 from onlyvips.core.restored import Restored
+from onlyvips.core.swap import SHADOW, final
 
 
 def lines(plan: RestorePlan) -> Iterator[str]:
@@ -18,12 +19,20 @@ def lines(plan: RestorePlan) -> Iterator[str]:
         yield f"  and the oplog in {_count(len(plan.logs), 'object')}, up to {_until(plan)}"
     yield f"  to be read: {size(plan.size)}, twice"
     for one in plan.coming:
-        yield f"  {one.source} -> {one.target}: {one.documents:,} documents in the base"
+        yield f"  {one.source} -> {final(one.target)}: {one.documents:,} documents in the base"
     yield f"  copies are tried in this order: {', '.join(plan.archives[0].destinations) if plan.archives else 'none'}"
-    yield "  overwritten: nothing, the target must have none of it"
+    yield from _how(plan)
     yield "  how long: not known, no drill has measured it yet"
     for note in plan.notes:
         yield f"  note: {note}"
+
+
+def _how(plan: RestorePlan) -> Iterator[str]:
+    if plan.over is None:
+        yield "  overwritten: nothing, the target must have none of it"
+        return
+    yield f"  each is restored beside what is there, as {SHADOW}…, and compared; one rename each puts it in its place"
+    yield "  those renames are not one step together: stop what writes to the database before, and start it after"
 
 
 def as_json(plan: RestorePlan) -> dict[str, Any]:
@@ -35,15 +44,16 @@ def as_json(plan: RestorePlan) -> dict[str, Any]:
         "until": _until(plan),
         "archives": [_source(one) for one in plan.archives],
         "logs": [_source(one) for one in plan.logs],
-        "namespaces": [{"source": one.source, "target": one.target, "documents": one.documents} for one in plan.coming],
+        "namespaces": [
+            {"source": one.source, "target": final(one.target), "documents": one.documents} for one in plan.coming
+        ],
         "size": plan.size,
-        "overwritten": [],
         "notes": list(plan.notes),
     }
 
 
-def done(found: Restored) -> str:
-    """What was done, in a few sentences."""
+def done(found: Restored, live: bool = False) -> str:
+    """What was done, in a few sentences; of another place than the live one, what is to be done when it goes live."""
     told = f"Restored to {found.reached}: {found.documents:,} documents of the base read back equal"
     told += f", {found.entries:,} entries of the oplog replayed up to {found.until}" if found.until else ""
     told += f", {_count(found.indexes, 'index', 'indexes')} built, in {found.seconds:.1f} s."
@@ -54,7 +64,7 @@ def done(found: Restored) -> str:
     if found.flaws:
         told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
     told += f" {found.accounts[:1].upper()}{found.accounts[1:]}."
-    return f"{told} Flush caches, and take a new base of what goes live again."
+    return told if live else f"{told} Flush caches, and take a new base of what goes live again."
 
 
 def result(found: Restored) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import fastcrc
 from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write_prelude
 from onlyvips.core.manifest import Fact, NamespaceRecord, Server, object_key
 from onlyvips.core.plan import BackupPlan
+from onlyvips.core.replay import OURS
 from onlyvips.errors import Transient
 from onlyvips.ports import Namespace, ObjectStore, Sampler, SourceDatabase, SourceOplog
 from onlyvips.steps.accounts import AccountsDump
@@ -37,11 +38,11 @@ def base(
     roles of the database are an object too, where there are any.
     """
     window = open_window(oplog, begun) if oplog else None  # before anything is read
-    namespaces = source.namespaces(plan.database)
+    namespaces = _namespaces(source, plan.database)
     state = state_of(source, namespaces, sampler, plan, begun)
 
     def about() -> About:
-        if source.namespaces(plan.database) != namespaces:
+        if _namespaces(source, plan.database) != namespaces:
             raise Transient(f"Collections or indexes of {plan.database} changed while it was read: take it again.")
         server = source.server()
         found, facts = Server(server["dialect"], server["version"]), (*_facts(state.member), *accounts.facts())
@@ -56,6 +57,11 @@ def base(
     pieces = [*(dump.piece(number) for number, dump in enumerate(dumps, start=1)), *accounts.pieces]
     told, close = (window.state(state.text()), window.close) if window else (state.text(), None)
     return Session(pieces, about, stores, plan, run, begun=begun, state=told, close=close)
+
+
+def _namespaces(source: SourceDatabase, database: str) -> list[Namespace]:
+    """Without what a restore has there that is going on."""
+    return [one for one in source.namespaces(database) if not one.collection.startswith(OURS)]
 
 
 def _shares(found: Sequence[Part], size: int) -> Iterator[tuple[Part, int]]:

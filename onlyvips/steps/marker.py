@@ -10,22 +10,25 @@ from onlyvips.core.changes import Create, Drop, Put
 from onlyvips.core.manifest import moment
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.restore import LAST, MARKER, RestorePlan
+from onlyvips.core.swap import SHADOW
 from onlyvips.errors import Refused
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.sound import each
 
-_DONE = "done "
+_DONE, _SWAPPING = "done ", "swapping"
 
 
 @dataclass
 class Marker:
-    """``done``: collections of the target whose base is there and verified; ``position``: the last entry replayed."""
+    """``done``: collections of the target whose base is there and verified; ``position``: the last entry replayed;
+    ``swapping``: all of it is there, and shadows take their places."""
 
     target: TargetDatabase
     namespace: str
     done: set[str] = field(default_factory=set)
     position: Position | None = None
     resumed: bool = False
+    swapping: bool = False
 
     def note_done(self, namespace: str) -> None:
         """The base of this collection is there, verified."""
@@ -36,6 +39,11 @@ class Marker:
         """Everything up to this entry is there."""
         self.note("position", bson.int64("seconds", position.seconds), bson.int64("ordinal", position.ordinal))
         self.position = position
+
+    def note_swapping(self) -> None:
+        """All of it is there and verified; from now on what was there goes."""
+        self.note(_SWAPPING)
+        self.swapping = True
 
     def remove(self) -> None:
         """The restore is done."""
@@ -71,9 +79,9 @@ def look(plan: RestorePlan, target: TargetDatabase) -> Marker:
     _read(marker, plan)
     if not marker.resumed and (there := occupied(plan, target)):
         raise Refused(
-            f"The target already has {', '.join(there)}: nothing was changed. A restore over data would need a safety "
-            "backup of it first, which cannot be taken yet: restore beside it by --namespace 'DB.*=OTHER.*', or remove "
-            "by hand what is there."
+            f"The target already has {', '.join(there)}: nothing was changed. Only what the environment names is "
+            "written over (--target live): restore beside it by --namespace 'DB.*=OTHER.*', or remove by hand what is "
+            "there."
         )
     return marker
 
@@ -89,6 +97,8 @@ def told_until(plan: RestorePlan) -> str:
 def occupied(plan: RestorePlan, target: TargetDatabase) -> list[str]:
     """Collections of the target that are in the way: those that come back; of a whole database, all of it."""
     found = [f"{name}.{one}" for name in plan.databases for one in target.collections(name) if one != MARKER]
+    if plan.over is not None:
+        return [one for one in found if one.partition(".")[2].startswith(SHADOW)]
     whole = {to.removesuffix(".*") for _, to in plan.names.pairs if to.endswith(".*")}
     coming = {one.target for one in plan.coming} | {to for _, to in plan.names.pairs}
     return [one for one in found if one in coming or one.partition(".")[0] in whole]
@@ -105,6 +115,8 @@ def _read(marker: Marker, plan: RestorePlan) -> None:
             marker.resumed = True
         elif name == "position":
             marker.position = Position(told["seconds"].number() or 0, told["ordinal"].number() or 0)
+        elif name == _SWAPPING:
+            marker.swapping = True
         elif name.startswith(_DONE):
             marker.done.add(name.removeprefix(_DONE))
 
@@ -114,5 +126,11 @@ def _same(told: dict[str, bson.Element], plan: RestorePlan) -> None:
         return
     raise Refused(
         f"Another restore is not done in that target ({plan.databases[0]}): of the base {told['base'].text()}. Finish "
-        f"it by the same command with --at {told['at'].text()}, or drop that database; nothing was changed."
+        f"it by the same command with --at {told['at'].text()}, or drop {_leftovers(plan)}; nothing was changed."
     )
+
+
+def _leftovers(plan: RestorePlan) -> str:
+    if plan.over is None:
+        return "that database"
+    return f"the collections there that begin with {MARKER}, unless it was swapping them in already"

@@ -1,15 +1,19 @@
-"""A restore: good copies found, the base loaded and compared, the oplog replayed, then indexes and views."""
+"""A restore: good copies found, the base loaded and compared, the oplog replayed, indexes, the swap, views."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from onlyvips.core.replay import Translator, indexes_of
 from onlyvips.core.restore import NOWHERE, RestorePlan, accounts
 from onlyvips.core.restored import Restored
+from onlyvips.core.swap import final
 from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.steps import marker as markers
 from onlyvips.steps.load import VIEW, Load, views
 from onlyvips.steps.replay import Replay
 from onlyvips.steps.sound import Reader, find_sound
+from onlyvips.steps.swap import swap
 
 
 def restore(plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Clock) -> Restored:
@@ -18,7 +22,18 @@ def restore(plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Cl
     Raises Refused, with the target untouched, for what cannot be restored; see ``find_sound`` and ``marker.begin``.
     """
     began = clock.monotonic()
-    markers.look(plan, target)  # before copies are read for it
+    looked = markers.look(plan, target)  # before copies are read for it
+    done = _finished(plan, looked) if looked.swapping else _bring(plan, target, reader)
+    marker = looked if looked.swapping else markers.look(plan, target)
+    if plan.over is not None:
+        swap(plan, target, marker)
+    target.apply(views(plan))
+    marker.remove()
+    return replace(done, seconds=clock.monotonic() - began)
+
+
+def _bring(plan: RestorePlan, target: TargetDatabase, reader: Reader) -> Restored:
+    """Everything but the views, compared."""
     sound = find_sound(plan, reader)
     marker = markers.begin(plan, target)
     load = Load(plan, target, marker, sound, reader)
@@ -27,21 +42,33 @@ def restore(plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Cl
     replay = Replay(plan, target, marker, translator)
     replay.run(sound, reader)
     indexes, last = translator.indexing(), translator.seen
-    target.apply([*indexes, *views(plan)])
-    marker.remove()
-    return Restored(
-        namespaces=tuple((one.source, one.target, one.documents) for one in plan.coming),
-        documents=sum(one.documents for one in plan.coming),
+    target.apply(indexes)
+    return replace(
+        _finished(plan, marker),
         doubled=sum(one.doubled for one in load.sums.values()),
         entries=translator.entries,
         written=replay.written,
         until=f"{last.seconds}:{last.ordinal}" if last else "",
-        reached=plan.reached,
         indexes=len(indexes),
         flaws=sound.flaws,
+    )
+
+
+def _finished(plan: RestorePlan, marker: markers.Marker) -> Restored:
+    """What can be said of it when an earlier run did it."""
+    return Restored(
+        namespaces=tuple((one.source, final(one.target), one.documents) for one in plan.coming),
+        documents=sum(one.documents for one in plan.coming),
+        doubled=0,
+        entries=0,
+        written=0,
+        until="",
+        reached=plan.reached,
+        indexes=0,
+        flaws=(),
         resumed=marker.resumed,
         accounts=accounts(plan.base),
-        seconds=clock.monotonic() - began,
+        seconds=0.0,
     )
 
 

@@ -117,6 +117,16 @@ def test_collections_are_made_renamed_and_dropped_and_once_more_is_no_error(plac
         assert place.target.collections(place.database) == ["other"]
 
 
+def test_a_collection_takes_the_place_of_another_and_once_more_is_no_error(place: Place):
+    old, new = f"{place.database}.shadow", f"{place.database}.real"
+    for name, number in ((old, 1), (new, 2)):
+        place.target.insert(name, bson.encode({"_id": number}))
+    for _ in range(2):
+        place.target.apply([Rename(old, new, over=True)])
+    assert place.target.collections(place.database) == ["real"]
+    assert [bson.decode(one) for one in place.target.documents(new)] == [{"_id": 1}]
+
+
 def test_an_index_is_built_by_its_specification_in_either_form(place: Place):
     place.target.insert(place.name("c"), raw({"_id": 1, "a": 1}, {"_id": 2, "a": 2}))
     told = '{"v":{"$numberInt":"2"},"key":{"a":{"$numberInt":"1"}},"name":"a_1","unique":true}'

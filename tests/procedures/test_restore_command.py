@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,14 +14,15 @@ from flows.commands import run, running
 from onlyvips.core import restore_report as report
 from onlyvips.core.catalog import read_catalog
 from onlyvips.core.restored import Restored
-from onlyvips.errors import Refused, Transient
+from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.wiring import restores
 from onlyvips.wiring.backups import Catalog
 from onlyvips.wiring.restoring import Done, mongodb
 from tasks import restores as tasks
+from tests.procedures.test_backup import IDENTITIES
 from tests.procedures.test_restore import World
-from tests.simulators.target import SimulatedTarget
+from tests.simulators.target import SimulatedTarget, state
 
 HERE = ["-e", "lab", "--target", "env:TARGET"]
 
@@ -29,6 +32,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Backups on simulators, the target on another server than the source."""
     found = World(slices=1)
     backups = tuple(read_catalog(read_shelves(found.places, "lab")))
+    for module in (restores, mongodb):
+        monkeypatch.setattr(module, "stores_of", lambda _: found.places)
+    monkeypatch.setattr(mongodb.environments, "identities", lambda _: ())
+    monkeypatch.setattr(mongodb, "identities", lambda _: IDENTITIES[:1])
     monkeypatch.setattr(mongodb, "catalog", lambda _: Catalog(backups, {}))
     monkeypatch.setattr(mongodb, "_live", lambda _: {"identity": "live"})
     monkeypatch.setattr(mongodb, "_check_identities", lambda *_: None)
@@ -135,7 +142,95 @@ def test_the_tasks_of_the_flow_refuse_as_the_command_does(world: World, monkeypa
     target = serving(monkeypatch, SimulatedTarget(identity="live"))
     monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("restore"))
     with pytest.raises(Refused, match="The target is the live source"):
-        tasks.plan.fn("lab", "mongodb", "latest", "env:TARGET", [])
+        tasks.plan.fn(tasks.asked("lab", "mongodb", "latest", "env:TARGET"))
     with pytest.raises(Refused, match="The target is the live source"):
-        tasks.run.fn("lab", "mongodb", "latest", "env:TARGET", [])
+        tasks.run.fn(tasks.asked("lab", "mongodb", "latest", "env:TARGET"))
     assert target.life.writes == 0
+
+
+@pytest.fixture
+def live(world: World, monkeypatch: pytest.MonkeyPatch) -> SimulatedTarget:
+    """The live database, with orders that are wrong; a safety backup and a new base are what the test sees taken."""
+    target = serving(monkeypatch, SimulatedTarget(identity="live"))
+    target.data["app.orders"] = {}
+
+    def take_one(loaded: Any, kind: str, holder: str, tell: Any) -> Any:
+        swapped = bool(target.data["app.orders"])
+        manifest = SimpleNamespace(id="new-base" if swapped else "safety", epoch=1)
+        return SimpleNamespace(manifest=manifest)
+
+    monkeypatch.setattr(restores.backups, "take_one", take_one)
+    monkeypatch.setattr(restores, "flush", lambda url: 5)
+    return target
+
+
+LIVE = ["-e", "lab", "--target", "live"]
+
+
+def evidence(world: World) -> dict[str, Any]:
+    store = world.places[0]
+    return {key: json.loads(store.objects[key]) for key in store.objects if "/evidence/restore/" in key}
+
+
+def test_over_the_live_database_only_what_was_named_goes_and_a_safety_backup_comes_first(
+    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["restore", "plan", *LIVE]) == 0
+    assert "overwritten, after a safety backup: app.orders" in capsys.readouterr().out
+    assert run(["restore", "run", *LIVE]) == 2
+    assert "--overwrite 'app.orders'" in capsys.readouterr().err
+    assert live.life.writes == 0 and not evidence(world)
+    assert run(["restore", "run", *LIVE, "--overwrite", "app.orders"]) == 0
+    told = capsys.readouterr().out
+    assert told.index("Safety backup: safety-e1.") < told.index("The cache was flushed: 5 keys.")
+    assert "A new base is taken, for what is there now: new-base-e1." in told
+    assert state(live, "app.orders") == world.writer.documents
+
+
+def test_what_was_asked_and_done_and_by_whom_is_evidence(
+    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["restore", "run", *LIVE, "--overwrite", "app.*", "--without-safety-backup", "it is a copy"]) == 0
+    assert "Safety backup: waived: it is a copy." in capsys.readouterr().out
+    (_, begun), (_, ended) = sorted(evidence(world).items())
+    assert begun["plan"]["reached"] and ended["result"]["entries"] and begun["asked"] == ended["asked"]
+    assert begun["safety_backup"] == "waived: it is a copy" and "@" in begun["by"]
+    assert begun["asked"]["at"] != "latest"
+
+
+def test_a_restore_does_not_fail_for_want_of_evidence_and_says_so(
+    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        name = "full"
+
+        def put_new(self, key: str, data: bytes) -> None:
+            raise Permanent("It is full.")
+
+    monkeypatch.setattr(restores, "stores_of", lambda _: [Full()])
+    assert run(["restore", "run", *LIVE, "--overwrite", "app.*"]) == 0
+    assert "is not everywhere: full: It is full." in capsys.readouterr().out
+
+
+def test_a_safety_backup_that_fails_leaves_the_live_database_as_it_is(
+    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise Transient("Nobody takes it.")
+
+    monkeypatch.setattr(restores.backups, "take_one", fails)
+    assert run(["restore", "run", *LIVE, "--overwrite", "app.*"]) == 1
+    assert live.life.writes == 0 and "Nobody takes it." in capsys.readouterr().err
+
+
+def test_the_live_database_gets_things_back_under_their_own_names_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["restore", "run", *LIVE, "--namespace", "app.*=other.*"]) == 2
+    assert "under their own names" in capsys.readouterr().err
+
+
+def test_over_another_place_nothing_is_written_without_a_reason() -> None:
+    asked = restores.Asked("lab", "mongodb", "latest", "env:X", overwrite=("db0",))
+    planned = restores.Planned((), {}, overwritten=("db0",))
+    with pytest.raises(Refused, match="no safety backup can be taken of it"):
+        restores.allow(asked, planned)
+    restores.allow(replace(asked, waived="it is a drill"), planned)

@@ -80,7 +80,10 @@ class SimulatedTarget:
             return
         if one.to in self.data and not one.over:
             raise Permanent(f"{one.to} is there.")
-        self.data[one.to] = self.data.pop(one.namespace)
+        for held in (self.data, self.indexes, self.options):
+            held.pop(one.to, None)
+            if one.namespace in held:
+                held[one.to] = held.pop(one.namespace)
 
 
 def state(target: SimulatedTarget, namespace: str) -> dict[Any, dict[str, Any]]:

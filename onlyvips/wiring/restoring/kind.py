@@ -44,12 +44,14 @@ class Planned:
         values: The same for programs.
         refusals: Sentences that a run would be refused with; none where it may be run.
         overwritten: What is there and would be written over: a run must be given each of these names.
+        at: What ``Asked.at`` must say for this very plan, whatever backups come meanwhile; empty where it says so.
     """
 
     lines: tuple[str, ...]
     values: Mapping[str, Any]
     refusals: tuple[str, ...] = ()
     overwritten: tuple[str, ...] = ()
+    at: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,30 @@ from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core import restore_report as report
 from onlyvips.core.restore import RestorePlan, Wanted, check_server, names_of, plan_restore
+from onlyvips.core.swap import shadowed
 from onlyvips.environment import Environment, references
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.steps import marker
 from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, Tell
+from onlyvips.steps.swap import replaced
 from onlyvips.steps.verify import identities
 from onlyvips.wiring.backups import catalog
 from onlyvips.wiring.places import stores_of
-from onlyvips.wiring.restoring.kind import Asked, Done, Kind, Planned
+from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
 
 
 def _planned(asked: Asked) -> Planned:
     loaded, found = _plan(asked)
-    refusals = list[str]()
+    refusals, over = list[str](), tuple[str, ...]()
     for check in (_check_target, _check_identities):
         try:
             check(loaded, found, asked)
         except (Refused, Permanent, Transient) as error:
             refusals.append(str(error))
-    return Planned(tuple(report.lines(found)), report.as_json(found), tuple(refusals))
+    if found.over is not None and not refusals:
+        over = replaced(found, _target(_uri(loaded, asked)))
+    return Planned(tuple(report.lines(found)), report.as_json(found), tuple(refusals), over, marker.told_until(found))
 
 
 def _run(asked: Asked, tell: Tell) -> Done:
@@ -37,36 +41,48 @@ def _run(asked: Asked, tell: Tell) -> Done:
     keys = identities(environments.identities(loaded))
     workers = environments.backup_plan(loaded).workers
     done = restore(found, target, Reader(stores, keys, tell, workers), SystemClock())
-    return Done(report.done(done), report.result(done))
+    return Done(report.done(done, asked.target == LIVE), report.result(done))
 
 
 def _check(asked: Asked) -> None:
     if not asked.target:
         raise Refused(
-            "Say where to: --target env:NAME or file:/path, a reference of the URI of a server. It is never the live "
-            "source by itself. Nothing was read."
+            "Say where to: --target env:NAME or file:/path, a reference of the URI of a server; or live, for the "
+            "database that the backups are of. Nothing was read."
         )
-    if not references.is_reference(asked.target):
-        raise Refused("--target is no reference: write env:NAME or file:/path, where the URI is. Nothing was read.")
-    names_of(asked.names)
+    if asked.target != LIVE and not references.is_reference(asked.target):
+        raise Refused(
+            "--target is no reference: write env:NAME or file:/path, where the URI is, or live. Nothing was read."
+        )
+    names = names_of(asked.names)
+    if asked.target == LIVE and names and any(source != target for source, target in names.pairs):
+        raise Refused(
+            "To the live database things come back under their own names: --namespace 'DB.COLLECTION=DB.COLLECTION'. "
+            "To bring them back beside it, give a reference of its URI as --target. Nothing was read."
+        )
 
 
 def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
     loaded = environments.load(asked.environment)
     found = catalog(asked.environment)
     wanted = Wanted(asked.at, asked.names)
-    return loaded, plan_restore(asked.environment, found.backups, found.away, wanted)
+    plan = plan_restore(asked.environment, found.backups, found.away, wanted)
+    return loaded, shadowed(plan, asked.overwrite) if asked.target == LIVE else plan
 
 
 def _check_target(loaded: Environment, found: RestorePlan, asked: Asked) -> MongoTarget:
-    target = _target(environments.endpoint(loaded, asked.target))
-    check_server(found, target.describe(), _live(loaded))
+    target = _target(_uri(loaded, asked))
+    check_server(found, target.describe(), None if asked.target == LIVE else _live(loaded))
     marker.look(found, target)
     return target
 
 
 def _check_identities(loaded: Environment, found: RestorePlan, asked: Asked) -> None:
     identities(environments.identities(loaded))
+
+
+def _uri(loaded: Environment, asked: Asked) -> str:
+    return environments.endpoint(loaded, loaded.endpoints.mongodb if asked.target == LIVE else asked.target)
 
 
 def _target(uri: str) -> MongoTarget:
