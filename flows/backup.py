@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from prefect import flow
 
+from onlyvips.steps.backup import Taken
 from tasks import backups
 
 
@@ -29,8 +31,12 @@ def backup(
     """
     if if_changed and (why := backups.unchanged(environment, kind)):
         return {"kind": kind, "unchanged": why}
-    with backups.taking(environment, kind, operator) as session:
-        backups.write_all(session)  # each object a task run: read once, written to every destination, read back
-        taken = backups.publish(session)  # where the copies are, then the manifest
+    taken = backups.anew(partial(_take, environment, kind, operator))  # what can never be whole is begun anew
     backups.measure(environment)  # what monitoring reads
     return backups.conclude(taken)
+
+
+def _take(environment: str, kind: str, operator: str) -> Taken:
+    with backups.taking(environment, kind, operator) as session:
+        backups.write_all(session)  # each object a task run: read once, written to every destination, read back
+        return backups.publish(session)  # where the copies are, then the manifest

@@ -43,6 +43,10 @@ class Conflict(Permanent):
     """The object changed since it was read (409, or 422 from a failed ``test``): read again, then decide again."""
 
 
+class Abandoned(Transient):
+    """What was begun can never be whole: asking for the rest of it helps nothing, beginning it anew may."""
+
+
 class UnknownOutcome(OnlyVipsError):
     """A write was asked for and no answer came: read the world before trying again."""
 

@@ -31,7 +31,7 @@ from onlyvips.wiring import backups
 from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.backups import Asked, Read
 from tasks import showing
-from tasks.policies import backup_task
+from tasks.policies import backup_task, until_whole
 
 
 def _me(operator: str) -> str:
@@ -46,6 +46,11 @@ def taking(environment: str, kind: str, operator: str) -> Iterator[str]:
         yield session
     finally:
         backups.end(session)
+
+
+def anew(take: Callable[[], Taken]) -> Taken:
+    """``take``, begun anew, a few times at most, where what was read can never be whole."""
+    return until_whole(take, get_run_logger().warning, backups.wait)
 
 
 @backup_task(name="look", task_run_name="look at {kind}")

@@ -21,9 +21,11 @@ from onlyvips.core import backup_report as report
 from onlyvips.core.catalog import KINDS, Backup
 from onlyvips.errors import Refused
 from onlyvips.steps import prune_report
+from onlyvips.steps.backup import Taken
 from onlyvips.wiring import backups
 from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.backups import Asked, Read
+from tasks.policies import until_whole
 
 app = App(name="backup", help="Back up: run, list, show, verify, audit, repair, prune.")
 
@@ -95,15 +97,19 @@ def _through_server(api: str, loaded: Any, kind: str, how: dict[str, Any], quiet
 def _here(environment: str, kind: str, quiet: bool) -> dict[str, Any]:
     if not quiet:
         console.say(f"Backing up {kind} of {environment} in this process.")
-    with _bar(quiet) as bar, backups.taking(environment, kind, me(), bar.tell) as session:
-        bar.expects(partial(backups.expected, session))
-        taken = backups.take_all(session)
+    taken = until_whole(partial(_taken_here, environment, kind, quiet), console.complain, backups.wait)
     if why := backups.measure(environment):
         console.complain(why)
     told = report.taken(taken.manifest, taken.lacking)
     if not quiet:
         console.say(told, "red" if taken.degraded else "")
     return {"ok": not taken.degraded, **report.backup_summary(taken.manifest)}
+
+
+def _taken_here(environment: str, kind: str, quiet: bool) -> Taken:
+    with _bar(quiet) as bar, backups.taking(environment, kind, me(), bar.tell) as session:
+        bar.expects(partial(backups.expected, session))
+        return backups.take_all(session)
 
 
 @app.command(name="list")

@@ -33,7 +33,7 @@ from pymongo.read_concern import ReadConcern
 from onlyvips.adapters import accounts_mongodb, member_mongodb
 from onlyvips.core.accounts import Accounts
 from onlyvips.core.ranges import UNKNOWN, Sampled, Strides, id_of
-from onlyvips.errors import Permanent, Transient
+from onlyvips.errors import Abandoned, Permanent, Transient
 from onlyvips.ports import EVERYTHING, Namespace
 
 _PASSED_BY = frozenset({"system.profile", "system.views", "system.indexes"})
@@ -173,12 +173,12 @@ class MongoDatabase:
         return collection.with_options(raw, read_concern=level)
 
     def _same_member(self) -> None:
-        """Raise Transient when another process answers than the one that was asked first."""
+        """Raise Abandoned when another process answers than the one that was asked first."""
         first = self.server()["member"]
         with self._explained("ask who it is"):
             now = member_mongodb.identity(self._client.admin.command("hello"))
         if now != first:
-            raise Transient(
+            raise Abandoned(
                 f"The database is read from {first}, and now {now} answers there: it was restarted or replaced, so "
                 "what was read is not of one server; take the backup again.",
                 delay=5.0,

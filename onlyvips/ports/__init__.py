@@ -260,7 +260,7 @@ class SourceDatabase(Protocol):
     def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         """Raw batches: concatenated BSON documents that match ``where`` (a query as BSON), in the server's order.
 
-        Nothing is decoded. Raises Transient when the server breaks off, or is no longer the member it was.
+        Nothing is decoded. Raises Transient when the server breaks off, Abandoned when it is not the member it was.
         """
 
     def duplicates(self, database: str, collection: str, keys: Sequence[str], limit: int) -> list[str]:

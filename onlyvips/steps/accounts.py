@@ -14,7 +14,7 @@ import fastcrc
 from onlyvips.core.accounts import NOTES, ROLES, USERS, Accounts
 from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write_prelude
 from onlyvips.core.manifest import ACCOUNTS, WARNING, Fact, NamespaceRecord, object_key
-from onlyvips.errors import Transient
+from onlyvips.errors import Abandoned
 from onlyvips.ports import SourceDatabase
 from onlyvips.steps.backup import TOOL
 from onlyvips.steps.pipe import Meter, Piece
@@ -54,7 +54,7 @@ class AccountsDump:
     def _frames(self, meter: Meter) -> Iterator[bytes]:
         found = self.source.accounts(self.database)
         if found.lacking:
-            raise Transient(
+            raise Abandoned(
                 f"Users and roles of {self.database} were there when the base began, and are no more: take it again."
             )
         self._tallies = {name: Tally() for name in (USERS, ROLES, NOTES)}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +17,7 @@ from onlyvips.core import manifest as records
 from onlyvips.core.manifest import CopyRecord, Dropped, Fact, Manifest, ObjectRecord, Server, Window
 from onlyvips.core.plan import BackupPlan
 from onlyvips.core.strict_json import to_json
-from onlyvips.errors import Permanent
+from onlyvips.errors import Abandoned, Permanent
 from onlyvips.ports import Clock, ObjectStore
 from onlyvips.steps import copies
 from onlyvips.steps.copies import Destinations, NoDestination, Outcome, put_once
@@ -133,7 +134,7 @@ class Session:
 
     def write(self, key: str) -> ObjectRecord:
         """One object, in every destination that still lacks nothing; waits for its turn. See ``take`` for errors."""
-        with self._turns:
+        with self._turns, self._leftovers_told():
             self._meter.check()
             try:
                 self._written[key] = self._done_before(key) or self._write(key)
@@ -166,6 +167,10 @@ class Session:
 
     def publish(self) -> Taken:
         """Once every object is written: the one that closes it, where the copies are, then what the backup is."""
+        with self._leftovers_told():
+            return self._publish()
+
+    def _publish(self) -> Taken:
         self._meter.check()
         written = [self._written[key] for key in self._pieces]
         try:
@@ -177,6 +182,14 @@ class Session:
         manifest = self._manifest(told, written, finished)
         _publish(self._destinations, manifest)
         return Taken(manifest, self._destinations.outcomes())
+
+    @contextmanager
+    def _leftovers_told(self) -> Iterator[None]:
+        try:
+            yield
+        except Abandoned as error:
+            told = f"{error} What it left under {self.place} counts for nothing, and a later prune removes it."
+            raise Abandoned(told, delay=error.delay) from error
 
     def _no_copy(self, error: NoDestination) -> Permanent:
         return Permanent(

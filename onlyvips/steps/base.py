@@ -11,7 +11,7 @@ from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write
 from onlyvips.core.manifest import Fact, NamespaceRecord, Server, object_key
 from onlyvips.core.plan import BackupPlan
 from onlyvips.core.replay import OURS
-from onlyvips.errors import Transient
+from onlyvips.errors import Abandoned
 from onlyvips.ports import Namespace, ObjectStore, Sampler, SourceDatabase, SourceOplog
 from onlyvips.steps.accounts import AccountsDump
 from onlyvips.steps.backup import TOOL, About, Run, Session, Taken, take
@@ -30,7 +30,7 @@ def base(
     oplog: SourceOplog | None = None,
     sampler: Sampler | None = None,
 ) -> Session:
-    """A backup of ``plan.database``, ready to be taken. Its end raises Transient when collections changed meanwhile.
+    """A backup of ``plan.database``, ready to be taken. Its end raises Abandoned when collections changed meanwhile.
 
     It goes on with what was ``begun`` where collections, options and indexes are still those, and the same server
     answers. With an ``oplog`` its last object is the oplog of the time in which it was read; with a ``sampler`` (mostly
@@ -43,7 +43,7 @@ def base(
 
     def about() -> About:
         if _namespaces(source, plan.database) != namespaces:
-            raise Transient(f"Collections or indexes of {plan.database} changed while it was read: take it again.")
+            raise Abandoned(f"Collections or indexes of {plan.database} changed while it was read: take it again.")
         server = source.server()
         found, facts = Server(server["dialect"], server["version"]), (*_facts(state.member), *accounts.facts())
         return About(found, server["oplog"], window.window, facts) if window else About(found, facts=facts)

@@ -14,13 +14,15 @@ from onlyvips.core.archive import Corrupt
 from onlyvips.core.manifest import Edge, Window
 from onlyvips.core.oplog import Break, Reader, read
 from onlyvips.core.oplog_entry import forbidden, parse, position
-from onlyvips.errors import OnlyVipsError, Permanent, Transient
+from onlyvips.errors import Abandoned, OnlyVipsError, Permanent, Transient
 from onlyvips.ports import SourceOplog
 from onlyvips.steps.journal import Begun
 from onlyvips.steps.pipe import Piece
 from onlyvips.steps.stretch import Stretch, first_at
 
 _STATE = re.compile(r"oplog (\d+:\d+) (-?\d+)\n(.*)", re.DOTALL)
+_NEXT_ENTRY = 15.0
+"""Seconds: a replica set that nobody writes to writes an entry each ten."""
 
 
 @dataclass
@@ -34,8 +36,8 @@ class BaseWindow:
     def close(self) -> Piece:
         """The last object of the base: the oplog from the window's start to now.
 
-        Reading it raises Permanent when the oplog was overrun meanwhile, and Transient when something is in it that no
-        replay over a base can do: the base is abandoned and taken again.
+        Reading it raises Permanent when the oplog was overrun meanwhile, and Abandoned when something is in it that no
+        replay over a base can do: the base is to be taken again.
         """
         end = parse(self.source.newest()).edge
         self._stretch = Stretch(self.source, self.start, end, _lost, _check)
@@ -60,7 +62,7 @@ def open_window(source: SourceOplog, begun: Begun | None) -> BaseWindow:
         raise Transient(
             f"The last entry of the oplog says that {why}, which no replay over a base can do again: wait for the next "
             "entry (a replica set writes one each ten seconds).",
-            delay=15.0,
+            delay=_NEXT_ENTRY,
         )
     since = source.open_since()
     start = first_at(source, since) if since and since < newest.position else newest
@@ -96,12 +98,13 @@ def _lost(broken: Break) -> OnlyVipsError:
             f"The oplog was overrun while the base was read ({broken.told}), so this base is none: make the oplog "
             "bigger (replSetResizeOplog), or take the base when less is written."
         )
-    return Transient(f"The oplog became another one while the base was read ({broken.told}): take the base again.")
+    told = f"The oplog became another one while the base was read ({broken.told}): take the base again."
+    return Abandoned(told, delay=_NEXT_ENTRY)
 
 
 def _check(reader: Reader) -> None:
     if why := _why_not(reader):
-        raise Transient(f"While the base was read {why}, so this base is none: take it again.")
+        raise Abandoned(f"While the base was read {why}, so this base is none: take it again.", delay=_NEXT_ENTRY)
 
 
 def _why_not(reader: Reader) -> str:

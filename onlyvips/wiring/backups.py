@@ -154,6 +154,11 @@ def take_all(session: str) -> Taken:
     return take(_taken_here(session))
 
 
+def wait(seconds: float) -> None:
+    """Return after so long."""
+    SystemClock().sleep(seconds)
+
+
 def publish(session: str) -> Taken:
     """Make the backup exist, once every object is written."""
     return _taken_here(session).publish()
