@@ -334,6 +334,7 @@ def write_endpoints(lab: Lab) -> None:
         "SSM_ACCESS_KEY": seeds.AWS_KEY,
         "SSM_SECRET_KEY": seeds.AWS_KEY,
         "REDIS_URL": lab.redis_url,
+        "REDIS_SERVER": lab.program("redis-server"),
         "DIRECTORY": home.data / "directory",
         "REPOSITORY": home.data / "repository",
         "PREFECT_API_URL": f"{lab.url('prefect')}/api",

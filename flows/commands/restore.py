@@ -21,7 +21,7 @@ from onlyvips.wiring.restores import Asked
 
 app = App(name="restore", help="Restore: plan what would come back, run it.")
 
-Kind = Annotated[str, Parameter(name=["--kind", "-k"], help="mongodb; the others by hand yet (runbook).")]
+Kind = Annotated[str, Parameter(name=["--kind", "-k"], help="mongodb or redis; the others by hand yet (runbook).")]
 At = Annotated[
     str, Parameter(help="latest, a moment (2026-08-01T12:00:00Z, all of that second), SECONDS:ORDINAL, or a base.")
 ]

@@ -99,9 +99,10 @@ class MediaReader(Section):
 
 class RedisReader(Section):
     """How the backup reads Redis; ``replica``: what is at ``endpoints.redis`` may be a replica, as long as it has its
-    link to the primary."""
+    link to the primary. ``server`` is the redis-server that a restore loads an RDB with, by default that on PATH."""
 
     replica: Flag
+    server: PathReference | None = None
 
 
 class ConfigurationReader(Section):

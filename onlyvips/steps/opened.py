@@ -25,7 +25,8 @@ _BROKEN = (Corrupt, BrokenRdb, BrokenBundle, ZstdError)
 """What the contents say that are not whole."""
 
 Sink = Callable[[Documents], None]
-"""Takes whole documents, or entries of the oplog, as they are read; what it raises ends the reading."""
+"""Takes whole documents, entries of the oplog, or any bytes of an RDB, as they are read; what it raises ends the
+reading."""
 
 
 def open_object(
@@ -90,6 +91,7 @@ class _Contents:
             self._sink(Documents("local", "oplog.rs", self._log.feed(plain), 0))
         if self._rdb is not None:
             self._rdb.feed(plain)
+            self._sink(Documents("redis", "dump.rdb", plain, 0))
         if self._configuration is not None:
             self._configuration.feed(plain)
         if self._reader is not None:

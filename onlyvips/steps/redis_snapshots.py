@@ -18,7 +18,7 @@ from onlyvips.ports import SnapshotSource
 from onlyvips.steps.pipe import Meter, Piece
 
 TYPE = "rdb"
-_TOLD = ("ctime", "redis-ver", "repl-id", "repl-offset", "valkey-ver")
+_TOLD = ("ctime", "redis-ver", "repl-id", "repl-offset", "used-mem", "valkey-ver")
 
 
 def new_reader() -> Reader:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from onlyvips.core.archive import Documents
 from onlyvips.core.replay import Translator
@@ -68,6 +69,41 @@ def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
             "not open, see that the identity is the right one; else restore to another moment, or by another base."
         )
     return Sound(found, tuple(flaws))
+
+
+def open_sound(source: Source, reader: Reader, file: Path) -> tuple[str, ...]:
+    """Write what is inside of ``source`` to ``file``, from the first copy that is as its manifest says, read once; what
+    was wrong with those before it, in words. Raises Refused with all that is wrong when there is none."""
+    flaws = list[str]()
+    for name in source.destinations:
+        store = reader.stores.get(name)
+        if store is None:
+            continue
+        with file.open("wb") as plain:
+            try:
+                why = read_object(source, store, reader, "checking", lambda found: _write(plain, found))
+            except Refused:
+                raise
+            except OnlyVipsError as error:
+                why = str(error)
+        if not why:
+            return tuple(flaws)
+        flaws.append(f"{name}: {source.key} {why}")
+    raise Refused(
+        f"No good copy is left of {source.key}, so nothing was written: "
+        f"{' · '.join(flaws) or 'no destination has it'}. Where it does not open, see that the "
+        "identity is the right one; else restore by another backup."
+    )
+
+
+def _write(plain: BinaryIO, found: Documents) -> None:
+    try:
+        plain.write(found.data)
+    except OSError as error:
+        raise Refused(
+            f"What is inside of the backup does not fit where it is to lie for a while ({error.strerror}): nothing was "
+            "changed; make room there, or let TMPDIR name another place."
+        ) from error
 
 
 def _translate(translator: Translator, documents: Documents) -> None:

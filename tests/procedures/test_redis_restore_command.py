@@ -1,0 +1,142 @@
+"""``onlyvips restore … --kind redis``: what it refuses, prints and does; with which backup it goes on after it died."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.commands import run, running
+from onlyvips.core.catalog import read_catalog
+from onlyvips.errors import Transient
+from onlyvips.steps.shelves import read_shelves
+from onlyvips.wiring.backups import Catalog
+from onlyvips.wiring.restoring import redis as kind
+from tests.procedures.test_backup import IDENTITIES
+from tests.procedures.test_redis_restore import World, flip
+from tests.procedures.test_redis_snapshots import KEY
+from tests.simulators.keys import SimulatedKeys
+from tests.simulators.objects import Killed, Life
+from tests.simulators.redis import SimulatedRedis
+
+REDIS = ["-e", "lab", "--kind", "redis"]
+HERE = [*REDIS, "--target", "env:TARGET"]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A backup on simulators; ``live`` is another server than the target, unless it is asked for."""
+    redis = SimulatedRedis()
+    redis.databases = {0: {b"user:%d" % n: b"geheim" for n in range(7)}, 7: {b"one": b"1"}}
+    with redis.serving() as url:
+        found = World(url, redis, tmp_path)
+    backups = tuple(read_catalog(read_shelves(found.places, "lab")))
+    monkeypatch.setattr(kind, "catalog", lambda _: Catalog(backups, {}))
+    monkeypatch.setattr(kind, "stores_of", lambda _: found.places)
+    monkeypatch.setattr(kind, "_identities", lambda _: tuple(IDENTITIES[:1]))
+    monkeypatch.setattr(kind, "_live_url", lambda _: "live")
+    monkeypatch.setattr(kind.environments, "endpoint", lambda loaded, reference: reference)
+    live = SimulatedKeys(found.clock)
+    live.facts = kind.KeyServer("redis", "7.0.15", "live")
+    monkeypatch.setattr(kind, "_keys", lambda url: live if url == "live" else found.target)
+    monkeypatch.setattr(kind, "_loader", lambda _: found.loader)
+    monkeypatch.setattr(running, "answering_server", lambda _: "")
+    yield found
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--target", ""], "Say where to: --target live"),
+        (["--target", "redis://:hunter2@h"], "--target is neither live nor a reference"),
+        (["--target", "live", "--namespace", "a.b=c.d"], "--namespace is for mongodb"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_bad_input_is_refused_before_anything_is_asked_and_no_secret_is_shown(
+    options: list[str], told: str, verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: Any) -> Any:
+        raise AssertionError("must not be asked")
+
+    monkeypatch.setattr(kind, "catalog", nobody)
+    monkeypatch.setattr(kind, "_keys", nobody)
+    assert run(["restore", verb, *REDIS, *options]) == 2
+    error = capsys.readouterr().err
+    assert told in error and "hunter2" not in error
+
+
+def test_a_plan_says_what_would_happen_and_a_run_does_it_from_a_good_copy(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["restore", "plan", *HERE]) == 0
+    told = capsys.readouterr().out
+    assert "db0: 7 keys" in told and "overwritten: nothing" in told
+    assert world.target.life.writes == 0
+    flip(world.places[0], world.manifest.prefix + KEY)
+    assert run(["restore", "run", *HERE, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["keys"] == 8 and world.values() == world.expected
+    assert "geheim" not in str(found) + told
+
+
+def test_the_live_redis_by_a_reference_is_refused_and_the_plan_says_all_that_is_wrong(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.target.facts = kind.KeyServer("redis", "7.0.15", "live")
+    world.loader.version = "6.2.0"
+    assert run(["restore", "plan", *HERE]) == 2
+    told = capsys.readouterr().err
+    assert "The target is the live Redis" in told and "to load the backup is redis 6.2.0" in told
+    assert run(["restore", "run", *HERE]) == 2
+    assert world.target.life.writes == 0
+
+
+def test_a_target_with_keys_is_refused_unless_they_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.target.keep(0, b"user:1", b"wrecked")
+    assert run(["restore", "plan", *HERE, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["overwritten"] == ["db0"]
+    assert run(["restore", "run", *HERE]) == 2
+    assert world.target.life.writes == 0
+
+
+def test_latest_after_a_death_is_the_backup_that_was_begun_not_the_newer_one(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.target.life = Life(4)
+    with pytest.raises(Killed):
+        run(["restore", "run", *HERE])
+    world.target.life = Life()
+    (first,) = read_catalog(read_shelves(world.places, "lab"))
+    ruins = replace(world.manifest, id="20990101T000000Z-cdcdcdcd", finished="2099-01-01T00:00:00Z")
+    newer = replace(first, prefix=ruins.prefix, manifest=ruins)
+    monkeypatch.setattr(kind, "catalog", lambda _: Catalog((first, newer), {}))
+
+    def planned() -> dict[str, Any]:
+        assert run(["restore", "plan", *HERE, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    found = planned()
+    assert (found["backup"], found["resumed"], found["overwritten"]) == (world.manifest.prefix, True, [])
+    assert "a restore of this backup is under way there" in found["notes"][0]
+    assert run(["restore", "run", *HERE]) == 0
+    assert "An earlier run had begun it" in capsys.readouterr().out
+    assert world.values() == world.expected
+    assert planned()["backup"] == ruins.prefix
+
+
+def test_a_live_redis_that_does_not_answer_does_not_keep_from_restoring_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Any:
+        raise Transient("It is away.")
+
+    gone = SimulatedKeys(world.clock)
+    monkeypatch.setattr(gone, "describe", away)
+    monkeypatch.setattr(kind, "_keys", lambda url: gone if url == "live" else world.target)
+    assert run(["restore", "run", *HERE]) == 0
+    assert world.values() == world.expected
