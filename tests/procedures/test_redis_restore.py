@@ -310,7 +310,7 @@ def test_a_plan_says_what_comes_what_is_there_and_what_is_written_over(world: Wo
     told = "\n".join(lines(plan))
     assert f"out of the backup {plan.point.name}" in told
     assert "db0: 7 keys, 0 of them expire; the target has 1" in told
-    assert "overwritten: db0 (1 keys): keys that the backup does not have are removed at the end" in told
+    assert "written over: db0 (1 keys); keys that the backup does not have are removed at the end" in told
     assert "libraries of functions, cached scripts, ACLs" in told
     values = as_json(plan)
     assert values["overwritten"] == ["db0"] and values["databases"]["db7"] == {"keys": 2, "target": 0}

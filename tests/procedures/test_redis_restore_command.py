@@ -14,6 +14,7 @@ from flows.commands import run, running
 from onlyvips.core.catalog import read_catalog
 from onlyvips.errors import Transient
 from onlyvips.steps.shelves import read_shelves
+from onlyvips.wiring import restores
 from onlyvips.wiring.backups import Catalog
 from onlyvips.wiring.restoring import redis as kind
 from tests.procedures.test_backup import IDENTITIES
@@ -37,6 +38,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     backups = tuple(read_catalog(read_shelves(found.places, "lab")))
     monkeypatch.setattr(kind, "catalog", lambda _: Catalog(backups, {}))
     monkeypatch.setattr(kind, "stores_of", lambda _: found.places)
+    monkeypatch.setattr(restores, "stores_of", lambda _: found.places)
     monkeypatch.setattr(kind, "_identities", lambda _: tuple(IDENTITIES[:1]))
     monkeypatch.setattr(kind, "_live_url", lambda _: "live")
     monkeypatch.setattr(kind.environments, "endpoint", lambda loaded, reference: reference)
@@ -96,12 +98,22 @@ def test_the_live_redis_by_a_reference_is_refused_and_the_plan_says_all_that_is_
     assert world.target.life.writes == 0
 
 
-def test_a_target_with_keys_is_refused_unless_they_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_with_keys_is_written_over_once_they_and_the_backup_are_named(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     world.target.keep(0, b"user:1", b"wrecked")
-    assert run(["restore", "plan", *HERE, "--json"]) == 0
+    name = f"{world.manifest.id}-e{world.manifest.epoch}"
+    named = [*HERE, "--at", name]
+    asked = ["--overwrite", "db0", "--without-safety-backup", "it is a copy"]
+    assert run(["restore", "plan", *named, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["overwritten"] == ["db0"]
-    assert run(["restore", "run", *HERE]) == 2
+    assert run(["restore", "run", *named]) == 2
+    assert "--overwrite 'db0'" in capsys.readouterr().err
+    assert run(["restore", "run", *HERE, *asked]) == 2
+    assert f"say --at {name}" in capsys.readouterr().err
     assert world.target.life.writes == 0
+    assert run(["restore", "run", *named, *asked]) == 0
+    assert world.values() == world.expected
 
 
 def test_latest_after_a_death_is_the_backup_that_was_begun_not_the_newer_one(
@@ -117,7 +129,7 @@ def test_latest_after_a_death_is_the_backup_that_was_begun_not_the_newer_one(
     monkeypatch.setattr(kind, "catalog", lambda _: Catalog((first, newer), {}))
 
     def planned() -> dict[str, Any]:
-        assert run(["restore", "plan", *HERE, "--json"]) == 0
+        run(["restore", "plan", *HERE, "--json"])
         return json.loads(capsys.readouterr().out)
 
     found = planned()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
-from onlyvips.wiring import restores
-from onlyvips.wiring.restoring import Asked
 from tests.conftest import Lab
 from tests.redis_server import contents, serving
 from tests.system.platform import Platform, told
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.lab
 LIVE = ("--kind", "redis", "--target", "live", *HERE)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def taken(module_platform: Platform) -> str:
     """The name of a backup that was just taken."""
     done = module_platform.onlyvips("backup", "run", "--kind", "redis", "--local", *HERE)
@@ -76,17 +75,23 @@ def test_a_wrecked_live_redis_becomes_what_the_backup_says_once_that_is_asked_fo
     before = contents(url)
     wreck(url)
     damage = contents(url)
-    planned = told(module_platform.onlyvips("restore", "plan", *LIVE))
-    assert planned["overwritten"] == ["db0"]
-    refused = module_platform.onlyvips("restore", "run", "--local", *LIVE)
-    assert refused.returncode == 2 and "db0" in told(refused)["error"]
+    planned = told(module_platform.onlyvips("restore", "plan", "--at", taken, *LIVE))
+    assert (planned["overwritten"], planned["refusals"]) == (["db0"], [])
+    refused = module_platform.onlyvips("restore", "run", "--local", "--at", taken, *LIVE)
+    assert refused.returncode == 2 and "--overwrite 'db0'" in told(refused)["error"]
     assert contents(url) == damage
-    found = restores.run(Asked("quick", "redis", taken, "live", overwrite=("db0",)), lambda doing, size: None)
-    assert (found.values["keys"], found.values["removed"]) == (len(before), 30)
+    done = module_platform.onlyvips("restore", "run", "--local", "--at", taken, "--overwrite", "db0", *LIVE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = told(done)
+    assert (found["keys"], found["removed"]) == (len(before), 30)
     assert contents(url) == before
+    (safety,) = re.findall(r"Safety backup: (\S+)\.", " ".join(found["told"]))
+    manifest = Path(lab.env["ONLYVIPS_LAB_DIRECTORY"]) / "quick" / "redis" / safety / "manifest.json"
+    (record,) = json.loads(manifest.read_bytes())["objects"]
+    assert record["namespaces"][0]["documents"] == len(damage)
 
 
-def test_another_server_gets_every_key_and_the_live_one_by_a_reference_is_refused(
+def test_another_server_gets_every_key_and_the_live_one_by_a_reference_and_a_cluster_are_refused(
     lab: Lab, module_platform: Platform, taken: str, tmp_path: Path
 ) -> None:
     url = lab.env["ONLYVIPS_LAB_REDIS_URL"]
@@ -95,21 +100,13 @@ def test_another_server_gets_every_key_and_the_live_one_by_a_reference_is_refuse
     reference.write_text(url)
     refused = module_platform.onlyvips("restore", "run", "--local", *options)
     assert refused.returncode == 2 and "The target is the live Redis" in told(refused)["error"]
+    with serving(lab, tmp_path / "node", cluster_enabled="yes") as node:
+        reference.write_text(node.url)
+        refused = module_platform.onlyvips("restore", "run", "--local", *options)
+        assert refused.returncode == 2 and "one node of a cluster" in told(refused)["error"]
     with serving(lab, tmp_path / "other", requirepass="geheim") as other:
         reference.write_text(other.url)
         done = module_platform.onlyvips("restore", "run", "--local", *options)
         assert done.returncode == 0, done.stdout + done.stderr
         assert contents(other.url) == contents(url)
         assert "geheim" not in done.stdout + done.stderr
-
-
-def test_a_cluster_and_a_server_that_is_away_are_refused(
-    lab: Lab, module_platform: Platform, taken: str, tmp_path: Path
-) -> Any:
-    reference = tmp_path / "url"
-    options = ("--kind", "redis", "--target", f"file:{reference}", *HERE)
-    with serving(lab, tmp_path / "node", cluster_enabled="yes") as node:
-        reference.write_text(node.url)
-        done = module_platform.onlyvips("restore", "run", "--local", *options)
-        assert done.returncode == 2 and "one node of a cluster" in told(done)["error"]
-        assert not contents(node.url)

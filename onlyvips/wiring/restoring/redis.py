@@ -50,7 +50,7 @@ def _planned(asked: Asked) -> Planned:
             check()
         except (Refused, Permanent, Transient) as error:
             refusals.append(str(error))
-    return Planned(tuple(core.lines(found)), core.as_json(found), tuple(refusals), found.overwritten)
+    return Planned(tuple(core.lines(found)), core.as_json(found), tuple(refusals), found.overwritten, found.point.name)
 
 
 def _run(asked: Asked, tell: Tell) -> Done:
@@ -86,6 +86,7 @@ def _at(asked: Asked, found: Catalog, noted: str) -> tuple[str, tuple[str, ...]]
 def _checks(loaded: Environment, asked: Asked, found: RedisPlan) -> Iterator[Callable[[], object]]:
     """What refuses a restore before any object is read."""
     yield lambda: core.check_target(found)
+    yield lambda: core.check_name(found, asked.at)
     yield lambda: core.check_source(found, None if asked.target == LIVE else _live(loaded))
     yield lambda: core.check_loader(found, *_loader(loaded).describe())
     yield lambda: _identities(loaded)
