@@ -13,6 +13,8 @@ from onlyvips.core.strict_json import counts, from_json, matches, to_json
 from onlyvips.errors import Refused
 
 PASSED, FAILED = "passed", "failed"
+SCRATCH = "drill_"
+"""How the databases begin that drills restore into."""
 _ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
 _MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 _AT = re.compile(rf"latest|{_MOMENT}|\d{{1,10}}:\d{{1,10}}")
@@ -178,7 +180,7 @@ def is_scratch(environment: str, database: str) -> bool:
 
 
 def _scratch(environment: str) -> str:
-    return f"drill_{environment[:_LONGEST_NAME].replace('-', '_')}_"
+    return f"{SCRATCH}{environment[:_LONGEST_NAME].replace('-', '_')}_"
 
 
 # --- what an audit finds ---------------------------------------------------------------------------------------------

@@ -41,6 +41,13 @@ class Sum:
             self.hash = (self.hash + sum(hashes)) % _MODULUS
             self.doubled += doubled
 
+    def merge(self, other: Sum) -> None:
+        """All of another one more."""
+        with self._lock:
+            self.documents += other.documents
+            self.hash = (self.hash + other.hash) % _MODULUS
+            self.doubled += other.doubled
+
 
 @dataclass
 class Load:

@@ -9,8 +9,9 @@ from typing import Any
 import bson
 
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
+from onlyvips.core.drills import SCRATCH
 from onlyvips.core.replay import id_of
-from onlyvips.errors import Permanent
+from onlyvips.errors import Misuse, Permanent
 from onlyvips.steps.sound import each
 from tests.simulators.objects import Life
 
@@ -84,6 +85,23 @@ class SimulatedTarget:
             held.pop(one.to, None)
             if one.namespace in held:
                 held[one.to] = held.pop(one.namespace)
+
+
+class SimulatedScratch:
+    """The databases of a SimulatedTarget. ``stays``: what is dropped is there all the same."""
+
+    def __init__(self, target: SimulatedTarget) -> None:
+        self.target = target
+        self.stays = False
+
+    def databases(self) -> list[str]:
+        return sorted({name.partition(".")[0] for name in self.target.data})
+
+    def drop(self, database: str) -> None:
+        if not database.startswith(SCRATCH):
+            raise Misuse(f"{database} is no drill's.")
+        for name in [one for one in self.target.data if one.startswith(f"{database}.") and not self.stays]:
+            self.target.apply([Drop(name)])
 
 
 def state(target: SimulatedTarget, namespace: str) -> dict[Any, dict[str, Any]]:

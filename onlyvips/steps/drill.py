@@ -1,0 +1,184 @@
+"""A drill: the newest base and its slices into a scratch database, read back against what the objects say, timed.
+
+Nothing of it goes on in another process: what a drill that died left is removed by the next one, which says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from onlyvips.core.audit import whole
+from onlyvips.core.catalog import Backup, by_kind
+from onlyvips.core.drills import FAILED, PASSED, Compared, DrillPlan, DrillRecord, Used, is_scratch, scratch_name
+from onlyvips.core.manifest import OPLOG, moment
+from onlyvips.core.oplog_chain import best_chain
+from onlyvips.core.restore import RestorePlan, Wanted, check_server, plan_restore
+from onlyvips.errors import OnlyVipsError, Refused
+from onlyvips.ports import Clock, TargetDatabase
+from onlyvips.ports.scratch import Scratch
+from onlyvips.steps.expectation import Expectation, Sums, read_back
+from onlyvips.steps.restore import restore
+from onlyvips.steps.sound import Reader
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a drill happens. ``database`` is what the backups are of; ``live`` says who the live server is, None where
+    it does not answer; ``alive`` is called between steps, what it raises ends the drill."""
+
+    plan: DrillPlan
+    database: str
+    target: TargetDatabase
+    scratch: Scratch
+    reader: Reader
+    clock: Clock
+    live: dict[str, str] | None
+    beside_live: bool
+    alive: Callable[[], None] = lambda: None
+
+
+def check_stage(stage: Stage) -> None:
+    """Raise Refused where the scratch target is the live server and nobody said that this is meant."""
+    live = stage.live
+    if live is not None and stage.target.describe()["identity"] == live["identity"] and not stage.beside_live:
+        raise Refused(
+            "recovery.drill.target is the live server: nothing was changed; give another one, or write "
+            "recovery.drill.beside_live: true where a database beside the live one is meant."
+        )
+
+
+@dataclass
+class Rehearsal:
+    """One drill, step by step: ``clear``, ``restore``, ``verify``, ``clean``; then ``record``. Each may be called again
+    after it failed. What failed for good is told to ``fail``."""
+
+    stage: Stage
+    record: DrillRecord
+    began: float
+    plan: RestorePlan | None = None
+    _reasons: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Its scratch database."""
+        return scratch_name(self.stage.plan.environment, self.record.id)
+
+    def fail(self, why: str) -> None:
+        """It did not pass, for this reason."""
+        self._reasons.append(why)
+
+    def clear(self) -> None:
+        """Remove what drills that died have left: nobody else is at work, for one holds the lease."""
+        environment, scratch = self.stage.plan.environment, self.stage.scratch
+        for name in [one for one in scratch.databases() if is_scratch(environment, one) and one != self.name]:
+            self.stage.alive()
+            scratch.drop(name)
+            self.record = replace(self.record, removed=(*self.record.removed, name))
+
+    def restore(self, backups: Sequence[Backup], away: dict[str, str]) -> None:
+        """Plan and restore, timed together; what an earlier attempt left is removed first."""
+        self.stage.scratch.drop(self.name)
+        self._measure_point(backups)
+        began = self.stage.clock.monotonic()
+        plan = self._planned(backups, away)
+        check_server(plan, self.stage.target.describe(), self.stage.live)
+        self.stage.alive()
+        done = restore(plan, self.stage.target, self.stage.reader, self.stage.clock)
+        took = self.stage.clock.monotonic() - began
+        self.record = replace(
+            self.record,
+            documents=done.documents,
+            entries=done.entries,
+            recovery_time_ms=round(took * 1000),
+            flaws=done.flaws,
+        )
+        self.plan = plan
+
+    def _measure_point(self, backups: Sequence[Backup]) -> None:
+        """How long before the beginning the newest moment is that the backups lead to."""
+        kinds = by_kind(backups)
+        best = best_chain(whole(kinds.get("mongodb", [])), whole(kinds.get(OPLOG, [])))
+        if best is not None:
+            ago = max(0.0, self.began - best.until)
+            self.record = replace(self.record, recovery_point_ms=round(ago * 1000))
+
+    def _planned(self, backups: Sequence[Backup], away: dict[str, str]) -> RestorePlan:
+        """The plan, of a base and slices; a drill of a base alone would rehearse half of a restore."""
+        names = (f"{self.stage.database}.*={self.name}.*",)
+        plan = plan_restore(self.stage.plan.environment, backups, away, Wanted(self.record.at, names))
+        slices = dict.fromkeys(one.manifest.prefix for one in plan.logs if one.manifest.kind == OPLOG)
+        self.record = replace(
+            self.record, base=plan.base.prefix, slices=tuple(slices), reached=plan.reached, size=plan.size
+        )
+        if not slices:
+            raise Refused(
+                f"No slice of the oplog leads on from the base {plan.base.id}-e{plan.base.epoch}, and a drill always "
+                f"includes slices: onlyvips backup run -e {plan.environment} --kind oplog, then run it again."
+            )
+        return plan
+
+    def verify(self) -> None:
+        """Read the scratch database again, and compare it with what the objects themselves say must be there."""
+        assert self.plan is not None
+        began = self.stage.clock.monotonic()
+        expectation = Expectation(self.plan, self.stage.reader)
+        expected = expectation.compute()
+        self.stage.alive()
+        found = read_back(self.plan, self.stage.target)
+        took = self.stage.clock.monotonic() - began
+        used = tuple(Used(name, count) for name, count in sorted(expectation.used.items()))
+        compared = tuple(_compared(self.plan, expected, found))
+        self.record = replace(self.record, compared=compared, used=used, verification_ms=round(took * 1000))
+        if wrong := [one for one in compared if not one.equal]:
+            told = "; ".join(
+                f"{one.target} has {one.read_documents:,} documents with hash {one.read_hash}, and {one.documents:,} "
+                f"with {one.hash} must be there"
+                for one in wrong
+            )
+            self.fail(f"What was restored is not what the backups hold: {told}.")
+
+    def clean(self) -> None:
+        """Remove the scratch database, and see that it is gone."""
+        self.stage.scratch.drop(self.name)
+        if self.name in self.stage.scratch.databases():
+            raise Refused(f"{self.name} is still there after it was dropped.")
+
+    def ended(self) -> DrillRecord:
+        """The record, as it is to be stored."""
+        reasons = tuple(self._reasons)
+        if not reasons and (self.record.verification_ms is None or not self.record.compared):
+            reasons = ("It ended before anything was compared.",)
+        verdict, ended = FAILED if reasons else PASSED, moment(self.stage.clock.now())
+        self.record = replace(self.record, verdict=verdict, reasons=reasons, ended=ended)
+        return self.record
+
+
+def rehearse(drill: Rehearsal, backups: Sequence[Backup], away: dict[str, str]) -> DrillRecord:
+    """All of one drill; what fails is in its record."""
+    try:
+        drill.clear()
+        drill.restore(backups, away)
+        drill.verify()
+    except OnlyVipsError as error:
+        drill.fail(str(error))
+    clean(drill)
+    return drill.ended()
+
+
+def clean(drill: Rehearsal) -> None:
+    """Remove its database; that it could not be is in its record."""
+    try:
+        drill.clean()
+    except OnlyVipsError as error:
+        drill.record = replace(drill.record, left=(f"{drill.name} ({error})",))
+
+
+def _compared(plan: RestorePlan, expected: Sums, found: Sums) -> list[Compared]:
+    """Each collection that must be there or is there; what is not there has no documents and no hash."""
+    sources = {one.target: one.source for one in plan.coming}
+    nothing = (0, "")
+    return [
+        Compared(sources.get(name, ""), name, *expected.get(name, nothing), *found.get(name, nothing))
+        for name in sorted({*expected, *found})
+    ]
