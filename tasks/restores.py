@@ -46,7 +46,7 @@ def plan(asked: Asked) -> Planned:
 @backup_task(name="safety backup", task_run_name="safety backup of {asked.kind}")
 def protect(asked: Asked, planned: Planned, operator: str) -> str:
     """What would bring back what is written over."""
-    teller = _Teller()
+    teller = Teller()
     found = restores.protect(asked, planned, _me(operator), lambda size, documents: teller.tell("backing up", 0))
     get_run_logger().info("Safety backup: %s.", found)
     return found
@@ -73,7 +73,7 @@ def _kept(id: str, lacking: str) -> str:
 @backup_task(name="restore", task_run_name="restore {asked.at}")
 def run(asked: Asked) -> Done:
     """All of it; a later attempt goes on where this one ended."""
-    found = restores.run(asked, _Teller().tell)
+    found = restores.run(asked, Teller().tell)
     get_run_logger().info("%s", found.line)
     return found
 
@@ -81,12 +81,12 @@ def run(asked: Asked) -> Done:
 @backup_task(name="afterwards", task_run_name="caches and a new base")
 def afterwards(asked: Asked, operator: str) -> None:
     """What a platform needs whose data was restored."""
-    teller = _Teller()
+    teller = Teller()
     for line in restores.afterwards(asked, _me(operator), lambda size, documents: teller.tell("backing up", 0)):
         get_run_logger().info("%s", line)
 
 
-class _Teller:
+class Teller:
     """Says in the log how far it is, every few seconds."""
 
     _EVERY = 5.0

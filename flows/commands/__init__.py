@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from flows.commands import backup, console, environment, release, restore
+from flows.commands import backup, console, drill, environment, release, restore
 from onlyvips.errors import OnlyVipsError
 
 app = App(
@@ -22,6 +22,7 @@ app = App(
     print_error=False,
 )
 app.command(backup.app)
+app.command(drill.app)
 app.command(environment.app)
 app.command(release.app)
 app.command(restore.app)

@@ -95,7 +95,7 @@ def run(
     if api:
         return _through_server(api, loaded, asked, json)
     planned = restores.plan(asked)
-    with _bar(json) as tell:
+    with bar(json) as tell:
         found, told = restores.carry_out(asked, planned, me(), tell)
     if json:
         console.print_json({**found.values, "told": told})
@@ -130,7 +130,7 @@ def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Tell]:
+def bar(quiet: bool) -> Iterator[Tell]:
     """A line that says how far it is, only where a terminal reads stderr."""
     screen, began, read = Console(stderr=True), time.monotonic(), dict[str, int]()
     if quiet or not screen.is_terminal:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onlyvips.core.audit import Report, Standing
+from onlyvips.core.drills import DrillRecord, Drills
 from onlyvips.core.manifest import seconds
 
 
@@ -28,6 +29,11 @@ _HELP = {
     "onlyvips_backup_copies": "Copies of the newest good backup that are complete and were lately read back.",
     "onlyvips_backup_faults": "Faults that the audit found.",
 }
+_OF_DRILLS = {
+    "onlyvips_drill_last_success_timestamp_seconds": "When the newest good drill ended, unix time.",
+    "onlyvips_drill_recovery_time_seconds": "How long the restore of the newest good drill took.",
+    "onlyvips_drill_recovery_point_seconds": "How old the newest moment to be had was as the newest good drill began.",
+}
 
 
 def gauges(report: Report) -> list[Gauge]:
@@ -37,6 +43,26 @@ def gauges(report: Report) -> list[Gauge]:
         for one in report.standings
         for name, value in _of_kind(one, report)
     ]
+
+
+def drill_gauges(environment: str, drills: Drills) -> list[Gauge]:
+    """The newest good drill of each kind; of a kind without one there is nothing."""
+    good = {one.kind: one for one in drills.records if one.passed}
+    return [
+        Gauge(name, _OF_DRILLS[name], (("environment", environment), ("kind", kind)), value)
+        for kind, one in good.items()
+        for name, value in _of_drill(one)
+    ]
+
+
+def _of_drill(one: DrillRecord) -> Iterator[tuple[str, float]]:
+    yield "onlyvips_drill_last_success_timestamp_seconds", seconds(one.ended)
+    for name, value in (
+        ("onlyvips_drill_recovery_time_seconds", one.recovery_time_ms),
+        ("onlyvips_drill_recovery_point_seconds", one.recovery_point_ms),
+    ):
+        if value is not None:
+            yield name, value / 1000
 
 
 def _of_kind(one: Standing, report: Report) -> Iterator[tuple[str, float]]:

@@ -221,7 +221,7 @@ def _findings(drills: Drills, plan: DrillPlan, now: float, kind: str) -> Iterato
         yield Finding("fault", kind, "no drill has passed yet", again)
         return
     if (age := now - seconds(good.ended)) > plan.limit:
-        told = f"the last good drill, {good.id}, is {_span(age)} old; at most {_span(plan.limit)} is accepted"
+        told = f"the last good drill, {good.id}, is {span(age)} old; at most {span(plan.limit)} is accepted"
         yield Finding("fault", kind, told, again)
     yield from _of_targets(good, plan, kind)
 
@@ -237,14 +237,14 @@ def _of_unverified(drills: Drills, good: DrillRecord | None, kind: str) -> Itera
 
 def _of_targets(good: DrillRecord, plan: DrillPlan, kind: str) -> Iterator[Finding]:
     if good.recovery_time_ms is not None and (took := good.recovery_time_ms / 1000) > plan.rto:
-        told = f"the restore of the last good drill, {good.id}, took {_span(took)}; the RTO is {_span(plan.rto)}"
+        told = f"the restore of the last good drill, {good.id}, took {span(took)}; the RTO is {span(plan.rto)}"
         yield Finding("fault", kind, told, "give the restore more workers or a faster target, or change the target")
     if good.recovery_point_ms is not None and (lost := good.recovery_point_ms / 1000) > plan.rpo:
-        told = f"as the last good drill, {good.id}, began, the newest moment to be had was {_span(lost)} ago"
-        yield Finding("warning", kind, f"{told}; the RPO is {_span(plan.rpo)}", "see that slices are taken on time")
+        told = f"as the last good drill, {good.id}, began, the newest moment to be had was {span(lost)} ago"
+        yield Finding("warning", kind, f"{told}; the RPO is {span(plan.rpo)}", "see that slices are taken on time")
 
 
-def _span(duration: float) -> str:
+def span(duration: float) -> str:
     """``42 s``, ``3 min``, ``2 h 5 min``, ``4 d 1 h``: for people."""
     if duration < 90:
         return f"{duration:.0f} s"
@@ -278,7 +278,7 @@ def how_long(size: int, found: Speed | None) -> str:
     if found is None:
         return "not known, no drill has measured it yet"
     rests = f"the last {found.drills} good drills" if found.drills > 1 else "one good drill"
-    return f"about {_span(size / found.rate)}, by {rests}, the newest of {found.newest}"
+    return f"about {span(max(1.0, size / found.rate))}, by {rests}, the newest of {found.newest}"
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -290,12 +290,12 @@ def headline(record: DrillRecord) -> str:
     if record.recovery_time_ms is not None:
         told += f": {record.documents:,} documents and {record.entries:,} entries back in {_time(record)}"
     if record.recovery_point_ms is not None:
-        told += f", the newest moment {_span(record.recovery_point_ms / 1000)} before it began"
+        told += f", the newest moment {span(record.recovery_point_ms / 1000)} before it began"
     return f"{told}. {' '.join(record.reasons)}".rstrip()
 
 
 def _time(record: DrillRecord) -> str:
-    return _span((record.recovery_time_ms or 0) / 1000)
+    return span((record.recovery_time_ms or 0) / 1000)
 
 
 def lines(record: DrillRecord) -> Iterator[str]:
@@ -323,7 +323,7 @@ def lines(record: DrillRecord) -> Iterator[str]:
 def row(record: DrillRecord) -> tuple[str, ...]:
     """One drill in a table; see ``HEADS``."""
     time = _time(record) if record.recovery_time_ms is not None else "-"
-    point = _span(record.recovery_point_ms / 1000) if record.recovery_point_ms is not None else "-"
+    point = span(record.recovery_point_ms / 1000) if record.recovery_point_ms is not None else "-"
     return record.id, record.kind, record.verdict, time, point, record.reached or "-"
 
 

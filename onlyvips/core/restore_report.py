@@ -12,8 +12,8 @@ from onlyvips.core.restored import Restored
 from onlyvips.core.swap import SHADOW, final
 
 
-def lines(plan: RestorePlan) -> Iterator[str]:
-    """A plan, line by line."""
+def lines(plan: RestorePlan, how_long: str) -> Iterator[str]:
+    """A plan, line by line; ``how_long`` a restore takes, by past drills."""
     yield f"To {plan.reached}, out of the base {plan.base.id}-e{plan.base.epoch} ({plan.base.finished})"
     if plan.logs:
         yield f"  and the oplog in {_count(len(plan.logs), 'object')}, up to {_until(plan)}"
@@ -22,7 +22,7 @@ def lines(plan: RestorePlan) -> Iterator[str]:
         yield f"  {one.source} -> {final(one.target)}: {one.documents:,} documents in the base"
     yield f"  copies are tried in this order: {', '.join(plan.archives[0].destinations) if plan.archives else 'none'}"
     yield from _how(plan)
-    yield "  how long: not known, no drill has measured it yet"
+    yield f"  how long: {how_long}"
     for note in plan.notes:
         yield f"  note: {note}"
 
@@ -35,7 +35,7 @@ def _how(plan: RestorePlan) -> Iterator[str]:
     yield "  those renames are not one step together: stop what writes to the database before, and start it after"
 
 
-def as_json(plan: RestorePlan) -> dict[str, Any]:
+def as_json(plan: RestorePlan, how_long: str) -> dict[str, Any]:
     """A plan in plain values."""
     return {
         "environment": plan.environment,
@@ -48,6 +48,7 @@ def as_json(plan: RestorePlan) -> dict[str, Any]:
             {"source": one.source, "target": final(one.target), "documents": one.documents} for one in plan.coming
         ],
         "size": plan.size,
+        "how_long": how_long,
         "notes": list(plan.notes),
     }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from onlyvips.core.audit import whole
 from onlyvips.core.catalog import Backup, by_kind
@@ -70,6 +71,7 @@ class Rehearsal:
 
     def clear(self) -> None:
         """Remove what drills that died have left: nobody else is at work, for one holds the lease."""
+        check_stage(self.stage)
         environment, scratch = self.stage.plan.environment, self.stage.scratch
         for name in [one for one in scratch.databases() if is_scratch(environment, one) and one != self.name]:
             self.stage.alive()
@@ -154,11 +156,22 @@ class Rehearsal:
         return self.record
 
 
-def rehearse(drill: Rehearsal, backups: Sequence[Backup], away: dict[str, str]) -> DrillRecord:
+class Catalog(Protocol):
+    """Every backup there is, and the destinations that could not be asked."""
+
+    @property
+    def backups(self) -> Sequence[Backup]: ...
+
+    @property
+    def away(self) -> dict[str, str]: ...
+
+
+def rehearse(drill: Rehearsal, catalog: Callable[[], Catalog]) -> DrillRecord:
     """All of one drill; what fails is in its record."""
     try:
         drill.clear()
-        drill.restore(backups, away)
+        found = catalog()
+        drill.restore(found.backups, found.away)
         drill.verify()
     except OnlyVipsError as error:
         drill.fail(str(error))

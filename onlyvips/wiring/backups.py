@@ -33,6 +33,7 @@ from onlyvips.steps.preflight import check_lock
 from onlyvips.steps.repair import Repair, Repaired, repair
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.verify import Reading, Tell, identities, verify
+from onlyvips.wiring import drill_records
 from onlyvips.wiring.kinds import BUILT
 from onlyvips.wiring.kinds.kind import Taking
 from onlyvips.wiring.living import lively
@@ -333,11 +334,13 @@ def audit_backups(environment: str, read: Read, tell: Tell) -> Report:
 
 
 def _measured(loaded: Environment, report: Report) -> Report:
-    """The report, once monitoring has its numbers; with a warning more when they cannot be written."""
+    """The report with what is found of drills, once monitoring has its numbers; with a warning more when they cannot be
+    written."""
+    report, of_drills = drill_records.audited(loaded, report)
     if (file := loaded.backup.metrics_file) is None:
         return report
     try:
-        write_gauges(Path(environments.endpoint(loaded, file)), gauges(report))
+        write_gauges(Path(environments.endpoint(loaded, file)), [*gauges(report), *of_drills])
     except Permanent as error:
         warning = Finding("warning", "", str(error).rstrip("."), "see that monitoring reads it")
         return replace(report, findings=(*report.findings, warning))

@@ -19,6 +19,7 @@ from onlyvips.steps.drill import Rehearsal, Stage, check_stage, rehearse
 from onlyvips.steps.drill_records import keep_record, read_records
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.sound import Reader
+from onlyvips.wiring.backups import Catalog
 from tests.procedures.test_backup import IDENTITIES
 from tests.procedures.test_restore import World, flip
 from tests.procedures.test_slices import take_slice
@@ -74,7 +75,7 @@ class Scene:
         return read_catalog(read_shelves(self.world.places, "lab"))
 
     def run(self, drill: Rehearsal | None = None) -> DrillRecord:
-        return rehearse(drill or self.drill(), self.backups(), {})
+        return rehearse(drill or self.drill(), lambda: Catalog(tuple(self.backups()), {}))
 
     def by_steps(self, between: Callable[[Rehearsal], None]) -> DrillRecord:
         """With something done between the restore and its verification."""

@@ -13,6 +13,7 @@ import pytest
 from flows.commands import run, running
 from onlyvips.core import restore_report as report
 from onlyvips.core.catalog import read_catalog
+from onlyvips.core.drills import Drills
 from onlyvips.core.restored import Restored
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.steps.shelves import read_shelves
@@ -20,6 +21,7 @@ from onlyvips.wiring import restores
 from onlyvips.wiring.backups import Catalog
 from onlyvips.wiring.restoring import Done, mongodb
 from tasks import restores as tasks
+from tests.core.test_drills import RECORD
 from tests.procedures.test_backup import IDENTITIES
 from tests.procedures.test_restore import World
 from tests.simulators.target import SimulatedTarget, state
@@ -41,6 +43,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(mongodb, "_check_identities", lambda *_: None)
     monkeypatch.setattr(mongodb.environments, "endpoint", lambda loaded, reference: reference)
     monkeypatch.setattr(running, "answering_server", lambda _: "")
+    monkeypatch.setattr(mongodb.drill_records, "records", lambda *_: Drills((RECORD,)))
     return found
 
 
@@ -80,6 +83,7 @@ def test_a_plan_says_what_is_read_and_written_and_exits_0(
     told = capsys.readouterr().out
     assert f"out of the base {world.base.id}-e1" in told and "app.users -> app.users: 2 documents" in told
     assert "overwritten: nothing" in told
+    assert f"how long: about 1 s, by one good drill, the newest of {RECORD.ended}" in told
     assert run(["restore", "plan", *HERE, "--json", "--namespace", "app.users=x.y"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["namespaces"] == [{"source": "app.users", "target": "x.y", "documents": 2}]

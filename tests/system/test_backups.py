@@ -192,9 +192,10 @@ def test_schedules_are_those_of_the_environment_and_stay_the_same_when_asked_for
                 "slow-verify": 12 * 3600,
                 "slow-audit": 6 * 3600,
                 "slow-prune": 24 * 3600,
+                "slow-drill": 7 * 24 * 3600,
             }
         slow.bootstrap("lab")  # another environment on the same server
-        assert len(slow.schedules("slow")) == 9
+        assert len(slow.schedules("slow")) == 10
     finally:
         file.write_text(good)
         slow.bootstrap("slow")

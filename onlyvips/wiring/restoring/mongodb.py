@@ -16,6 +16,7 @@ from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, Tell
 from onlyvips.steps.swap import replaced
 from onlyvips.steps.verify import identities
+from onlyvips.wiring import drill_records
 from onlyvips.wiring.backups import catalog
 from onlyvips.wiring.places import stores_of
 from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
@@ -31,7 +32,9 @@ def _planned(asked: Asked) -> Planned:
             refusals.append(str(error))
     if found.over is not None and not refusals:
         over = replaced(found, _target(_uri(loaded, asked)))
-    return Planned(tuple(report.lines(found)), report.as_json(found), tuple(refusals), over, marker.told_until(found))
+    how_long = drill_records.how_long(loaded, "mongodb", found.size)
+    lines, values = tuple(report.lines(found, how_long)), report.as_json(found, how_long)
+    return Planned(lines, values, tuple(refusals), over, marker.told_until(found))
 
 
 def _run(asked: Asked, tell: Tell) -> Done:

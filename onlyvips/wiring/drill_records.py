@@ -1,0 +1,57 @@
+"""Records of an environment's drills, as whoever relies on them reads them: list, audit, plans of restores, trend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onlyvips import environment as environments
+from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core import drills
+from onlyvips.core.audit import Finding, Report
+from onlyvips.core.backup_metrics import Gauge, drill_gauges
+from onlyvips.core.drills import DrillRecord, Drills
+from onlyvips.environment import Environment
+from onlyvips.errors import OnlyVipsError, Refused
+from onlyvips.steps.drill_records import read_records
+from onlyvips.wiring.places import stores_of
+
+_NEWEST = 20
+"""Records that an audit and a plan look at: reading all of years takes its time."""
+
+
+def records(loaded: Environment, newest: int = 0) -> Drills:
+    """Every record, or the newest so many, each checked. Raises Transient when no destination answers."""
+    return read_records(stores_of(loaded), loaded.name, environments.drill_keys(loaded), newest)
+
+
+def one_record(loaded: Environment, id: str) -> DrillRecord:
+    """The drill called ``id``, or the only one that begins so. Raises Refused, also for one not to be believed."""
+    found = records(loaded)
+    for one in found.unverified:
+        if one.id.startswith(id):
+            raise Refused(f"Drill {drills.told_unverified(one)}.")
+    chosen = [one for one in found.records if one.id.startswith(id)]
+    if len(chosen) != 1:
+        many = "more than one drill" if chosen else "no drill"
+        raise Refused(f"{loaded.name} has {many} `{id}`: see `onlyvips drill list -e {loaded.name}`.")
+    return chosen[0]
+
+
+def audited(loaded: Environment, report: Report) -> tuple[Report, list[Gauge]]:
+    """The report with what is found of drills, and what monitoring is told of them."""
+    plan = environments.drill_plan(loaded)
+    try:
+        found = records(loaded, _NEWEST) if plan.rehearsed else Drills()
+        told = drills.findings(found, plan, SystemClock().now())
+    except OnlyVipsError as error:
+        what = f"the records of drills could not be read: {str(error).rstrip('.')}"
+        told, found = [Finding("fault", "mongodb", what, "until then nobody knows whether restores work")], Drills()
+    return replace(report, findings=(*report.findings, *told)), drill_gauges(loaded.name, found)
+
+
+def how_long(loaded: Environment, kind: str, size: int) -> str:
+    """How long a restore of so many stored bytes takes, by past drills."""
+    try:
+        return drills.how_long(size, drills.speed(records(loaded, _NEWEST), kind))
+    except OnlyVipsError as error:
+        return f"not known, the records of drills could not be read ({str(error).rstrip('.')})"
