@@ -13,7 +13,7 @@ from tasks import restores
 def restore(
     environment: str,
     target: str,
-    kind: Literal["mongodb", "redis"] = "mongodb",
+    kind: Literal["mongodb", "redis", "media"] = "mongodb",
     at: str = "latest",
     namespaces: list[str] | None = None,
     overwrite: list[str] | None = None,
@@ -27,11 +27,11 @@ def restore(
 
     Args:
         environment: Name of a file in deployments/environments, for example lab or production.
-        target: Reference of the target's URI, which must resolve where the worker runs: env:NAME or file:/path; or
-            live, what the backups are of.
+        target: Reference of the target's URI, of media a directory's path, which must resolve where the worker runs:
+            env:NAME or file:/path; or live, what the backups are of.
         kind: What to restore.
-        at: latest, a moment like 2026-08-01T12:00:00Z, SECONDS:ORDINAL, or the name of a base.
-        namespaces: Only these, called so: a.b=c.d, or a.*=c.* for a database.
+        at: latest, a moment like 2026-08-01T12:00:00Z, SECONDS:ORDINAL, or the name of a base (of media: of a backup).
+        namespaces: Only these, called so: a.b=c.d, or a.*=c.* for a database; of media a/=c/, or a/x=c/y for one file.
         overwrite: What of the target may be written over, by the names that the plan says.
         without_safety_backup: Why what is written over is not backed up first; empty to back it up.
         operator: Who asks for it.

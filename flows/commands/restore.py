@@ -21,19 +21,27 @@ from onlyvips.wiring.restores import Asked
 
 app = App(name="restore", help="Restore: plan what would come back, run it.")
 
-Kind = Annotated[str, Parameter(name=["--kind", "-k"], help="mongodb or redis; the others by hand yet (runbook).")]
+Kind = Annotated[
+    str, Parameter(name=["--kind", "-k"], help="mongodb, redis or media; the others by hand yet (runbook).")
+]
 At = Annotated[
-    str, Parameter(help="latest, a moment (2026-08-01T12:00:00Z, all of that second), SECONDS:ORDINAL, or a base.")
+    str,
+    Parameter(help="latest, a moment (2026-08-01T12:00:00Z, all of that second), SECONDS:ORDINAL, or a backup."),
 ]
 Target = Annotated[
-    str, Parameter(help="Reference of the target's URI, env:NAME or file:/path; or live: what the backups are of.")
+    str,
+    Parameter(
+        help="Reference, env:NAME or file:/path, of the target's URI (media: of a directory's path); or live: what the "
+        "backups are of."
+    ),
 ]
 Over = Annotated[tuple[str, ...], Parameter(help="What of the target may be written over, by the plan's names.")]
 Waived = Annotated[
     str, Parameter(name="--without-safety-backup", help="Why what is written over is not backed up first.")
 ]
 Names = Annotated[
-    tuple[str, ...], Parameter(name="--namespace", help="DB.COLLECTION=DB.COLLECTION: only these, called so.")
+    tuple[str, ...],
+    Parameter(name="--namespace", help="DB.COLLECTION=DB.COLLECTION, of media FOLDER/=FOLDER/: only these, called so."),
 ]
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from onlyvips.core.media import Item, Left
+from onlyvips.core.media_paths import is_upload
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent
 
 _PAGE = 1_000
@@ -41,7 +42,7 @@ class DirectoryMedia:
 
     def look(self, key: str) -> Item | None:
         try:
-            return _item(key, (self._root / key).lstat())
+            return item_of(key, (self._root / key).lstat())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -67,7 +68,7 @@ class DirectoryMedia:
             os.close(file)
 
     def _must_be(self, file: int, item: Item) -> None:
-        if _item(item.key, os.fstat(file)) != item or self.look(item.key) != item:
+        if item_of(item.key, os.fstat(file)) != item or self.look(item.key) != item:
             raise Conflict(f"{self._root / item.key} changed while it was read.")
 
     def _read(self, item: Item) -> tuple[Item, bytes] | Left:
@@ -92,6 +93,8 @@ class DirectoryMedia:
             raise self._explained(error, prefix) from error
         for entry in entries:
             path = prefix + entry.name
+            if is_upload(entry.name):
+                continue  # of a restore that goes on, or died
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(f"{path}/", Path(entry.path))
             else:
@@ -110,7 +113,7 @@ class DirectoryMedia:
             return Left(_text(path), "it is no regular file")
         if _text(path) != path:
             return Left(_text(path), "its name is not UTF-8 text")
-        return _item(path, found)
+        return item_of(path, found)
 
     def _explained(self, error: OSError, key: str) -> OnlyVipsError:
         what = f"{self._root / _text(key)} cannot be read: {error.strerror}"
@@ -126,6 +129,6 @@ def _text(path: str) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _item(key: str, found: os.stat_result) -> Item:
+def item_of(key: str, found: os.stat_result) -> Item:
     """A file's ``etag`` are the moments at which its bytes and its inode were changed last."""
     return Item(key, found.st_size, f"{found.st_mtime_ns:x}-{found.st_ctime_ns:x}", "", round(found.st_mtime, 3))

@@ -97,7 +97,11 @@ class S3Store:
             ) from None
 
     def upload(self, key: str, *, over: bool = False) -> Upload:
-        return _S3Upload(self, key, {} if over else {"IfNoneMatch": "*"})
+        return self.upload_if(key, **({} if over else {"IfNoneMatch": "*"}))
+
+    def upload_if(self, key: str, **condition: str) -> Upload:
+        """Begin writing ``key``, which appears on ``condition``."""
+        return _S3Upload(self, key, condition)
 
     def put_new(self, key: str, data: bytes) -> Stored:
         return self.put(key, data, IfNoneMatch="*")
@@ -116,7 +120,7 @@ class S3Store:
         return str(self._put(key, Part(data))["ETag"])
 
     def _put(self, key: str, data: Part, **condition: str) -> dict[str, Any]:
-        more = {**condition, **self.lock_of(key)}
+        more = {**condition, **self.said_of(key)}
         checksum = _text(data.digest())
         answer: dict[str, Any] = self.call("write", "put_object", key, Body=data, ChecksumSHA256=checksum, **more)
         self.confirm(key, answer, checksum)
@@ -158,6 +162,10 @@ class S3Store:
         if found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled":
             return ""
         return f"bucket {self._bucket} at {self._endpoint} has no object lock"
+
+    def said_of(self, key: str) -> dict[str, Any]:
+        """What else a request says that writes ``key``."""
+        return self.lock_of(key)
 
     def lock_of(self, key: str) -> dict[str, Any]:
         """What a request says that writes ``key``, so that it is locked; nothing where it is not to be."""
@@ -295,7 +303,7 @@ class _S3Upload:
 
     def _send(self) -> None:
         if not self._id:
-            how = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE", **self._store.lock_of(self._key)}
+            how = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE", **self._store.said_of(self._key)}
             self._id = self._store.call("write", "create_multipart_upload", self._key, **how)["UploadId"]
         number = len(self._parts) + 1
         if number > _MOST_PARTS:

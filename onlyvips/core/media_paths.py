@@ -7,13 +7,20 @@ that are a file system below would take ``a//b`` for ``a/b``, and ``../b`` for s
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
 
 PART = ".onlyvips-part-"
 """How a file begins that is being written."""
+_UPLOAD = re.compile(rf"{re.escape(PART)}[0-9a-f]{{16}}\.part")
 _FILE, _FOLDER, _MORE = "=onlyvips=", "=onlyvips-in=", "=onlyvips-more="
 _LONGEST = 255
 _PIECE = 200
+
+
+def is_upload(name: str) -> bool:
+    """Whether a file is called as one that we are writing, or never finished."""
+    return _UPLOAD.fullmatch(name) is not None
 
 
 def to_path(key: str) -> str:

@@ -168,13 +168,13 @@ class _Bringing:
         self._keep_what_is_there()
         upload, digest = self.target.objects.upload(self._to, over=True), hashlib.sha256()
         try:
-            for chunk in _given(source, key):
+            for chunk in given(source, key):
                 digest.update(chunk)
                 upload.write(chunk)
             if digest.hexdigest() == self.entry.sha256:
                 upload.finish()
                 return True
-        except _NotGiven:
+        except NotGiven:
             pass
         except BaseException:
             upload.abort()
@@ -190,15 +190,16 @@ class _Bringing:
                 self.target.copy([(self._in_tree, version_key(self.environment, sha256))])
 
 
-class _NotGiven(Permanent):
+class NotGiven(Permanent):
     """This copy does not give the object, whatever the reason."""
 
 
-def _given(source: Tree, key: str) -> Iterator[bytes]:
+def given(source: Tree, key: str) -> Iterator[bytes]:
+    """The bytes of a large object of a copy. Raises NotGiven, whatever the reason."""
     try:
         yield from source.objects.read(key)
     except OnlyVipsError as error:
-        raise _NotGiven(str(error)) from error
+        raise NotGiven(str(error)) from error
 
 
 def _sizes(tree: Tree, key: str) -> list[int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from onlyvips.core.media import Item, Left
-from onlyvips.errors import Conflict, NotFound, Permanent, Transient
-from onlyvips.ports import Held
-from tests.simulators.objects import SimulatedStore
+from onlyvips.errors import Conflict, NotFound, Permanent, Refused, Transient
+from onlyvips.ports import Held, Stored
+from onlyvips.ports.media import Putting
+from tests.simulators.objects import Life, SimulatedStore
 
 
 class SimulatedMedia:
@@ -112,3 +114,72 @@ class SimulatedTree:
 
 def _tag(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+class SimulatedSink:
+    """Where a simulated source's objects come back to. ``writes`` are the keys that appeared; ``unfinished`` those of
+    uploads that were begun and neither finished nor given up."""
+
+    def __init__(self, media: SimulatedMedia, life: Life | None = None) -> None:
+        self._media, self._life = media, life or Life()
+        self.writes: list[str] = []
+        self.unfinished: set[str] = set()
+        self.free: int | None = None
+        self.odd: dict[str, str] = {}
+        self.before_write: Callable[[str], None] = lambda key: None
+        self._held = False
+
+    def cannot_have(self, keys: Collection[str], there: Collection[str]) -> Mapping[str, str]:
+        return {key: self.odd[key] for key in sorted(keys) if key in self.odd}
+
+    def room(self) -> int | None:
+        return self.free
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        if self._held:
+            raise Refused("Another restore of media writes there: nothing was changed.")
+        self._held = True
+        self.unfinished.clear()
+        try:
+            yield
+        finally:
+            self._held = False
+
+    def put(self, objects: Sequence[Putting]) -> list[str]:
+        return [self._appear(key, data, over) for key, data, over in objects]
+
+    def upload(self, key: str, over: Item | None) -> _Upload:
+        self._life.write()
+        self.unfinished.add(key)
+        return _Upload(self, key, over)
+
+    def _appear(self, key: str, data: bytes, over: Item | None) -> str:
+        self.before_write(key)
+        if self._media.look(key) != over:
+            return f"{key} changed meanwhile, so it was not written"
+        self._life.write()
+        self._media.write(key, data)
+        self.writes.append(key)
+        return ""
+
+
+class _Upload:
+    """One large object on its way into a simulated source."""
+
+    def __init__(self, sink: SimulatedSink, key: str, over: Item | None) -> None:
+        self._sink, self._key, self._over = sink, key, over
+        self._data = bytearray()
+
+    def write(self, chunk: bytes) -> None:
+        self._sink._life.write()
+        self._data += chunk
+
+    def finish(self) -> Stored:
+        if why := self._sink._appear(self._key, bytes(self._data), self._over):
+            raise Conflict(why)
+        self._sink.unfinished.discard(self._key)
+        return Stored(self._key, len(self._data))
+
+    def abort(self) -> None:
+        self._sink.unfinished.discard(self._key)

@@ -18,17 +18,18 @@ from onlyvips.wiring.kinds.kind import Kind, Taking
 from onlyvips.wiring.places import trees_of
 
 
-def _source(loaded: Environment) -> MediaSource:
+def source_of(loaded: Environment) -> MediaSource:
     """The environment's media. Raises Refused where there are none."""
     reader = loaded.backup.media
     if reader is None:
         raise Refused(f"{loaded.name} has no media to back up: see backup.media.")
     if reader.kind == "directory":
         return DirectoryMedia(Path(environments.endpoint(loaded, reader.path or "")))
-    return BucketMedia(_address(loaded, reader), reader.prefix or "")
+    return BucketMedia(address_of(loaded, reader), reader.prefix or "")
 
 
-def _address(loaded: Environment, reader: MediaReader) -> Address:
+def address_of(loaded: Environment, reader: MediaReader) -> Address:
+    """The environment's bucket of media."""
     url, access, secret = (
         environments.endpoint(loaded, value or "") for value in (reader.url, reader.access_key, reader.secret_key)
     )
@@ -37,42 +38,45 @@ def _address(loaded: Environment, reader: MediaReader) -> Address:
 
 def _check(loaded: Environment) -> None:
     """Refused when the media do not answer, or are in a place of the backups."""
-    for name, place in _destinations(loaded).items():
-        if _where(loaded) == place or _is_below(_where(loaded), place) or _is_below(place, _where(loaded)):
+    for name, place in destinations_of(loaded).items():
+        if where_of(loaded) == place or is_below(where_of(loaded), place) or is_below(place, where_of(loaded)):
             raise Refused(f"The media and the destination {name} are one place: a copy beside the original is none.")
     try:
-        _source(loaded).describe()
+        source_of(loaded).describe()
     except (Permanent, Transient) as error:
         raise Refused(f"{error} Nothing was read.") from error
 
 
-def _where(loaded: Environment) -> tuple[str, str]:
+def where_of(loaded: Environment) -> tuple[str, str]:
+    """Where the media are: the URL of a store and a bucket, or "" and a path."""
     reader = loaded.backup.media
     assert reader is not None
     if reader.kind == "directory":
-        return "", _resolved(environments.endpoint(loaded, reader.path or ""))
+        return "", resolved(environments.endpoint(loaded, reader.path or ""))
     return environments.endpoint(loaded, reader.url or "").rstrip("/"), reader.bucket or ""
 
 
-def _destinations(loaded: Environment) -> dict[str, tuple[str, str]]:
+def destinations_of(loaded: Environment) -> dict[str, tuple[str, str]]:
+    """Where each destination is, likewise."""
     found = {}
     for one in environments.backup_plan(loaded).destinations:
         url, path = environments.endpoint(loaded, one.url), environments.endpoint(loaded, one.path)
-        found[one.name] = ("", _resolved(path)) if one.kind == "directory" else (url.rstrip("/"), one.bucket)
+        found[one.name] = ("", resolved(path)) if one.kind == "directory" else (url.rstrip("/"), one.bucket)
     return found
 
 
-def _resolved(path: str) -> str:
+def resolved(path: str) -> str:
+    """A path without links."""
     return str(Path(path).resolve())
 
 
-def _is_below(one: tuple[str, str], other: tuple[str, str]) -> bool:
+def is_below(one: tuple[str, str], other: tuple[str, str]) -> bool:
     """Whether the first is a directory in the second."""
     return one[0] == other[0] == "" and Path(other[1]) in Path(one[1]).parents
 
 
 def _begin(loaded: Environment, taking: Taking) -> Session:
-    return MediaSession(_source(loaded), trees_of(loaded), taking.plan, taking.run)
+    return MediaSession(source_of(loaded), trees_of(loaded), taking.plan, taking.run)
 
 
 KIND = Kind(_check, _begin)

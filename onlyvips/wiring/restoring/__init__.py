@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onlyvips.wiring.restoring import mongodb, redis
+from onlyvips.wiring.restoring import media, mongodb, redis
 from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
 
 BUILT: Mapping[str, Kind] = {
     "mongodb": mongodb.KIND,
     "redis": redis.KIND,
+    "media": media.KIND,
 }
 
 __all__ = ["BUILT", "LIVE", "Asked", "Done", "Kind", "Planned"]
