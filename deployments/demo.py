@@ -1,7 +1,7 @@
-"""The main job, shown: three releases under real traffic on the lab. Exits non-zero when anything differs.
+"""The main job, shown: three releases under real traffic on the lab, then a rescue. Non-zero when anything differs.
 
 A good version is promoted; a bad one (20 % errors) is rolled back by itself; the bad one's own image, with its fault
-turned off, is promoted. No request is lost to a switch.
+turned off, is promoted. No request is lost to a switch. Documents that are deleted then come back from the backups.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from deployments.rescue import rescue
 from onlyvips import wiring
 from onlyvips.core import report
 
@@ -148,12 +149,15 @@ def main() -> int:
     results = three_releases(load)
     time.sleep(LATE)
     stats = httpx.post(f"{load}/stop", timeout=30, trust_env=False).json()
+    console.rule("[bold]A rescue")
+    counts = rescue(found["ONLYVIPS_LAB_MONGODB_URI"])
     console.rule("[bold]Summary")
     show_releases(results)
     lost, unsent = show_requests(stats)
-    good = all(each.good for each in results) and lost == 0 and unsent == 0
+    good = all(each.good for each in results) and lost == 0 and unsent == 0 and counts.good
     if unsent:
         console.print(f"[bold red]{unsent} requests could not be sent: the counts above do not speak for them.")
+    console.print(counts.told)
     console.print(f"Requests lost to a switch: {lost}. Took {time.monotonic() - began:.0f} s.")
     console.print(f"Evidence: {found['ONLYVIPS_LAB_DIRECTORY']}/lab/evidence/release/ (and in both S3 stores)")
     console.print(f"Prefect UI: {found['ONLYVIPS_LAB_PREFECT_UI_URL']}")

@@ -46,8 +46,7 @@ def plan(asked: Asked) -> Planned:
 @backup_task(name="safety backup", task_run_name="safety backup of {asked.kind}")
 def protect(asked: Asked, planned: Planned, operator: str) -> str:
     """What would bring back what is written over."""
-    teller = Teller()
-    found = restores.protect(asked, planned, _me(operator), lambda size, documents: teller.tell("backing up", 0))
+    found = restores.protect(asked, planned, _me(operator), restores.counted(Teller().tell))
     get_run_logger().info("Safety backup: %s.", found)
     return found
 
@@ -81,8 +80,7 @@ def run(asked: Asked) -> Done:
 @backup_task(name="afterwards", task_run_name="caches and a new base")
 def afterwards(asked: Asked, operator: str) -> None:
     """What a platform needs whose data was restored."""
-    teller = Teller()
-    for line in restores.afterwards(asked, _me(operator), lambda size, documents: teller.tell("backing up", 0)):
+    for line in restores.afterwards(asked, _me(operator), restores.counted(Teller().tell)):
         get_run_logger().info("%s", line)
 
 

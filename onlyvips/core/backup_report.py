@@ -73,8 +73,9 @@ def _leads(manifest: Manifest) -> str:
     if manifest.kind != OPLOG or manifest.window is None:
         return ""
     said = {fact.name: fact.value for fact in manifest.facts}
-    quiet = said.get(QUIET_UNTIL)
-    told = f" Nothing was written until {quiet}." if quiet else f" It leads to {reach(manifest.window.end)}."
+    quiet, end = said.get(QUIET_UNTIL), reach(manifest.window.end)
+    told = "" if manifest.window.start == manifest.window.end else f" It leads to {end}."
+    told += f" Nothing was written {'after that ' if told else ''}until {quiet}." if quiet else ""
     return told + (f" A new timeline begins; before it was {said[FOLLOWS]}." if FOLLOWS in said else "")
 
 

@@ -98,7 +98,7 @@ class _Links:
             self._add(link)
         self._quiet: dict[Edge, float] = defaultdict(float)
         for one in slices:
-            if one.window and one.window.start == one.window.end:
+            if one.window:
                 told = [seconds(fact.value) for fact in one.facts if fact.name == QUIET_UNTIL]
                 self._quiet[one.window.end] = max([self._quiet[one.window.end], *told])
 

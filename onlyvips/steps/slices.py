@@ -75,16 +75,14 @@ class _Next:
         lacking = f" Not every destination took the evidence of it: {' '.join(refusals)}" if refusals else ""
         return Permanent(told + lacking)
 
-    def end(self, start: Edge) -> Edge:
-        """The newest entry; where that is still ``start``, the facts say until when nothing was written."""
+    def end(self) -> Edge:
+        """The newest entry; where none came while one looked, the facts say until when nothing was written."""
         newest = parse(self.source.newest()).edge
-        if newest != start:
-            return newest
         seen = min(self.run.clock.now(), float(self.source.describe()["now"]))
-        newest = parse(self.source.newest()).edge
-        if newest == start:
+        later = parse(self.source.newest()).edge
+        if later == newest:
             self.facts.append(Fact(QUIET_UNTIL, moment(seen)))
-        return newest
+        return later
 
     def _no_base(self) -> str:
         away = f", as far as one can see without {', '.join(self.known.away)}" if self.known.away else ""
@@ -103,7 +101,7 @@ def slice_session(
     """
     following = _Next(source, known, stores, plan, run)
     timeline, start = following.place()
-    end = following.end(start)
+    end = following.end()
     stretch = Stretch(source, start, end, lambda broken: following.lost(timeline, broken))
 
     def about() -> About:

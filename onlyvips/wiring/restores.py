@@ -59,8 +59,20 @@ def allow(asked: Asked, planned: Planned) -> None:
 
 
 def settled(asked: Asked, planned: Planned) -> Asked:
-    """What was planned, also when a safety backup becomes the newest."""
-    return replace(asked, at=planned.at or asked.at)
+    """What was planned, also when a safety backup becomes the latest."""
+    return replace(asked, at=planned.at) if planned.at and asked.at == "latest" else asked
+
+
+def counted(tell: Tell) -> Progress:
+    """Tells a restore's progress what a backup reads meanwhile, which says how much altogether."""
+    told = 0
+
+    def progress(size: int, documents: int) -> None:
+        nonlocal told
+        tell("backing up", size - told)
+        told = size
+
+    return progress
 
 
 def protect(asked: Asked, planned: Planned, holder: str, tell: Progress) -> str:
@@ -80,12 +92,12 @@ def carry_out(asked: Asked, planned: Planned, holder: str, tell: Tell) -> tuple[
     """All of it in this process, in order. Returns what was done, and sentences about what stands around it."""
     allow(asked, planned)
     asked = settled(asked, planned)
-    safety = protect(asked, planned, holder, lambda size, documents: tell("backing up", 0))
+    safety = protect(asked, planned, holder, counted(tell))
     id, lacking = keep(asked, holder, safety, {"plan": dict(planned.values)})
     done = run(asked, tell)
     _, lacking_too = keep(asked, holder, safety, {"result": dict(done.values)}, id)
     told = [f"Safety backup: {safety}."] if planned.overwritten else []
-    told += afterwards(asked, holder, lambda size, documents: tell("backing up", 0))
+    told += afterwards(asked, holder, counted(tell))
     return done, [*told, *filter(None, {lacking, lacking_too})]
 
 

@@ -77,6 +77,7 @@ class World:
     def write(self, count: int) -> None:
         for _ in range(count):
             self.log.write(self.writer.step())
+        self.log.now = self.writer.at
 
     @property
     def first(self) -> int:

@@ -153,9 +153,16 @@ def test_a_quiet_interval_is_one_entry_and_the_moment_until_which_nothing_was_wr
         assert taken.window is not None and taken.window.start == taken.window.end and taken.window.entries == 1
         assert facts(taken)[QUIET_UNTIL] == moment(NOW)
     assert chain(took, known(places).slices).until == NOW
+
+
+def test_a_slice_with_entries_says_too_until_when_none_came_after_them():
+    log, places = SimulatedOplog(*run_of(3)), stores("a")
+    took = take_base(log, places)
     log.write(entry(START + 50))
     taken = take_slice(log, places).manifest
-    assert QUIET_UNTIL not in facts(taken)
+    assert taken.window is not None and taken.window.end.ts == f"{START + 50}:1"
+    assert facts(taken)[QUIET_UNTIL] == moment(NOW)
+    assert chain(took, known(places).slices).until == NOW
     assert replayed(places) == log.log[2:]
 
 
