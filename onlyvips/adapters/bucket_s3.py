@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import weakref
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class Bucket:
         self.address = address
         secure = not address.endpoint.startswith("http:")  # reading all certificates takes a tenth of a second
         self._http = httpx.Client(timeout=timeout, verify=secure)
+        weakref.finalize(self, self._http.close)
         try:
             _ = urlsplit(address.endpoint).port  # raises for one that is no number
             self._client: Any = session().client(

@@ -17,18 +17,19 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
 
 
 class Proxy:
-    """Passes everything on until ``fault`` is set; then every write of an object's bytes goes wrong in that way."""
+    """Passes everything on until ``fault`` is set; then each write to a key with ``among`` in it goes wrong so."""
 
     def __init__(self, target: str, server: ThreadingHTTPServer) -> None:
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         self.target = urlsplit(target).netloc
         self.fault: Fault = ""
+        self.among = "/objects/"
         self.met = 0
         self.over = threading.Event()
 
     def goes_wrong(self, request: str, path: str) -> bool:
         """Whether this request meets the fault."""
-        if not self.fault or (self.fault != "is down" and not (request == "PUT" and "/objects/" in path)):
+        if not self.fault or (self.fault != "is down" and not (request == "PUT" and self.among in path)):
             return False
         self.met += 1
         return True
@@ -85,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # clients that come all at once
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle is what these tests are about."""

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from tests.bench.programs import aws
-from tests.conftest import Lab
+from tests.conftest import ROOT, Lab
 from tests.system.platform import Platform, told
 
 pytestmark = pytest.mark.lab
@@ -114,6 +114,23 @@ def test_media_are_taken_followed_damaged_named_repaired_and_synced_back(slow: P
 
     assert _by_hand(folder(lab, "directory") / "slow", first["backup"], tmp_path / "back", lab) == before
     assert _synced(lab, tmp_path) == now
+    s3.close()
+
+
+def test_media_are_taken_by_a_run_of_the_deployment_on_the_labs_worker(slow: Platform) -> None:
+    """In environment lab, as its schedule would; what came is in every destination as it is in the source."""
+    lab, s3, name = slow.lab, client(slow.lab), f"worker/{os.urandom(4).hex()}.jpg"
+    s3.put_object(Bucket=MEDIA, Key=name, Body=b"taken by a worker")
+    (slow.folder / "lab.yaml").write_text((ROOT / "deployments/environments/lab.yaml").read_text())
+    done = slow.onlyvips("backup", "run", "--kind", "media", "-e", "lab", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = told(done)
+    assert (found["state"], found["kind"]) == ("Completed", "media") and found["run"] in found["address"]
+    assert {copy["destination"] for copy in found["copies"] if copy["complete"]} == STORES
+    for store in ("S3_A", "S3_B"):
+        (key,) = downloaded(lab, store, "onlyvips-backup", f"lab/media-tree/{name}")
+        assert key == "", "the very key"
+    assert (folder(lab, "directory") / "lab/media-tree" / name).read_bytes() == b"taken by a worker"
     s3.close()
 
 

@@ -11,10 +11,14 @@ import (
 var (
 	setName, me, hosts, primary string
 	process                     = bson.NewObjectID()
+	mongos                      bool
 )
 
 // membership is what hello says of the replica set. A client that waits for news of it waits in vain.
 func membership(doc bson.Raw) bson.D {
+	if mongos {
+		return bson.D{{"msg", "isdbgrid"}}
+	}
 	if setName == "" {
 		return nil
 	}
