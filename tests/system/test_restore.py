@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from redis import Redis
 
 from onlyvips.core.manifest import moment
 from onlyvips.wiring import restores
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.lab
 ENVIRONMENT = "restores"
 SOURCE = f"journal_{os.urandom(3).hex()}"
 TARGET = "env:ONLYVIPS_LAB_MONGODB_URI"
-MOMENTS = 10
+MOMENTS, KILLS = 10, 5
+SOAK = pytest.mark.soak
 State = dict[Any, dict[str, Any]]
 
 
@@ -109,7 +111,8 @@ def take(platform: Platform, kind: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def world(lab: Lab, module_platform: Platform) -> Iterator[World]:
+def world(lab: Lab, module_platform: Platform, request: pytest.FixtureRequest) -> Iterator[World]:
+    enough = (50 if request.config.getoption("-m") == "soak" else MOMENTS) + 2
     module_platform.environment(ENVIRONMENT)
     with MongoClient[dict[str, Any]](lab.env["ONLYVIPS_LAB_MONGODB_URI"], maxPoolSize=1) as client:
         journal = Journal(client.onlyvips[SOURCE])
@@ -118,7 +121,7 @@ def world(lab: Lab, module_platform: Platform) -> Iterator[World]:
         try:
             base = take(module_platform, "mongodb")
             began, slices = int(time.time()), 0
-            while slices < 3 or len(journal.sure(began)) < MOMENTS + 2:
+            while slices < 3 or len(journal.sure(began)) < enough:
                 take(module_platform, "oplog")
                 slices += 1
         finally:
@@ -134,16 +137,18 @@ def world(lab: Lab, module_platform: Platform) -> Iterator[World]:
                 client.drop_database(name)
 
 
-def test_any_moment_is_what_the_writers_own_journal_says(world: World) -> None:
+@pytest.mark.parametrize("moments", [MOMENTS, pytest.param(50, marks=SOAK)])
+def test_any_moment_is_what_the_writers_own_journal_says(world: World, moments: int) -> None:
     sure = [one for one in range(world.first, world.last) if one not in world.journal.unsure]
-    chosen = [*random.Random(3).sample(sure, MOMENTS - 1), world.last]
+    chosen = [*random.Random(3).sample(sure, moments - 1), world.last]
     for second in chosen:
         name = f"restored_{second}"
         done = restores.run(world.asked(moment(second), name), lambda doing, size: None)
         assert done.values["entries"] > 0 and not done.values["flaws"]
         assert state(world.client[name].orders) == world.journal.at(second), moment(second)
         assert world.client[name].list_collection_names() == ["orders"]
-    assert len({str(world.journal.at(one)) for one in chosen}) > MOMENTS / 2
+        world.client.drop_database(name)
+    assert len({str(world.journal.at(one)) for one in chosen}) > moments / 2
 
 
 def test_by_the_command_the_whole_database_comes_back_beside_the_live_one(world: World) -> None:
@@ -171,12 +176,26 @@ def begun(world: World, name: str) -> bool:
     return "onlyvips_restore" in world.client[name].list_collection_names()
 
 
-def test_killed_at_moments_drawn_by_chance_and_run_again_it_ends_compared(world: World) -> None:
-    options = ("-e", ENVIRONMENT, "--target", TARGET, "--namespace", "onlyvips.*=killed_whole.*", "--json", "--local")
+@pytest.mark.parametrize(("restores", "kills"), [(1, 1), pytest.param(30, 30, marks=SOAK)])
+def test_killed_at_moments_drawn_by_chance_and_run_again_it_ends_compared(
+    world: World, restores: int, kills: int
+) -> None:
     dice, killed = random.Random(7), 0
-    for number in range(5):
+    for number in range(restores):
+        name = f"killed_{number}"
+        killed += kill_and_run_again(world, name, dice)
+        compare(world, name)
+        world.client.drop_database(name)
+    assert killed >= kills
+
+
+def kill_and_run_again(world: World, name: str, dice: random.Random) -> int:
+    """A restore that is killed up to ``KILLS`` times before it may end; returns how often it was."""
+    options = ("-e", ENVIRONMENT, "--target", TARGET, "--namespace", f"onlyvips.*={name}.*", "--json", "--local")
+    killed = 0
+    for number in range(KILLS):
         process = world.platform.process("restore", "run", *options)
-        while process.poll() is None and not begun(world, "killed_whole"):
+        while process.poll() is None and not begun(world, name):
             time.sleep(0.01)
         time.sleep(number * dice.uniform(0.0, 0.5))  # the first at once: however fast it is, it is killed
         if process.poll() is None:
@@ -187,11 +206,10 @@ def test_killed_at_moments_drawn_by_chance_and_run_again_it_ends_compared(world:
             break
         if process.stdout:
             process.stdout.close()
-    if begun(world, "killed_whole") or killed == 5:
+    if begun(world, name) or killed == KILLS:
         done = world.platform.onlyvips("restore", "run", *options)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert killed
-    compare(world, "killed_whole")
+    return killed
 
 
 def test_the_live_database_and_what_cannot_be_had_are_refused_with_what_can(world: World) -> None:
@@ -206,3 +224,26 @@ def test_the_live_database_and_what_cannot_be_had_are_refused_with_what_can(worl
         assert done.returncode == 2 and why in done.stderr, done.stderr
     live = world.platform.onlyvips("restore", "run", "--local", "-e", ENVIRONMENT, "--target", "mongodb://h/")
     assert live.returncode == 2 and "is no reference" in live.stderr
+
+
+def test_what_was_deleted_by_mistake_comes_back_into_the_live_database(world: World, lab: Lab) -> None:
+    """Last here, for it takes bases and moves the collection."""
+    live, names = world.client.onlyvips[SOURCE], world.client.onlyvips.list_collection_names()
+    before, cache = state(live), Redis.from_url(lab.env["ONLYVIPS_LAB_REDIS_URL"])
+    cache.set("user_profile:1", "as it was")
+    live.delete_many({})
+    live.insert_one({"_id": "written after it"})
+    one = f"onlyvips.{SOURCE}"
+    there = ("-e", ENVIRONMENT, "--target", "live", "--at", moment(world.last), "--namespace", f"{one}={one}")
+    refused = world.platform.onlyvips("restore", "run", "--local", *there)
+    assert refused.returncode == 2 and f"--overwrite '{one}'" in refused.stderr
+    assert set(state(live)) == {"written after it"}
+    done = world.platform.onlyvips("restore", "run", "--local", *there, "--overwrite", one)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert state(live) == before
+    assert sorted(world.client.onlyvips.list_collection_names()) == sorted(names)
+    assert cache.get("user_profile:1") is None
+    safety = done.stdout.partition("Safety backup: ")[2].partition(".")[0]
+    asked = Asked(ENVIRONMENT, "mongodb", safety, TARGET, (f"{one}=restored_safety.orders",))
+    restores.run(asked, lambda doing, size: None)
+    assert set(state(world.client.restored_safety.orders)) == {"written after it"}
