@@ -30,9 +30,11 @@ from onlyvips.steps.backup import Run, Session, take
 from onlyvips.steps.base import base
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.slices import Known, slice_session
+from tests import firehose as firehoses
 from tests.bench.programs import firehose
 from tests.bench.servers import serving
 from tests.conftest import Lab
+from tests.system.by_hand import restore_by_hand
 from tests.system.platform import Platform, told
 from tests.system.test_backup_restores import program
 
@@ -226,6 +228,36 @@ def test_mongorestore_replays_every_entry_of_the_slices(lab: Lab, taken: Backups
         done = subprocess.run([*command, str(meta)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"applied {entries} oplog entries" in done.stderr
+
+
+def by_hand(lab: Lab, taken: Backups, uri: str, work: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    identity = lab.env["ONLYVIPS_LAB_AGE_IDENTITY"]
+    return restore_by_hand(lab, taken.folder, taken.base, taken.slices, identity, uri, work, **more)
+
+
+def test_the_lines_of_the_runbook_go_as_far_as_a_server_without_applyops_lets_them(
+    lab: Lab, client: Any, taken: Backups, tmp_path: Path
+):
+    expected = restored(lab, client, taken, tmp_path)
+    client.drop_database(TARGET)
+    names = f"--nsFrom={SOURCE}.* --nsTo={TARGET}.*"
+    done = by_hand(lab, taken, lab.env["ONLYVIPS_LAB_MONGODB_URI"], tmp_path / "work", OPTIONS=names)
+    assert state_of(client[TARGET]) == expected
+    assert done.returncode != 0 and "applyOps" in done.stderr, done.stderr
+
+
+def test_the_lines_of_the_runbook_bring_a_base_and_then_every_entry_of_its_slices(
+    lab: Lab, taken: Backups, tmp_path: Path
+):
+    into, log = tmp_path / "kept", b"".join(plain(lab, file) for file in objects(taken))
+    into.mkdir()
+    with firehoses.running(f"-keep={into}") as (uri, _):
+        done = by_hand(lab, taken, uri, tmp_path / "work")
+    assert done.returncode == 0, done.stderr
+    assert f"applied {len(bson.decode_all(log))} oplog entries" in done.stderr
+    found = {name: len(documents) for name, documents in firehoses.kept(into).items()}
+    told = [one for record in taken.base.objects for one in record.namespaces if one.type == "collection"]
+    assert found == {f"{one.database}.{one.collection}": one.documents for one in told}
 
 
 # --- by the command a person types

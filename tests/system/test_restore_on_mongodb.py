@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,14 @@ from pymongo import MongoClient
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.objects_directory import DirectoryStore
+from onlyvips.adapters.oplog_mongodb import MongoOplog
+from onlyvips.ports import Namespace
 from onlyvips.steps.backup import Run, take
 from onlyvips.steps.base import base
+from onlyvips.steps.slices import Known, slice_session
 from tests.conftest import Lab
 from tests.procedures.test_backup import PLAN
+from tests.system.by_hand import restore_by_hand
 
 MONGODB = os.environ.get("ONLYVIPS_TEST_MONGODB_URI", "")
 pytestmark = pytest.mark.lab
@@ -90,6 +95,59 @@ def test_everything_comes_back_to_a_real_replica_set(lab: Lab, tmp_path: Path) -
 
 
 test_everything_comes_back_to_a_real_replica_set.__test__ = bool(MONGODB)  # type: ignore[attr-defined]
+
+
+class Moving(MongoDatabase):
+    """A source in which, while ``keys`` is read, its first document gives its unique key to a new last one."""
+
+    moved = False
+
+    def documents(self, namespace: Namespace, where: Any = None) -> Iterator[bytes]:
+        batches = super().documents(namespace, where)
+        if namespace.collection == "keys" and not self.moved:
+            self.moved = True
+            yield next(batches)
+            keys = self.client[namespace.database].keys
+            keys.update_one({"_id": 0}, {"$set": {"key": "given away"}})
+            keys.insert_one({"_id": 10**9, "key": 0})
+        yield from batches
+
+
+def test_a_chain_comes_back_by_the_lines_of_the_runbook_also_where_a_unique_key_moved_meanwhile(
+    lab: Lab, tmp_path: Path
+) -> None:
+    keys = [pyrage.x25519.Identity.generate() for _ in range(2)]
+    (tmp_path / "identity").write_text(str(keys[0]))
+    (tmp_path / "disk").mkdir()
+    store, source = DirectoryStore("disk", tmp_path / "disk"), Moving(MONGODB)
+    log = MongoOplog(source, SystemClock())
+    plan = replace(PLAN, database=SOURCE, recipients=tuple(str(one.to_public()) for one in keys))
+    with MongoClient[dict[str, Any]](MONGODB) as client:
+        try:
+            fill(database := client[SOURCE])
+            database.keys.create_index("key", unique=True)
+            database.keys.insert_many([{"_id": n, "key": n, "text": "x" * 1000} for n in range(50_000)])
+            taken = take(base(source, [store], plan, Run(1, SystemClock(), os.urandom), oplog=log)).manifest
+            with client.start_session() as session, session.start_transaction():
+                database.many.insert_one({"_id": "in a transaction"}, session=session)
+                database.keys.delete_one({"_id": 7}, session=session)
+            database.later.insert_one({"_id": 1})
+            known = Known([taken], [])
+            sliced = take(
+                slice_session(log, known, [store], replace(plan, kind="oplog"), Run(2, SystemClock(), os.urandom))
+            )
+            expected = state(database)
+            client.drop_database(SOURCE)
+            done = restore_by_hand(
+                lab, tmp_path / "disk", taken, [sliced.manifest], str(tmp_path / "identity"), MONGODB, tmp_path / "work"
+            )
+            assert done.returncode == 0, done.stderr[-3000:]
+            assert state(client[SOURCE]) == expected
+        finally:
+            client.drop_database(SOURCE)
+
+
+test_a_chain_comes_back_by_the_lines_of_the_runbook_also_where_a_unique_key_moved_meanwhile.__test__ = bool(MONGODB)  # type: ignore[attr-defined]
 
 
 def restore(lab: Lab, encrypted: Path, identity: Path, uri: str) -> None:
