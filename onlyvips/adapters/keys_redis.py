@@ -13,7 +13,7 @@ from redis.connection import ConnectionPool, SSLConnection, UnixDomainSocketConn
 from redis.retry import Retry
 
 from onlyvips.core.keys import Entry, KeyServer, release
-from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Transient
+from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Refused, Transient
 
 MARKER = b"onlyvips:restore"
 """The key of what is noted."""
@@ -29,7 +29,7 @@ class RedisKeys:
     """The server at ``url`` (redis:// or rediss://, or a socket). Nothing is retried here."""
 
     def __init__(self, url: str, *, timeout: float = 60.0) -> None:
-        """``timeout``: seconds of silence. Raises Permanent for a bad URL, without showing it."""
+        """``timeout``: seconds of silence. Raises Refused for a bad URL, without showing it."""
         try:
             told = parse_url(url)
             self._class = told.get("connection_class", redis.Connection)
@@ -46,9 +46,9 @@ class RedisKeys:
             self._client(0).connection_pool.make_connection().disconnect()
         except (KeyError, ValueError, TypeError, redis.RedisError):
             # Without its cause, which may quote it: it holds a password.
-            raise Permanent(
+            raise Refused(
                 "The URL of the Redis to restore into cannot be understood (not shown): correct what the reference "
-                "stands for, redis:// or rediss:// with a host."
+                "stands for, redis:// or rediss:// with a host. Nothing was changed."
             ) from None
 
     def describe(self) -> KeyServer:

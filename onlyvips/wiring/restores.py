@@ -28,6 +28,8 @@ __all__ = ["Asked", "Done", "Planned"]
 
 def check(asked: Asked) -> None:
     """All that can be refused without asking anybody. Raises Refused, without showing what stands for the target."""
+    if asked.kind == "oplog":
+        raise Refused("The oplog comes back with its base: --kind mongodb, and --at a moment. Nothing was read.")
     if asked.kind not in BUILT:
         raise Refused(
             f"Kind `{asked.kind}` cannot be restored by this command yet ({', '.join(BUILT)} can): nothing was read; "

@@ -55,7 +55,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, target: SimulatedTarget) -> Simulat
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["-e", "lab", "--target", "env:X", "--kind", "oplog"], "Kind `oplog` cannot be restored by this command yet"),
+        (["-e", "lab", "--target", "env:X", "--kind", "oplog"], "The oplog comes back with its base: --kind mongodb"),
         (["-e", "lab", "--target", ""], "Say where to"),
         (["-e", "lab", "--target", "mongodb://u:hunter2@h/"], "--target is no reference"),
         ([*HERE, "--namespace", "a=b"], "says no namespaces"),

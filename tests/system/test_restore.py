@@ -218,7 +218,7 @@ def test_the_live_database_and_what_cannot_be_had_are_refused_with_what_can(worl
         ((), "The target is the live source, and database onlyvips"),
         (("--at", "2020-01-01T00:00:00Z"), "before the first base was whole"),
         (("--at", "2120-01-01T00:00:00Z"), "what there is leads to"),
-        (("--kind", "redis"), "cannot be restored by this command yet"),
+        (("--kind", "redis"), "The URL of the Redis to restore into cannot be understood"),
     ):
         done = world.platform.onlyvips("restore", "run", "--local", *here, *more)
         assert done.returncode == 2 and why in done.stderr, done.stderr
