@@ -22,7 +22,7 @@ from onlyvips.wiring.restores import Asked
 app = App(name="restore", help="Restore: plan what would come back, run it.")
 
 Kind = Annotated[
-    str, Parameter(name=["--kind", "-k"], help="mongodb, redis or media; the others by hand yet (runbook).")
+    str, Parameter(name=["--kind", "-k"], help="mongodb, redis, media, configuration; others by hand (runbook).")
 ]
 At = Annotated[
     str,

@@ -28,7 +28,7 @@ _OF_THE_SERVER = (
     "selfLink",
     "ownerReferences",
 )
-_OF_CONTROLLERS = ("deployment.kubernetes.io/revision", "pv.kubernetes.io/", "volume.kubernetes.io/selected-node")
+OF_CONTROLLERS = ("deployment.kubernetes.io/revision", "pv.kubernetes.io/", "volume.kubernetes.io/selected-node")
 _BOUND = "pv.kubernetes.io/bound-by-controller"
 _MADE_BY_THE_CLUSTER = {("ConfigMap", "kube-root-ca.crt")}
 _HEAD, _TAIL = b'{\n"apiVersion": "v1",\n"kind": "List",\n"items": [\n', b"\n]\n}\n"
@@ -74,7 +74,7 @@ def keep(objects: Iterable[Manifest]) -> Kept:
         elif kind == "Secret":
             secrets.append(_without_values(one))
         else:
-            manifests.append(_declared(one))
+            manifests.append(declared(one))
     return Kept(tuple(manifests), tuple(secrets), tuple(left_out), tuple(releases))
 
 
@@ -105,11 +105,12 @@ def _without_values(secret: Manifest) -> SecretRecord:
     return SecretRecord(str(secret["metadata"]["name"]), str(secret.get("type") or "Opaque"), tuple(sorted(keys)))
 
 
-def _declared(one: Manifest) -> Manifest:
+def declared(one: Manifest) -> Manifest:
+    """A live object without what the server and controllers wrote into it; nothing is shared with it."""
     kept: Manifest = _copy({key: value for key, value in one.items() if key != "status"})
     metadata = {key: value for key, value in kept["metadata"].items() if key not in _OF_THE_SERVER}
     noted = metadata.pop("annotations", None) or {}
-    annotations = {key: value for key, value in noted.items() if not key.startswith(_OF_CONTROLLERS)}
+    annotations = {key: value for key, value in noted.items() if not key.startswith(OF_CONTROLLERS)}
     kept["metadata"] = {**metadata, **({"annotations": annotations} if annotations else {})}
     spec = kept.get("spec") or {}
     if one["kind"] == "Service" and spec.get("clusterIP") != "None":
@@ -160,15 +161,21 @@ def facts_of(kept: Kept) -> dict[str, str]:
 
 def manifests_digest(manifests: Sequence[Manifest]) -> str:
     """SHA-256 of what is declared: without the replicas of what a HorizontalPodAutoscaler among them scales."""
-    scaled = {
-        (target.get("kind"), target.get("name"))
+    scaled = scaled_by(manifests)
+    return _digest([unscaled(one) if (one["kind"], one["metadata"]["name"]) in scaled else one for one in manifests])
+
+
+def scaled_by(manifests: Iterable[Manifest]) -> set[tuple[str, str]]:
+    """Kind and name of what a HorizontalPodAutoscaler among them scales."""
+    return {
+        (str(target.get("kind")), str(target.get("name")))
         for one in manifests
         if one["kind"] == "HorizontalPodAutoscaler" and (target := one["spec"].get("scaleTargetRef"))
     }
-    return _digest([_unscaled(one) if (one["kind"], one["metadata"]["name"]) in scaled else one for one in manifests])
 
 
-def _unscaled(one: Manifest) -> Manifest:
+def unscaled(one: Manifest) -> Manifest:
+    """The object without its replicas; the rest is shared."""
     return {**one, "spec": {key: value for key, value in (one.get("spec") or {}).items() if key != "replicas"}}
 
 

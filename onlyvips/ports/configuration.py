@@ -36,6 +36,21 @@ class Inventory(Protocol):
         """All live objects of one kind as they were at one moment, by name, each with ``apiVersion`` and ``kind``."""
 
 
+class Applier(Protocol):
+    """Who writes objects of that namespace back. With ``dry``, the server does everything but store it."""
+
+    def owners(self, kind: Served, wanted: Manifest) -> Mapping[str, Sequence[str]]:
+        """By manager the fields that it owns, and that would get another value than it gave them."""
+
+    def create(self, kind: Served, wanted: Manifest, *, dry: bool) -> Manifest:
+        """Make it, and return what is stored. Raises Conflict when the name is taken; Permanent when the server
+        refuses it."""
+
+    def replace(self, kind: Served, wanted: Manifest, *, dry: bool) -> Manifest:
+        """Put it in the place of what has its resourceVersion, and return what is stored. Raises Conflict when that
+        changed, or is gone; Permanent when the server refuses it."""
+
+
 class Revision(Protocol):
     """A git repository, read for a backup. Nothing in it is changed."""
 

@@ -101,7 +101,7 @@ class SimCluster:
             changed = jsonpatch.apply_patch(live, marshal.loads(marshal.dumps(list(operations))), in_place=True)
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
             raise Conflict(f"Kubernetes refused to change {kind} {name} (422): {error}") from error
-        _check_immutable(self._objects[kind, name], changed)
+        check_immutable(self._objects[kind, name], changed)
         self.put(changed)
         return self._answer(kind, name, "patch")
 
@@ -193,7 +193,8 @@ def _check_version(kind: str, live: Manifest, version: str) -> None:
         raise Conflict(f"Kubernetes refused to write {kind} {live['metadata']['name']} (409): {found} is not {version}")
 
 
-def _check_immutable(before: Manifest, after: Manifest) -> None:
+def check_immutable(before: Manifest, after: Manifest) -> None:
+    """Raise what the apiserver does where a field that is set once would change."""
     kind, name = before["kind"], before["metadata"]["name"]
     fixed: Any = None
     if kind == "Deployment":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onlyvips.wiring.restoring import media, mongodb, redis
+from onlyvips.wiring.restoring import configuration, media, mongodb, redis
 from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
 
 BUILT: Mapping[str, Kind] = {
     "mongodb": mongodb.KIND,
     "redis": redis.KIND,
     "media": media.KIND,
+    "configuration": configuration.KIND,
 }
 
 __all__ = ["BUILT", "LIVE", "Asked", "Done", "Kind", "Planned"]

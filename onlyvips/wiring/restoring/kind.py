@@ -68,7 +68,7 @@ class Kind:
 
     Args:
         check: Refuses what can be refused without asking anybody.
-        plan: Writes nothing, and reads no more of a backup than an index of it. Raises Refused for what cannot be had.
+        plan: Writes nothing, and reads no more of a backup than that takes. Raises Refused for what cannot be had.
         run: Does it, or goes on with it; every object is checked before the target is touched. Raises Refused with the
             target untouched.
     """
