@@ -13,7 +13,7 @@ from tasks import restores
 def restore(
     environment: str,
     target: str,
-    kind: Literal["mongodb", "redis", "media", "configuration"] = "mongodb",
+    kind: Literal["mongodb", "redis", "media", "configuration", "secrets"] = "mongodb",
     at: str = "latest",
     namespaces: list[str] | None = None,
     overwrite: list[str] | None = None,

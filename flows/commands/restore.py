@@ -22,7 +22,8 @@ from onlyvips.wiring.restores import Asked
 app = App(name="restore", help="Restore: plan what would come back, run it.")
 
 Kind = Annotated[
-    str, Parameter(name=["--kind", "-k"], help="mongodb, redis, media, configuration; others by hand (runbook).")
+    str,
+    Parameter(name=["--kind", "-k"], help="mongodb (with its oplog), redis, media, configuration or secrets."),
 ]
 At = Annotated[
     str,

@@ -1,38 +1,31 @@
 """Loader by the program redis-server: one of our own, on a socket in a folder of our own, for as long as it is needed.
 
-What lies in the folder is not encrypted. It is in memory (/dev/shm) where there is room, else on disk; nobody else may
-enter it, the file of the RDB goes as soon as it is loaded, and a small process that waits for our end ends the server
-and removes the folder, also when we were killed.
+The file of the RDB goes as soon as it is loaded; whoever keeps the folder (``file_private``) ends the server when we
+were killed.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anycrc
 
+from onlyvips.adapters.file_private import PID, private_file
 from onlyvips.adapters.keys_redis import RedisKeys
 from onlyvips.core.keys import Entry, KeyServer, release
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Clock
 
-_MEMORY = Path("/dev/shm")
-_KEEPER = 'cat > /dev/null; kill -9 "$(cat "$0/pid")" 2> /dev/null; rm -rf -- "$0"'
-"""Waits for the end of what it reads, that is of this process."""
 _LOOK = 0.05
 """Seconds between two looks at a server that is loading."""
 _GROUP = 8 << 20
 """Bytes of values that are read together, by the server's own estimate."""
-_SPARE = 16 << 20
-"""Bytes beside the RDB that a folder must have."""
 _FOOT = 10
 """Bytes at the end of what DUMP gives: the RDB's version and a CRC-64."""
 _STREAMS = (15, 19, 21)
@@ -59,23 +52,9 @@ class RedisServer:
             raise Refused(f"{program} is no redis-server: name one in backup.redis.server. Nothing was changed.")
         return found[1].lower(), found[2]
 
-    @contextmanager
-    def room(self, size: int) -> Iterator[Path]:
+    def room(self, size: int) -> AbstractContextManager[Path]:
         """See ``ports.keys.Loader``."""
-        folder = Path(tempfile.mkdtemp(prefix="onlyvips-restore-", dir=self._place(size)))
-        keeper = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield folder / "dump.rdb"
-        finally:
-            assert keeper.stdin is not None
-            keeper.stdin.close()
-            keeper.wait()
+        return private_file(size, "dump.rdb", self._folder)
 
     @contextmanager
     def load(self, file: Path, databases: int) -> Iterator[LoadedRedis]:
@@ -92,7 +71,7 @@ class RedisServer:
             )
         loaded = LoadedRedis(f"unix://{folder}/socket", databases)
         try:
-            (folder / "pid").write_text(str(server.pid))
+            (folder / PID).write_text(str(server.pid))
             self._await(loaded, server, folder)
             file.unlink()
             yield loaded
@@ -100,7 +79,7 @@ class RedisServer:
             loaded.close()
             server.kill()
             server.wait()
-            (folder / "pid").unlink(missing_ok=True)  # another process may get this number
+            (folder / PID).unlink(missing_ok=True)  # another process may get this number
 
     # --- how
 
@@ -115,23 +94,6 @@ class RedisServer:
                 "the backup here, or name it in backup.redis.server. Nothing was changed."
             )
         return found
-
-    def _place(self, size: int) -> Path | None:
-        if self._folder is not None:
-            return self._folder
-        try:
-            free = shutil.disk_usage(_MEMORY).free
-        except OSError:
-            free = 0
-        if os.access(_MEMORY, os.W_OK) and free > 2 * size + _SPARE:
-            return _MEMORY
-        disk = tempfile.gettempdir()
-        if (free := shutil.disk_usage(disk).free) < size + _SPARE:
-            raise Refused(
-                f"The backup needs {size + _SPARE:,} bytes of room for a while, and {disk} has {free:,}: "
-                "nothing was changed; make room there, or let TMPDIR name another place."
-            )
-        return None
 
     def _await(self, loaded: LoadedRedis, server: subprocess.Popen[bytes], folder: Path) -> None:
         while True:

@@ -78,13 +78,19 @@ class SsmSnapshot:
 
     def describe(self) -> Mapping[str, str]:
         """See ``ports.SnapshotSource``; ``parameters`` is how many, their names are told nowhere."""
-        count = len(self._listed()) if self._held is None else self._held
+        count = len(self._something()) if self._held is None else self._held
         version = str(self._client.meta.service_model.api_version)
         return {"dialect": "ssm", "version": version, "region": self._region, "parameters": str(count)}
 
     def snapshot(self) -> Iterator[bytes]:
         """See ``ports.SnapshotSource``: sorted by name. Raises Transient when anything changed meanwhile."""
-        listed = self._listed()
+        listed = self._something()
+        yield from self._lines(listed)
+        self._held = len(listed)
+
+    # --- what is asked of SSM
+
+    def _lines(self, listed: Parameters) -> Iterator[bytes]:
         names = iter(sorted(listed))
         while batch := list(islice(names, _AT_ONCE)):
             values = self._values(batch, listed)
@@ -92,9 +98,17 @@ class SsmSnapshot:
                 yield _line(listed[name], values[name], self._tags(name))
         if self._listed() != listed:
             raise self._changed()
-        self._held = len(listed)
 
-    # --- what is asked of SSM
+    def _something(self) -> Parameters:
+        """What is listed. Raises Permanent where a path has nothing."""
+        listed = self._listed()
+        for path in self._paths:
+            if not any(path == "/" or name.startswith(f"{path}/") for name in listed):
+                raise Permanent(
+                    f"SSM in {self._region} has no parameter below {path}, and nothing is no backup: correct the paths "
+                    "or the region in backup.secrets."
+                )
+        return listed
 
     def _listed(self) -> Parameters:
         filters = [{"Key": "Path", "Option": "Recursive", "Values": list(self._paths)}]
@@ -106,12 +120,6 @@ class SsmSnapshot:
                 )
             ):
                 listed |= {found["Name"]: found for found in page["Parameters"]}
-        for path in self._paths:
-            if not any(path == "/" or name.startswith(f"{path}/") for name in listed):
-                raise Permanent(
-                    f"SSM in {self._region} has no parameter below {path}, and nothing is no backup: correct the paths "
-                    "or the region in backup.secrets."
-                )
         return listed
 
     def _values(self, names: list[str], listed: Parameters) -> dict[str, str]:
@@ -143,13 +151,13 @@ class SsmSnapshot:
         )
 
     @contextmanager
-    def _explained(self, verb: str) -> Iterator[None]:
+    def _explained(self, verb: str, rights: str = _RIGHTS) -> Iterator[None]:
         what = f"SSM in {self._region}: cannot {verb} below {', '.join(self._paths)}"
         try:
             yield
         except ClientError as error:
             gone = _code(error) == "InvalidResourceId"  # what was listed has no tags any more
-            raise (self._changed() if gone else _from_answer(error, what)) from error
+            raise (self._changed() if gone else _from_answer(error, what, rights)) from error
         except (NotConnected, HTTPClientError) as error:
             raise Transient(
                 f"{what}, for nothing answers there, or not to the end ({type(error).__name__}): see that it can be "
@@ -159,7 +167,7 @@ class SsmSnapshot:
             raise Permanent(f"{what} ({type(error).__name__}): correct backup.secrets.") from error
 
 
-def _from_answer(error: ClientError, what: str) -> OnlyVipsError:
+def _from_answer(error: ClientError, what: str, rights: str) -> OnlyVipsError:
     """By status and code alone: what SSM says with it may quote the request."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _code(error)
@@ -168,7 +176,7 @@ def _from_answer(error: ClientError, what: str) -> OnlyVipsError:
     if code in _CREDENTIALS:
         advice = "correct the keys that backup.secrets refers to"
     elif status == 403 or code.startswith("AccessDenied"):
-        advice = f"give this credential {_RIGHTS}"
+        advice = f"give this credential {rights}"
     elif code == "InvalidKeyId":
         advice = "a KMS key of theirs is disabled or gone: enable it, or write those parameters with another"
     else:

@@ -96,3 +96,13 @@ def _named(known: Iterable[Backup], at: str) -> Backup:
         )
         raise Refused(f"`{at}` is {what}: the newest is {every[-1].name}. Nothing was read.")
     return found[0]
+
+
+def check_name(point: Point, at: str, overwritten: Iterable[str]) -> None:
+    """Raise Refused where ``latest`` is to be written over what is there: the same command, run again after it died,
+    would mean the safety backup, or another one that was taken of the ruins."""
+    if at == "latest" and any(overwritten):
+        raise Refused(
+            "Over what is there a backup is restored by its name, for another may become the latest meanwhile: nothing "
+            f"was changed; say --at {point.name}."
+        )

@@ -162,16 +162,6 @@ def check_source(plan: RedisPlan, live: KeyServer | None) -> None:
         )
 
 
-def check_name(plan: RedisPlan, at: str) -> None:
-    """Raise Refused where ``latest`` is to be written over what is there: the same command, run again after it died,
-    would mean the safety backup, or another one that was taken of the ruins."""
-    if plan.occupied and at == "latest":
-        raise Refused(
-            f"Over keys that are there a backup is restored by its name, for others may become the latest meanwhile: "
-            f"nothing was changed; say --at {plan.point.name}."
-        )
-
-
 def check_loader(plan: RedisPlan, dialect: str, version: str) -> None:
     """Raise Refused where the program that is to load the RDB does not know its format."""
     server = plan.point.manifest.server

@@ -60,19 +60,28 @@ class Copies(Section):
 
 
 class VaultReader(Section):
-    """A token that may read ``sys/storage/raft/snapshot`` of ``endpoints.vault``, and its namespace (Enterprise)."""
+    """A token that may read ``sys/storage/raft/snapshot`` of ``endpoints.vault``, and its namespace (Enterprise).
+
+    ``restorer_token`` may write there; a restore asks for it, else for the other.
+    """
 
     token: SecretReference
+    restorer_token: SecretReference | None = None
     namespace: Text | None = None
 
 
 class SsmReader(Section):
-    """Which parameters of AWS SSM are ours, and who may read them; ``url`` is for what is not AWS itself."""
+    """Which parameters of AWS SSM are ours, and who may read them; ``url`` is for what is not AWS itself.
+
+    ``restorer_access_key`` may write them; a restore asks for it, else for the other.
+    """
 
     region: Name
     paths: Annotated[tuple[ParameterPath, ...], Field(min_length=1, max_length=50)]
     access_key: SecretReference
     secret_key: SecretReference
+    restorer_access_key: SecretReference | None = None
+    restorer_secret_key: SecretReference | None = None
     url: Endpoint | None = None
 
 

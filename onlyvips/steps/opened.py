@@ -25,8 +25,8 @@ _BROKEN = (Corrupt, BrokenRdb, BrokenBundle, ZstdError)
 """What the contents say that are not whole."""
 
 Sink = Callable[[Documents], None]
-"""Takes whole documents, entries of the oplog, or any bytes of an RDB, as they are read; what it raises ends the
-reading."""
+"""Takes whole documents, entries of the oplog, or any bytes of what is neither, as they are read; what it raises ends
+the reading."""
 
 
 def open_object(
@@ -98,6 +98,8 @@ class _Contents:
         if self._reader is not None:
             for event in self._reader.feed(plain):
                 self._see(event)
+        if not self._record.namespaces:
+            self._sink(Documents("", "", plain, 0))
 
     def _see(self, event: Event) -> None:
         if isinstance(event, Closed):

@@ -74,25 +74,47 @@ def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
 def open_sound(source: Source, reader: Reader, file: Path) -> tuple[str, ...]:
     """Write what is inside of ``source`` to ``file``, from the first copy that is as its manifest says, read once; what
     was wrong with those before it, in words. Raises Refused with all that is wrong when there is none."""
+    with file.open("wb") as plain:
+
+        def fresh() -> Sink:
+            plain.seek(0)
+            plain.truncate()
+            return lambda found: _write(plain, found)
+
+        return _first_good(source, reader, fresh)
+
+
+def read_sound(source: Source, reader: Reader) -> tuple[bytes, tuple[str, ...]]:
+    """What is inside of a small ``source``, in memory; else as ``open_sound``."""
+    plain = bytearray()
+
+    def fresh() -> Sink:
+        plain.clear()
+        return lambda found: plain.extend(found.data)
+
+    flaws = _first_good(source, reader, fresh)
+    return bytes(plain), flaws
+
+
+def _first_good(source: Source, reader: Reader, fresh: Callable[[], Sink]) -> tuple[str, ...]:
+    """Each copy into a ``fresh`` sink, until one is good."""
     flaws = list[str]()
     for name in source.destinations:
-        store = reader.stores.get(name)
-        if store is None:
+        if (store := reader.stores.get(name)) is None:
             continue
-        with file.open("wb") as plain:
-            try:
-                why = read_object(source, store, reader, "checking", lambda found: _write(plain, found))
-            except Refused:
-                raise
-            except OnlyVipsError as error:
-                why = str(error)
+        try:
+            why = read_object(source, store, reader, "checking", fresh())
+        except Refused:
+            raise
+        except OnlyVipsError as error:
+            why = str(error)
         if not why:
             return tuple(flaws)
         flaws.append(f"{name}: {source.key} {why}")
     raise Refused(
         f"No good copy is left of {source.key}, so nothing was written: "
-        f"{' · '.join(flaws) or 'no destination has it'}. Where it does not open, see that the "
-        "identity is the right one; else restore by another backup."
+        f"{' · '.join(flaws) or 'no destination has it'}. Where it does not open, see that the identity is the right "
+        "one; else restore by another backup."
     )
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import tarfile
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,6 +63,10 @@ class SimulatedVault:
         self.sealed = False
         self.storage_type = "raft"
         self.leader = ""
+        self.cluster = "0-1-2"
+        self.seals_when_forced = False
+        """As a real one does whose own unseal keys do not fit what it took."""
+        self.hangs_up_on_restores = False
         self.answer: tuple[int, dict[str, str], bytes] | None = None
         self._ballast = os.urandom(ballast)
         self._kept = 0
@@ -87,7 +92,7 @@ class SimulatedVault:
 
     def snapshot(self) -> bytes:
         """Whole, in Vault's format."""
-        state = json.dumps(self.storage).encode() + b"\0" + self._ballast
+        state = json.dumps([self.storage, self.cluster]).encode() + b"\0" + self._ballast
         meta = json.dumps({"Version": 1, "ID": "bolt-snapshot", "Index": 42, "Term": 3, "Size": len(state)}).encode()
         return pack(summed({"meta.json": meta, "state.bin": state}, self.seal))
 
@@ -98,14 +103,19 @@ class SimulatedVault:
 
     def restore(self, snapshot: bytes, *, force: bool) -> str:
         """Empty, or why not."""
-        files = unpack(snapshot)
+        try:
+            files = unpack(snapshot)
+        except (OSError, EOFError, zlib.error, tarfile.TarError):
+            return "failed to decompress snapshot"
         summed_files = {name: data for name, data in files.items() if not name.startswith("SHA256SUMS")}
         expected = summed(summed_files, self.seal)
         if files["SHA256SUMS"] != expected["SHA256SUMS"]:
             return "failed checking integrity of snapshot"
-        if files["SHA256SUMS.sealed"] != expected["SHA256SUMS.sealed"] and not force:
+        foreign = files["SHA256SUMS.sealed"] != expected["SHA256SUMS.sealed"]
+        if foreign and not force:
             return _SEALED_ERROR
-        self.storage = json.loads(files["state.bin"].split(b"\0", 1)[0])
+        self.storage, self.cluster = json.loads(files["state.bin"].split(b"\0", 1)[0])
+        self.sealed = foreign and self.seals_when_forced
         return ""
 
     @contextmanager
@@ -148,11 +158,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.vault.requests.append(self.path)
         if self._refused():
             return
         if self.path not in (SNAPSHOT, f"{SNAPSHOT}-force"):
             self.vault.storage[self.path] = json.loads(body)
             self._respond(204)
+        elif self.vault.hangs_up_on_restores:
+            self.vault.restore(body, force=self.path.endswith("-force"))
+            self.close_connection = True
         elif why := self.vault.restore(body, force=self.path.endswith("-force")):
             self._error(400, why)
         else:
@@ -174,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _status(self) -> dict[str, Any]:
-        cluster = {} if self.vault.sealed else {"cluster_name": "vault-cluster-lab", "cluster_id": "0-1-2"}
+        cluster = {} if self.vault.sealed else {"cluster_name": "vault-cluster-lab", "cluster_id": self.vault.cluster}
         kind = {"type": "shamir", "version": "1.20.0", "storage_type": self.vault.storage_type}
         return {**kind, **cluster, "initialized": True, "sealed": self.vault.sealed, "t": 3, "n": 5}
 

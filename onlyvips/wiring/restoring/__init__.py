@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onlyvips.wiring.restoring import configuration, media, mongodb, redis
+from onlyvips.wiring.restoring import configuration, media, mongodb, redis, secrets
 from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
 
 BUILT: Mapping[str, Kind] = {
@@ -12,6 +12,7 @@ BUILT: Mapping[str, Kind] = {
     "redis": redis.KIND,
     "media": media.KIND,
     "configuration": configuration.KIND,
+    "secrets": secrets.KIND,
 }
 
 __all__ = ["BUILT", "LIVE", "Asked", "Done", "Kind", "Planned"]

@@ -13,7 +13,7 @@ from onlyvips.adapters.server_redis import RedisServer
 from onlyvips.core import redis_restore as core
 from onlyvips.core.catalog import find
 from onlyvips.core.keys import KeyServer
-from onlyvips.core.points import choose_point
+from onlyvips.core.points import check_name, choose_point
 from onlyvips.core.redis_restore import RedisPlan, begun_from_json, plan_redis
 from onlyvips.environment import Environment, references
 from onlyvips.errors import Permanent, Refused, Transient
@@ -86,7 +86,7 @@ def _at(asked: Asked, found: Catalog, noted: str) -> tuple[str, tuple[str, ...]]
 def _checks(loaded: Environment, asked: Asked, found: RedisPlan) -> Iterator[Callable[[], object]]:
     """What refuses a restore before any object is read."""
     yield lambda: core.check_target(found)
-    yield lambda: core.check_name(found, asked.at)
+    yield lambda: check_name(found.point, asked.at, found.overwritten)
     yield lambda: core.check_source(found, None if asked.target == LIVE else _live(loaded))
     yield lambda: core.check_loader(found, *_loader(loaded).describe())
     yield lambda: _identities(loaded)
