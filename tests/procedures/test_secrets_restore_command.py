@@ -1,0 +1,168 @@
+"""``onlyvips restore … --kind secrets``: what it refuses, prints and does; no secret gets anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flows.commands import run, running
+from onlyvips.adapters.target_vault import VaultTarget
+from onlyvips.core.catalog import read_catalog
+from onlyvips.errors import Transient
+from onlyvips.steps.shelves import read_shelves
+from onlyvips.wiring import restores
+from onlyvips.wiring.backups import Catalog
+from onlyvips.wiring.restoring import secrets as kind
+from tests.moto import THERE, Moto, serving
+from tests.procedures.test_backup import IDENTITIES
+from tests.procedures.test_secrets_restore import NAMES, ROOT, Ssm, Vaults, World
+from tests.simulators.vault import SNAPSHOT, TOKEN, SimulatedVault
+
+SECRETS = ["-e", "lab", "--kind", "secrets"]
+LIVE = [*SECRETS, "--target", "live"]
+
+
+def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    backups = tuple(read_catalog(read_shelves(world.places, "lab")))
+    monkeypatch.setattr(kind, "catalog", lambda _: Catalog(backups, {}))
+    monkeypatch.setattr(kind, "_identities", lambda _: tuple(IDENTITIES[:1]))
+    monkeypatch.setattr(running, "answering_server", lambda _: "")
+    for module in (kind, restores):
+        monkeypatch.setattr(module, "stores_of", lambda _: world.places)
+    return world
+
+
+def named(world: World) -> list[str]:
+    return ["--at", world.point.name]
+
+
+@pytest.fixture
+def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ssm]:
+    with serving() as url:
+        server = Moto(url)
+        found = Ssm(server)
+        wired(found, monkeypatch)
+        monkeypatch.setattr(kind, "_ssm", lambda _: type("Reader", (), {"paths": (ROOT,)}))
+        monkeypatch.setattr(kind, "_live_parameters", lambda _: found.store())
+        monkeypatch.setattr(kind, "SystemClock", lambda: found.clock)
+        yield found
+        server.close()
+
+
+@pytest.fixture
+def vaults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vaults]:
+    vault = SimulatedVault()
+    with vault.serving() as url:
+        found = Vaults(vault, url)
+        wired(found, monkeypatch)
+        monkeypatch.setattr(kind, "_live_vault", lambda _: VaultTarget(url, TOKEN))
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--target", "https://:hunter2@vault"], "--target is neither live nor a reference"),
+        (["--target", ""], "--target is neither live nor a reference"),
+        (["--target", "live", "--namespace", "a.b=c.d"], "--namespace is for mongodb"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_bad_input_is_refused_before_anything_is_asked_and_no_secret_is_shown(
+    options: list[str], told: str, verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: Any) -> Any:
+        raise AssertionError("must not be asked")
+
+    monkeypatch.setattr(kind, "catalog", nobody)
+    assert run(["restore", verb, *SECRETS, *options]) == 2
+    error = capsys.readouterr().err
+    assert told in error and "hunter2" not in error
+
+
+def test_parameters_that_differ_come_back_once_each_and_the_backup_are_named(
+    ssm: Ssm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssm.wreck()
+    assert run(["restore", "plan", *LIVE]) == 2
+    told = capsys.readouterr()
+    assert f"say --at {ssm.point.name}" in told.err and f"--overwrite '{NAMES[1]}'" in told.out
+    assert run(["restore", "run", *LIVE, *named(ssm), "--overwrite", NAMES[1]]) == 2
+    assert f"{NAMES[2]} of the target would be written over" in capsys.readouterr().err
+    asked = ["--overwrite", NAMES[1], "--overwrite", NAMES[2], "--without-safety-backup", "tried elsewhere"]
+    assert run(["restore", "run", *LIVE, *named(ssm), *asked, "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert (json.loads(printed)["made"], json.loads(printed)["changed"]) == (1, 2)
+    now = ssm.state()
+    now.pop(f"{ROOT}/new")
+    assert now == ssm.before
+    evidence = [data for key, data in ssm.places[0].objects.items() if "/evidence/restore/" in key]
+    assert len(evidence) == 2
+    assert "geheim" not in told.out + told.err + printed + str(evidence)
+
+
+def test_another_region_by_a_reference_gets_them_and_the_live_one_is_refused(
+    ssm: Ssm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [*SECRETS, "--target", "env:THERE"]
+    for value, code, told in (
+        ("eu-west-1", 2, "is no URL of the place"),
+        (f"ssm://any:hunter2@eu-central-1?endpoint={ssm.server.url}", 2, "The target is the live one"),
+        (f"ssm://any:hunter2@{THERE}?endpoint={ssm.server.url}", 0, "4 parameters made"),
+    ):
+        monkeypatch.setattr(kind.environments, "endpoint", lambda loaded, reference, value=value: value)
+        assert run(["restore", "run", *there]) == code
+        printed = capsys.readouterr()
+        assert told in printed.out + printed.err and "hunter2" not in printed.out + printed.err
+    found = ssm.server.source(ROOT, region=THERE).snapshot()
+    assert {json.loads(line)["put"]["Name"] for line in b"".join(found).splitlines()} == set(NAMES)
+
+
+def test_vault_is_written_over_once_it_is_named(vaults: Vaults, capsys: pytest.CaptureFixture[str]) -> None:
+    vaults.vault.storage, asked_before = {}, vaults.vault.requests.count(SNAPSHOT)
+    assert run(["restore", "plan", *LIVE, *named(vaults)]) == 0
+    assert "a run needs: --overwrite 'vault'" in capsys.readouterr().out
+    assert run(["restore", "run", *LIVE, *named(vaults)]) == 2
+    assert vaults.vault.storage == {} and vaults.vault.requests.count(SNAPSHOT) == asked_before
+    asked = ["--overwrite", "vault", "--without-safety-backup", "it is empty"]
+    assert run(["restore", "run", *LIVE, *asked]) == 2
+    assert f"say --at {vaults.point.name}" in capsys.readouterr().err
+    assert run(["restore", "run", *LIVE, *named(vaults), *asked]) == 0
+    assert "gave a whole snapshot back" in capsys.readouterr().out
+    assert vaults.vault.storage == vaults.before
+
+
+def test_a_vault_by_a_reference_gets_it_unless_it_is_the_live_one(
+    vaults: Vaults, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*SECRETS, *named(vaults), "--overwrite", "vault", "--without-safety-backup", "a scratch one"]
+    new = SimulatedVault()
+    new.cluster = "9-9-9"
+    with new.serving() as url:
+        for address, code in ((vaults.url, 2), (url, 0)):
+            value = address.replace("http://", f"http://:{TOKEN}@")
+            monkeypatch.setattr(kind.environments, "endpoint", lambda loaded, reference, value=value: value)
+            assert run(["restore", "run", *asked, "--target", "env:THERE"]) == code
+            printed = capsys.readouterr()
+            assert TOKEN not in printed.out + printed.err
+            assert code == 0 or "The target is the live one" in printed.err
+    assert new.storage == vaults.before and f"{SNAPSHOT}-force" in new.requests
+
+
+def test_a_live_vault_that_is_lost_does_not_keep_from_restoring_elsewhere(
+    vaults: Vaults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lost:
+        def describe(self) -> dict[str, str]:
+            raise Transient("It is away.")
+
+    monkeypatch.setattr(kind, "_live_vault", lambda _: Lost())
+    value = vaults.url.replace("http://", f"http://:{TOKEN}@")
+    monkeypatch.setattr(kind.environments, "endpoint", lambda loaded, reference: value)
+    vaults.vault.storage = {}
+    asked = [*named(vaults), "--overwrite", "vault", "--without-safety-backup", "it is empty"]
+    assert run(["restore", "run", *SECRETS, "--target", "env:THERE", *asked]) == 0
+    assert vaults.vault.storage == vaults.before
