@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from botocore.config import Config
+from botocore.exceptions import ParamValidationError
 
 from onlyvips.adapters.session_aws import session
 from onlyvips.adapters.snapshot_ssm import _PACE, SsmSnapshot
 from onlyvips.core.secrets_restore import Parameter, differing, parameters_of
-from onlyvips.errors import Conflict
+from onlyvips.errors import Conflict, Permanent
 from onlyvips.ports import Clock
 
 _RIGHTS = (
@@ -98,6 +99,10 @@ class SsmParameters(SsmSnapshot):
                 raise Conflict(
                     f"SSM in {self.region} has a parameter by now that was not there: somebody else writes; see the "
                     "plan again."
+                ) from None
+            except ParamValidationError:
+                raise Permanent(
+                    f"SSM in {self.region} cannot be told what the backup has: it is no parameter."
                 ) from None
 
 

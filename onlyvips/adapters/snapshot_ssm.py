@@ -167,7 +167,7 @@ class SsmSnapshot:
             raise Permanent(f"{what} ({type(error).__name__}): correct backup.secrets.") from error
 
 
-def _from_answer(error: ClientError, what: str, rights: str) -> OnlyVipsError:
+def _from_answer(error: ClientError, what: str, rights: str = _RIGHTS) -> OnlyVipsError:
     """By status and code alone: what SSM says with it may quote the request."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _code(error)

@@ -71,6 +71,12 @@ def test_one_that_is_there_is_not_made_again_and_its_value_is_not_shown(server: 
     assert store(server).parameters()[f"{ROOT}/a"].put["Value"] == "theirs"
 
 
+def test_what_is_no_parameter_is_refused_and_its_value_is_not_shown(server: Moto):
+    with pytest.raises(Permanent, match="it is no parameter") as raised:
+        store(server).make(parameter("a", ["geheim"]))  # type: ignore[arg-type]
+    assert "geheim" not in str(raised.value) and raised.value.__cause__ is None and raised.value.__suppress_context__
+
+
 @pytest.mark.parametrize(
     ("there", "versions"),
     [
