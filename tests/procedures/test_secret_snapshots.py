@@ -12,10 +12,11 @@ import pytest
 from backports import zstd
 
 from onlyvips.adapters.snapshot_vault import VaultSnapshot
-from onlyvips.core.manifest import Fact, Server
+from onlyvips.core.manifest import Fact, Server, manifest_from_json
 from onlyvips.errors import OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.ports import SnapshotSource
 from onlyvips.steps.backup import Run, Session, Taken, take
+from onlyvips.steps.opened import open_object
 from onlyvips.steps.pipe import Progress
 from onlyvips.steps.preflight import check_snapshot
 from onlyvips.steps.secret_snapshots import about, snapshot_piece
@@ -23,7 +24,8 @@ from tests.moto import HERE, THERE, Moto, serving
 from tests.procedures.test_backup import IDENTITIES
 from tests.procedures.test_backup import PLAN as BASE_PLAN
 from tests.simulators.clock import SimClock
-from tests.simulators.objects import SimulatedStore
+from tests.simulators.objects import Killed, Life, SimulatedStore
+from tests.simulators.proxy import proxy_of
 from tests.simulators.vault import SNAPSHOT, TOKEN, SimulatedVault
 
 PLAN = replace(BASE_PLAN, kind="secrets", database="")
@@ -53,8 +55,9 @@ def back_up(
     name: str,
     stores: list[SimulatedStore],
     on_progress: Progress = lambda size, documents: None,
+    epoch: int = 1,
 ) -> Taken:
-    run = Run(1, SimClock(), lambda size: b"\xab" * size, on_progress)
+    run = Run(epoch, SimClock(), lambda size: b"\xab" * size, on_progress)
     return take(Session([snapshot_piece(source, name)], lambda: about(source), stores, PLAN, run))
 
 
@@ -114,6 +117,23 @@ def test_an_abort_ends_the_reading(url: str, stores: list[SimulatedStore]):
     assert [store.objects for store in stores] == [{}, {}, {}]
 
 
+def test_a_death_at_any_write_leaves_no_manifest_without_the_object_and_the_next_one_is_whole(url: str):
+    alive = Life()
+    back_up(VaultSnapshot(url, TOKEN), "vault.snap", [SimulatedStore(name, alive) for name in "ab"])
+    for death in range(1, alive.writes + 1):
+        life = Life(death)
+        places = [SimulatedStore(name, life) for name in "ab"]
+        with pytest.raises(Killed):
+            back_up(VaultSnapshot(url, TOKEN), "vault.snap", places)
+        again = [SimulatedStore(name) for name in "ab"]
+        for place, before in zip(again, places, strict=True):
+            place.objects = dict(before.objects)
+            for manifest in (manifest_from_json(data) for key, data in before.objects.items() if "manifest" in key):
+                (record,) = manifest.objects
+                assert open_object(iter([before.objects[manifest.prefix + record.key]]), record, IDENTITIES[:1]) == ""
+        assert not back_up(VaultSnapshot(url, TOKEN), "vault.snap", again, epoch=2).degraded
+
+
 @pytest.fixture(scope="module")
 def moto() -> Iterator[Moto]:
     with serving() as address:
@@ -135,6 +155,18 @@ def test_a_backup_of_ssm_comes_back_in_another_region_line_by_line(moto: Moto, s
     )
     assert here == there
     assert len(here) == 12
+
+
+def test_an_ssm_that_dies_in_the_middle_leaves_nothing_published(moto: Moto, stores: list[SimulatedStore]):
+    with proxy_of(moto.url) as proxy:
+
+        def die(size: int, documents: int) -> None:
+            proxy.fault = "is down" if size else ""
+
+        with pytest.raises(Transient, match=r"SSM .*"):
+            back_up(Moto(proxy.url).source("/onlyvips"), "ssm.jsonl", stores, die)
+        assert proxy.met
+    assert [(store.objects, store.uploads) for store in stores] == [({}, set())] * 3
 
 
 def test_nothing_that_is_not_encrypted_has_a_name_or_a_value(moto: Moto, stores: list[SimulatedStore]):

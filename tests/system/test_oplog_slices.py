@@ -299,6 +299,16 @@ def test_slices_are_taken_listed_opened_and_audited_until_the_oplog_breaks(quick
     standing, faults = of_oplog(quick)
     assert faults == [] and standing["recoverable"] == quiet["facts"][0]["value"]
 
+    victim = slice_at_s3_a(quick)
+    data = victim.read_bytes()
+    victim.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    standing, faults = of_oplog(quick)
+    assert set(standing["copies"]) == {"s3-b", "directory"}
+    assert any("s3-a" in one["what"] and victim.name in one["what"] for one in faults), faults
+    repaired = quick.onlyvips("backup", "repair", quiet["id"], *HERE)
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert victim.read_bytes() == data and len(of_oplog(quick)[0]["copies"]) == 3
+
     broken(client)
     told_at_once = run(quick, "oplog", 1)["error"]
     assert "is broken (overflow)" in told_at_once and "backup run -e slices --kind mongodb" in told_at_once
@@ -309,6 +319,12 @@ def test_slices_are_taken_listed_opened_and_audited_until_the_oplog_breaks(quick
     client.onlyvips.slices.drop()
     run(quick, "oplog")
     assert of_oplog(quick)[1] == []
+
+
+def slice_at_s3_a(platform: Platform) -> Path:
+    """The newest slice's object, as versitygw keeps it."""
+    root = Path(platform.lab.env["ONLYVIPS_LAB_DIRECTORY"]).parent / "s3-a" / "onlyvips-backup" / "slices" / "oplog"
+    return max(root.glob("*/*/objects/*"), key=lambda path: path.parents[1].name)
 
 
 def broken(client: Any) -> None:
