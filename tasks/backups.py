@@ -31,7 +31,7 @@ from onlyvips.wiring import backups
 from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.backups import Asked, Read
 from tasks import showing
-from tasks.policies import backup_task, until_whole
+from tasks.policies import backup_task, step_task, until_whole
 
 
 def _me(operator: str) -> str:
@@ -61,7 +61,7 @@ def unchanged(environment: str, kind: str) -> str:
     return why
 
 
-@backup_task(name="begin", task_run_name="begin {kind}")
+@step_task(name="begin", task_run_name="begin {kind}")
 def begin(environment: str, kind: str, holder: str, bar: _Bar, run: str) -> str:
     """All that can be refused, the kind's lease, and what will be written."""
     session = backups.begin(environment, kind, holder, bar.tell, run)
@@ -77,7 +77,7 @@ def write_all(session: str) -> None:
         written.result()
 
 
-@backup_task(name="write", task_run_name="write {key}")
+@step_task(name="write", task_run_name="write {key}")
 def write(session: str, key: str) -> str:
     """One object, read once, in every destination, read back from each."""
     size, documents = backups.write(session, key)
@@ -86,7 +86,7 @@ def write(session: str, key: str) -> str:
     return told
 
 
-@backup_task(name="publish", task_run_name="publish {session}")
+@step_task(name="publish", task_run_name="publish {session}")
 def publish(session: str) -> Taken:
     """The manifest, last."""
     taken = backups.publish(session)

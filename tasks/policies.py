@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a command without a server needs no Prefect
     from prefect.client.schemas.objects import State, TaskRun
 
 T = TypeVar("T")
+_MINUTES = [1.0, 5.0, 15.0, 30.0, 60.0, 60.0]
 BEGINNINGS = 3
 """How often a backup is begun, in all, that is abandoned each time."""
 
@@ -48,7 +49,12 @@ def rollout_task(**options: Any) -> Callable[..., Any]:
 
 def backup_task(**options: Any) -> Callable[..., Any]:
     """Options of ``@task`` for a backup: some three minutes of patience with a server that blinks."""
-    return _patient([1, 5, 15, 30, 60, 60], goes_on, options)
+    return _patient(_MINUTES, passes_by_itself, options)
+
+
+def step_task(**options: Any) -> Callable[..., Any]:
+    """As ``backup_task``, for a step of a backup that ``until_whole`` begins anew where one is abandoned."""
+    return _patient(_MINUTES, goes_on, options)
 
 
 def until_whole(take: Callable[[], T], tell: Callable[[str], None], wait: Callable[[float], None]) -> T:

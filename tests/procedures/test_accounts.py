@@ -135,11 +135,11 @@ def test_a_restore_leaves_them_alone_and_says_so_before_and_after():
     taken_of(places)
     plan = plan_restore("lab", read_catalog(read_shelves(places, "lab")), {}, Wanted("latest", ("app.*=other.*",)))
     told = "users and roles: kept: those of app, in objects/0004-app.users_and_roles.archive.zst.age: this leaves them"
-    assert any(told in line for line in report.lines(plan))
+    assert any(told in line for line in report.lines(plan, "an hour"))
     assert [one.target for one in plan.coming] == ["other.orders", "other.users", "other.empty"]
     target = SimulatedTarget()
     reader = Sound({one.name: one for one in places}, IDENTITIES[:1], lambda doing, size: None, 1)
     done = restore(plan, target, reader, SimClock())
     assert target.collections("other") == ["empty", "orders", "users"] and target.collections("app") == []
     assert told.replace("users", "Users", 1) in report.done(done)
-    assert report.result(done)["accounts"] in report.as_json(plan)["notes"]
+    assert report.result(done)["accounts"] in report.as_json(plan, "an hour")["notes"]

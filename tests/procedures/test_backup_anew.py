@@ -22,7 +22,7 @@ from onlyvips.wiring import backups
 from onlyvips.wiring.kinds import BUILT
 from onlyvips.wiring.kinds.kind import Taking
 from tasks import backups as verbs
-from tasks import policies
+from tasks import policies, restores
 from tests.procedures.test_backup import PLAN, stores
 from tests.procedures.test_base_window import Busy
 from tests.simulators.cell import SimCell
@@ -159,3 +159,9 @@ def test_no_task_waits_for_what_can_never_be_whole(task: Any, error: OnlyVipsErr
     state: Any = SimpleNamespace(result=lambda: (_ for _ in ()).throw(error))
     assert task.retry_condition_fn(task, None, state) is again
     assert policies.passes_by_itself(None, None, state) is (again or isinstance(error, Abandoned)), "a release goes on"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", [restores.protect, restores.afterwards], ids=lambda task: task.name)
+def test_a_task_that_takes_a_whole_backup_begins_it_anew_itself(task: Any):
+    state: Any = SimpleNamespace(result=lambda: (_ for _ in ()).throw(Abandoned("never")))
+    assert task.retry_condition_fn(task, None, state) is True
