@@ -246,7 +246,7 @@ def _of_targets(good: DrillRecord, plan: DrillPlan, kind: str) -> Iterator[Findi
 
 def span(duration: float) -> str:
     """``42 s``, ``3 min``, ``2 h 5 min``, ``4 d 1 h``: for people."""
-    if duration < 90:
+    if duration < 90 and duration != 60:
         return f"{duration:.0f} s"
     minutes = round(duration / 60)
     parts = [(minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min")]

@@ -57,8 +57,8 @@ def trend(found: Drills, plan: DrillPlan, at: str) -> Trend:
         headline=told,
         good=not faults,
         plots=(
-            Plot("RTO", "Time to restore", plan.rto, _points(found.records, "recovery_time_ms")),
-            Plot("RPO", "Age of the newest moment to be had", plan.rpo, _points(found.records, "recovery_point_ms")),
+            Plot("RTO", "time to restore", plan.rto, _points(found.records, "recovery_time_ms")),
+            Plot("RPO", "age of the newest moment to be had", plan.rpo, _points(found.records, "recovery_point_ms")),
         ),
         rows=tuple(reversed(found.records))[:_SHOWN],
         ignored=tuple(drills.told_unverified(one) for one in found.unverified),
@@ -77,7 +77,7 @@ def markdown(found: Trend, pictures: Sequence[str]) -> str:
     """The page for who reads Markdown; ``pictures`` are addresses of the plots."""
     lines = [f"**{found.headline}**", ""]
     for plot, picture in zip(found.plots, pictures, strict=True):
-        lines += [f"![{plot.title}: {plot.name} {drills.span(plot.target)}]({picture})", ""]
+        lines += [f"![{plot.name}, {plot.title}: at most {drills.span(plot.target)}]({picture})", ""]
     lines += [f"| {' | '.join(drills.HEADS)} |", f"|{' --- |' * len(drills.HEADS)}"]
     lines += [f"| {' | '.join(drills.row(one))} |" for one in found.rows]
     return "\n".join([*lines, "", *(f"- {one}" for one in found.ignored)])
