@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import signal
@@ -18,16 +17,17 @@ import yaml
 from pymongo import MongoClient
 
 from onlyvips import environment as environments
+from onlyvips.core.audit import Report
 from onlyvips.core.drills import SCRATCH, DrillRecord, scratch_name
-from onlyvips.wiring import drill_records, drills
-from tests.conftest import Lab
+from onlyvips.wiring import backups, drill_records, drills, restores
+from onlyvips.wiring.restores import Asked
+from tests.conftest import ROOT, Lab
 from tests.system.platform import Platform, told
 
 pytestmark = pytest.mark.lab
-ENVIRONMENT = "drills"
+ENVIRONMENT = f"drills-{os.urandom(3).hex()}"
 HERE = ("-e", ENVIRONMENT, "--json")
-SPKI = bytes.fromhex("302a300506032b6570032100")
-"""What stands before the 32 bytes of an Ed25519 public key in DER (RFC 8410)."""
+RUNBOOK = ROOT / "docs/runbooks/drill.md"
 
 
 @dataclass
@@ -39,21 +39,33 @@ class World:
     database: str
 
     def take(self, kind: str) -> None:
-        done = self.platform.onlyvips("backup", "run", "--kind", kind, "--local", *HERE)
-        assert done.returncode == 0, done.stdout + done.stderr
+        with backups.taking(ENVIRONMENT, kind, "a test", lambda size, documents: None) as session:
+            assert not backups.take_all(session).degraded
 
-    def drill(self) -> tuple[int, dict[str, Any]]:
+    def drill(self) -> DrillRecord:
+        """One in this process."""
+        with drills.rehearsing(ENVIRONMENT, "mongodb", "latest", "a test", lambda doing, size: None) as id:
+            record, kept = drills.run(id)
+        assert kept.refusals == ()
+        return record
+
+    def by_command(self) -> tuple[int, dict[str, Any]]:
         done = self.platform.onlyvips("drill", "run", "--local", *HERE)
         assert done.stdout, done.stderr
         return done.returncode, told(done)
 
     def found(self) -> list[str]:
         """What the audit finds wrong with drills."""
-        report = told(self.platform.onlyvips("backup", "audit", "--read", "nothing", *HERE))
-        return [one["what"] for one in report["findings"] if "drill" in one["what"] or "rehearsed" in one["what"]]
+        nothing = Report(ENVIRONMENT, "", (), ())
+        return [one.what for one in drill_records.audited(environments.load(ENVIRONMENT), nothing)[0].findings]
+
+    def audit(self) -> list[str]:
+        """The same out of a whole audit."""
+        report = backups.audit_backups(ENVIRONMENT, "nothing", lambda size: None)
+        return [one.what for one in report.findings if "drill" in one.what or "rehearsed" in one.what]
 
     def scratch(self) -> list[str]:
-        names = [one for one in self.client.list_database_names() if one.startswith(f"{SCRATCH}{ENVIRONMENT}_")]
+        names = [one for one in self.client.list_database_names() if one.startswith(f"{SCRATCH}drills_")]
         return [one for one in names if self.client[one].list_collection_names()]
 
 
@@ -80,25 +92,20 @@ def write(world: World) -> None:
 
 def test_a_drill_passes_only_with_a_slice_and_the_audit_hears_of_it(world: World) -> None:
     world.take("mongodb")
-    assert world.found() == ["no restore was rehearsed yet"]
-    code, failed = world.drill()
-    assert code == 1 and "a drill always includes slices" in failed["reasons"][0]
+    assert world.audit() == ["no restore was rehearsed yet"]
+    assert "a drill always includes slices" in world.drill().reasons[0]
     assert any("the last drill" in what for what in world.found())
     write(world)
     world.take("oplog")
-    code, found = world.drill()
+    code, found = world.by_command()
     assert code == 0, found["reasons"]
     equal = {one["source"].partition(".")[2]: one["read_documents"] for one in found["compared"]}
     assert equal == {"orders": 2001, "users": 299} and len(found["slices"]) == 1
     assert found["recovery_time_ms"] > 0 and found["recovery_point_ms"] < 3600_000
-    assert world.found() == [] and world.scratch() == []
-    shown = world.platform.onlyvips("drill", "show", found["id"], *HERE)
-    assert told(shown) == found
-    planned = world.platform.onlyvips(
-        "restore", "plan", "-e", ENVIRONMENT, "--target", "env:ONLYVIPS_LAB_MONGODB_URI",
-        "--namespace", f"{world.database}.*=elsewhere.*",
-    )  # fmt: skip
-    assert "by one good drill, the newest of" in planned.stdout, planned.stderr
+    assert world.audit() == [] and world.scratch() == []
+    names = (f"{world.database}.*=elsewhere.*",)
+    planned = restores.plan(Asked(ENVIRONMENT, "mongodb", "latest", "env:ONLYVIPS_LAB_MONGODB_URI", names))
+    assert any("by one good drill, the newest of" in line for line in planned.lines)
 
 
 def test_the_record_is_at_every_destination_and_openssl_alone_can_check_it(world: World, tmp_path: Path) -> None:
@@ -109,15 +116,17 @@ def test_the_record_is_at_every_destination_and_openssl_alone_can_check_it(world
     assert stored[0].read_bytes() == stored[1].read_bytes()
     kept = {store.name: b"".join(store.read(record.key)) for store in drill_records.stores_of(loaded)}
     assert set(kept) == {"s3-a", "s3-b", "directory"} and len(set(kept.values())) == 1
-    if (openssl := shutil.which("openssl")) is None:
-        return
+    for name in (Path(record.key), Path(record.key).with_suffix(".sig")):
+        shutil.copyfile(lab / "directory" / name, tmp_path / name.name)
     (key,) = environments.drill_keys(loaded)
-    (tmp_path / "public.der").write_bytes(SPKI + base64.b64decode(key.partition(":")[2]))
-    options = ["-pubin", "-keyform", "DER", "-inkey", str(tmp_path / "public.der"), "-rawin", "-in", str(stored[0])]
-    command = [openssl, "pkeyutl", "-verify", *options, "-sigfile", str(stored[0].with_suffix(".sig"))]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    stored[0].write_bytes(stored[0].read_bytes().replace(b'"verdict": "passed"', b'"verdict": "failed"'))
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    by_hand = (
+        RUNBOOK.read_text().split("```")[-2].replace("PUBLIC", key.partition(":")[2]).replace("ID.", f"{record.id}.")
+    )
+    script = ["sh", "-ec", by_hand]
+    assert subprocess.run(script, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    copy = tmp_path / f"{record.id}.json"
+    copy.write_bytes(copy.read_bytes().replace(b'"passed"', b'"failed"'))
+    assert subprocess.run(script, cwd=tmp_path, capture_output=True, check=False).returncode == 1
 
 
 def test_a_wrong_document_planted_in_the_scratch_target_fails_the_drill(world: World) -> None:
@@ -143,8 +152,8 @@ def test_what_a_killed_drill_leaves_is_named_and_removed_by_the_next_one(world: 
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (left,) = world.scratch()
-    code, found = world.drill()
-    assert code == 0 and found["removed"] == [left] and world.scratch() == []
+    found = world.drill()
+    assert found.passed and found.removed == (left,) and world.scratch() == []
     assert world.found() == []
     records: tuple[DrillRecord, ...] = drill_records.records(environments.load(ENVIRONMENT)).records
     assert [one.passed for one in records] == [False, True, False, True]
