@@ -48,7 +48,11 @@ class MongoTarget:
                 identity = f"{status['host']} {status['pid']}"
             else:
                 identity = str(admin.command("hello")["topologyVersion"]["processId"])
-        return {"dialect": server["dialect"], "version": server["version"], "identity": identity}
+            sizes = admin.command("dbStats")
+        told = {"dialect": server["dialect"], "version": server["version"], "identity": identity}
+        if "fsTotalSize" in sizes and "fsUsedSize" in sizes:
+            told["free"] = str(int(sizes["fsTotalSize"]) - int(sizes["fsUsedSize"]))
+        return told
 
     def collections(self, database: str) -> list[str]:
         with self._database.explained(f"list the collections of {database}"):

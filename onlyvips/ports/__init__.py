@@ -308,7 +308,7 @@ class TargetDatabase(Protocol):
 
     def describe(self) -> Mapping[str, str]:
         """``dialect`` (what answers), ``version``, and ``identity``: equal for the same running server, by whatever
-        address it was asked, and for no other."""
+        address it was asked, and for no other; ``free``, bytes on its disk, where it says so."""
 
     def collections(self, database: str) -> list[str]:
         """Names of its collections and views, sorted, but for those of the server's own (``system.js`` is a user's);

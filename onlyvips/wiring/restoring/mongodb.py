@@ -7,7 +7,7 @@ from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core import restore_report as report
-from onlyvips.core.restore import RestorePlan, Wanted, check_server, names_of, plan_restore
+from onlyvips.core.restore import RestorePlan, Wanted, check_server, check_space, names_of, plan_restore
 from onlyvips.core.swap import shadowed
 from onlyvips.environment import Environment, references
 from onlyvips.errors import Permanent, Refused, Transient
@@ -75,7 +75,9 @@ def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
 
 def _check_target(loaded: Environment, found: RestorePlan, asked: Asked) -> MongoTarget:
     target = _target(_uri(loaded, asked))
-    check_server(found, target.describe(), None if asked.target == LIVE else _live(loaded))
+    told = target.describe()
+    check_server(found, told, None if asked.target == LIVE else _live(loaded))
+    check_space(found, told)
     marker.look(found, target)
     return target
 
