@@ -7,7 +7,7 @@ import logging
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from flows.commands import run, running
+from flows.drill import drill as flow
 from onlyvips import environment as environments
 from onlyvips.core.audit import Report, audit
-from onlyvips.core.drills import FAILED, Drills, Unverified
+from onlyvips.core.drills import FAILED, Drills
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.steps import signature
 from onlyvips.steps.drill_records import KeptRecord, keep_record
-from onlyvips.wiring import backups, drill_records, drills
+from onlyvips.wiring import backups, drill_records, drills, trend
 from tasks import drills as tasks
 from tests.core.test_audit import NOW, PLAN, everywhere, locked
 from tests.core.test_drills import RECORD, record
@@ -224,17 +225,61 @@ def test_a_run_is_green_only_when_the_drill_passed(logged: None) -> None:
         tasks.conclude(WRONG)
 
 
-def test_the_steps_of_the_flow_do_what_the_command_does_at_once(monkeypatch: pytest.MonkeyPatch, logged: None) -> None:
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch, logged: None) -> Scene:
+    """The flow's tasks as functions, on simulators; its lease and what it shows left out."""
     scene = Scene()
     drill = scene.drill()
-    id = drill.record.id
-    monkeypatch.setitem(drills._running, id, drills._Running(environments.load("lab"), drill, PAIR))
+    running_ = drills._Running(environments.load("lab"), drill, PAIR)
+    monkeypatch.setitem(drills._running, drill.record.id, running_)
     monkeypatch.setattr(drills, "catalog", lambda _: SimpleNamespace(backups=scene.backups(), away={}))
     monkeypatch.setattr(drills, "stores_of", lambda _: scene.world.places)
-    for step in (tasks.clear, tasks.restore, tasks.verify, tasks.clean):
-        step.fn(id)
-    found = tasks.keep.fn(id)
-    assert found.passed and scene.target.data == {}
     monkeypatch.setattr(drill_records, "stores_of", lambda _: scene.world.places)
-    assert drill_records.one_record(environments.load("lab"), id) == found
-    assert Unverified("x", "y") != found
+    for name in ("clear", "restore", "verify", "clean", "keep"):
+        monkeypatch.setattr(tasks, name, getattr(tasks, name).fn)
+
+    @contextmanager
+    def rehearsing(*_: Any) -> Iterator[str]:
+        yield drill.record.id
+
+    monkeypatch.setattr(tasks, "rehearsing", rehearsing)
+    monkeypatch.setattr(tasks, "show", lambda _: None)
+    return scene
+
+
+def test_the_flow_does_what_the_command_does_and_its_record_is_believed(scene: Scene) -> None:
+    found = flow.fn("lab")
+    assert found["verdict"] == "passed" and scene.target.data == {}
+    assert asdict(drill_records.one_record(environments.load("lab"), found["id"])) == found
+
+
+def test_a_flow_whose_restore_fails_cleans_up_keeps_the_record_and_is_red(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> None:
+        raise Permanent("The replay broke.")
+
+    monkeypatch.setattr(tasks, "verify", broken)
+    with pytest.raises(Permanent, match=r"failed.*The replay broke\."):
+        flow.fn("lab")
+    assert scene.target.data == {}
+    (record,) = drill_records.records(environments.load("lab")).records
+    assert record.reasons == ("The replay broke.",) and record.entries > 0
+
+
+def test_a_trend_that_cannot_be_drawn_fails_no_drill(monkeypatch: pytest.MonkeyPatch, logged: None) -> None:
+    def away(_: str) -> str:
+        raise Transient("Nobody answers.")
+
+    monkeypatch.setattr(trend, "markdown", away)
+    monkeypatch.setattr(tasks, "create_markdown_artifact", lambda *_, **__: pytest.fail("nothing is to be shown"))
+    tasks.show.fn("lab")
+
+
+def test_the_trend_is_written_to_a_file(places: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "drills.html"
+    for _ in range(2):
+        assert run(["drill", "trend", *HERE, "--output", str(page)]) == 0
+        assert str(page) in capsys.readouterr().out
+    assert page.read_text().count("<svg") == 2 and record(1).id in page.read_text()
+    assert run(["drill", "trend", *HERE, "--output", str(tmp_path / "no" / "x.html")]) == 2
