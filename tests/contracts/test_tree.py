@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,20 @@ def test_a_key_never_leaves_the_directory(tmp_path: Path, key: str):
     for action in (lambda: tree.put([(key, b"")]), lambda: tree.read([key]), lambda: tree.remove([key])):
         with pytest.raises(Misuse):
             action()
+
+
+def test_a_full_disk_says_how_much_is_free_and_leaves_what_was_there(tmp_path: Path):
+    """A limit on the size of files stands for it: the system answers a write as for a quota (EFBIG)."""
+    tree, before = DirectoryTree("disk", tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    tree.put([("e/media-tree/a", b"before")])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, before[1]))
+    try:
+        with pytest.raises(Permanent, match=r"cannot write .*a: .*; [0-9.]+ MiB are free: make room"):
+            tree.put([("e/media-tree/a", bytes(3 << 20))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert tree.read(["e/media-tree/a"]) == [b"before"]
+    assert [path.name for path in (tmp_path / "e/media-tree").iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("order", [["a", "a/b", "a/b/c"], ["a/b/c", "a/b", "a"], ["a/b", "a", "a/b/c"]])
