@@ -94,7 +94,6 @@ class _Contents:
             self._sink(Documents("redis", "dump.rdb", plain, 0))
         if self._configuration is not None:
             self._configuration.feed(plain)
-            self._sink(Documents("configuration", "", plain, 0))
         if self._reader is not None:
             for event in self._reader.feed(plain):
                 self._see(event)
