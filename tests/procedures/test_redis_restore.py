@@ -130,6 +130,15 @@ def test_what_the_backup_has_not_goes_only_after_every_key_was_compared(world: W
     assert world.restore(0).removed == 1 and world.values() == world.expected
 
 
+def test_a_key_that_expires_at_another_time_than_it_should_is_no_restore(world: World):
+    for expires in (int(world.clock.now() * 1000) + 90_000, 0):
+        world.loader.expires[7, b"two"] = expires
+        world.target = SimulatedKeys(world.clock)
+        world.target.delays = b"two"
+        with pytest.raises(Permanent, match="Keys of db7 read back otherwise .* 1 expire at another time"):
+            world.restore()
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_killed_before_any_write_and_run_again_with_the_same_options_it_ends_the_same(world: World, over: bool):
     def before() -> SimulatedKeys:

@@ -237,6 +237,9 @@ def test_another_type_and_what_is_below_no_path_are_refused(ssm: Ssm):
     ssm.server.put(NAMES[0], "x", Type="String")
     with pytest.raises(Refused, match=f"{NAMES[0]}: of another type than in the backup"):
         check_ssm(ssm.plan(), (ROOT,))
+    with pytest.raises(Refused, match="of another type than in the backup"):
+        ssm.restore(NAMES[0], life=(life := Life()))
+    assert life.writes == 0
     ssm.server.client().delete_parameter(Name=NAMES[0])
     with pytest.raises(Refused, match=f"{NAMES[0]} of the backup are not below /other"):
         check_ssm(ssm.plan(), ("/other",))
@@ -360,8 +363,11 @@ def test_an_older_vault_or_one_with_another_kind_of_seal_is_refused(vaults: Vaul
     plan = vaults.plan()
     check_vault(plan)
     for facts, why in (({"version": "1.19.5"}, "an older one may not"), ({"seal": "awskms"}, "whose seal is shamir")):
-        with pytest.raises(Refused, match=why):
-            check_vault(VaultPlan("lab", plan.point, {**plan.target, **facts}))
+        other = VaultPlan("lab", plan.point, {**plan.target, **facts})
+        for ask in (partial(check_vault, other), partial(vaults.restore, other)):
+            with pytest.raises(Refused, match=why):
+                ask()
+    assert vaults.vault.requests.count(SNAPSHOT) == 1, "that of the backup"
 
 
 def test_nothing_of_the_snapshot_is_left_on_this_machine(vaults: Vaults, tmp_path: Path):

@@ -23,8 +23,9 @@ def payload(value: bytes) -> bytes:
 
 
 class SimulatedKeys:
-    """``data``: keys by database. ``alters``: a key that is kept otherwise than it is written. ``facts``: what it says
-    of itself; ``busy``: whoever calls may write, before each write of ours."""
+    """``data``: keys by database. ``alters``: a key that is kept otherwise than it is written, ``delays``: one whose
+    time comes two minutes later (from now, where it had none). ``facts``: what it says of itself; ``busy``: who
+    calls may write, before each write of ours."""
 
     def __init__(self, clock: SimClock, life: Life | None = None, facts: KeyServer | None = None) -> None:
         self.data: dict[int, dict[bytes, Entry]] = {}
@@ -32,7 +33,7 @@ class SimulatedKeys:
         self.life = life or Life()
         self.facts = facts or KeyServer("redis", "7.0.15", "target")
         self.noted_as = dict[int, str]()
-        self.alters = b""
+        self.alters = self.delays = b""
         self.takes = _FOOT
         self.most_databases = 16
         self.busy: Callable[[], None] = lambda: None
@@ -66,7 +67,8 @@ class SimulatedKeys:
                 continue
             self.life.write()
             value = payload(b"else") if one.key == self.alters else one.payload
-            self.data.setdefault(database, {})[one.key] = replace(one, payload=value)
+            expires = int(one.expires or self._now()) + 120_000 if one.key == self.delays else one.expires
+            self.data.setdefault(database, {})[one.key] = replace(one, payload=value, expires=expires)
 
     def remove(self, database: int, keys: Sequence[bytes]) -> None:
         for key in keys:
