@@ -64,7 +64,9 @@ def _through_server(api: str, loaded: Any, kind: str, at: str, quiet: bool) -> i
     state = running.follow(found, address, quiet=quiet)
     ok = state.is_completed()
     if quiet:
-        console.print_json({"ok": ok, "run": str(found.id), "address": address, "state": state.name})
+        result = {"ok": ok, "run": str(found.id), "address": address, "state": state.name}
+        mine = drill_records.of_run(loaded, str(found.id))
+        console.print_json({**result, **(asdict(mine) if mine else {})})
     elif not ok:
         console.complain(f"{state.name}: {state.message or 'no message'}")
     return console.OK if ok else console.FAILED

@@ -214,6 +214,9 @@ def _findings(drills: Drills, plan: DrillPlan, now: float, kind: str) -> Iterato
     if last is None:
         yield Finding("fault", kind, "no restore was rehearsed yet", again)
         return
+    for name in last.left:
+        told = f"the last drill, {last.id}, left a database on the scratch server, with what it restored: {name}"
+        yield Finding("warning", kind, told, f"drop it by hand, or {again}, which removes it")
     if not last.passed:
         told = f"the last drill, {last.id}, failed: {' '.join(last.reasons).rstrip('.')}"
         yield Finding("fault", kind, told, f"correct it, then {again}")

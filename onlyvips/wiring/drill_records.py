@@ -37,6 +37,11 @@ def one_record(loaded: Environment, id: str) -> DrillRecord:
     return chosen[0]
 
 
+def of_run(loaded: Environment, run: str) -> DrillRecord | None:
+    """The drill that a Prefect run did, when its record can be believed."""
+    return next((one for one in reversed(records(loaded, _NEWEST).records) if f"({run})" in one.operator), None)
+
+
 def audited(loaded: Environment, report: Report) -> tuple[Report, list[Gauge]]:
     """The report with what is found of drills, and what monitoring is told of them."""
     plan = environments.drill_plan(loaded)

@@ -106,6 +106,13 @@ def test_a_record_that_nobody_can_believe_is_a_fault_when_a_newer_one_does_not_o
     assert len(faults(found(bad=(older,)))) == 2
 
 
+def test_a_database_that_the_last_drill_left_is_a_warning_until_the_next_one():
+    left = replace(RECORD, left=("drill_lab_x (It was away.)",))
+    (one,) = found(left)
+    assert one.severity == "warning" and "drill_lab_x" in one.what
+    assert found(left, record(1), now=NOW + 86400) == []
+
+
 def test_a_drill_of_tomorrow_does_not_count():
     told = found(record(3))
     assert [one.severity for one in told] == ["warning", "fault"]

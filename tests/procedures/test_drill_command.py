@@ -123,8 +123,11 @@ def test_where_a_server_answers_the_run_is_made_there(
     assert run(["drill", "run", *HERE]) == 1
     assert asked[0][2] == "drill/drill" and asked[0][3]["at"] == "latest"
     assert "Failed: Drill x failed" in capsys.readouterr().err
+    mine = replace(WRONG, operator="Ada, run owl (7), attempt 1")
+    monkeypatch.setattr(drill_records, "records", lambda *_: Drills((mine, RECORD)))
     assert run(["drill", "run", *HERE, "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["state"] == "Failed"
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "Failed" and found["reasons"] == ["No slice leads on."]
 
 
 # --- records
