@@ -65,7 +65,7 @@ def plan(
     found = restores.plan(asked)
     if json:
         over = {"overwritten": list(found.overwritten), "refusals": list(found.refusals)}
-        console.print_json({**found.values, **over})
+        console.print_json({**found.values, **found.shown, **over})
         return console.REFUSED if found.refusals else console.OK
     for line in found.lines:
         console.say(line)

@@ -29,6 +29,7 @@ _ASSIGNED = {
 _TELLING = re.compile(r"pass|secret|token|credential|private|api.?key|signing|dsn", re.IGNORECASE)
 _USER_OF_URL = re.compile(r"//[^/@\s]+@")
 _A_NAME = re.compile(r"(?:Name|Ref|Policy)$")
+_LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
 _ANY = "*"
 
 
@@ -132,8 +133,8 @@ def _lines(one: Manifest) -> list[str]:
 
 
 def hidden(value: Any, other: Any, whose: str) -> Any:
-    """``value`` without strings whose name says that they are secret, and without passwords in URLs; where one is not
-    that of ``other``, it is still seen that they differ."""
+    """``value`` without strings whose name says that they are secret, or that look like a key, and without passwords in
+    URLs; where one is not that of ``other``, it is still seen that they differ."""
     if isinstance(value, Mapping):
         peers = other if isinstance(other, Mapping) else {}
         named = bool(_TELLING.search(str(value.get("name", ""))))
@@ -145,7 +146,9 @@ def hidden(value: Any, other: Any, whose: str) -> Any:
         }
     if isinstance(value, list):
         return [hidden(each, _peer(each, number, other), whose) for number, each in enumerate(value)]
-    return _USER_OF_URL.sub("//(not shown)@", value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _mark(value, other, whose) if _is_a_key(value) else _USER_OF_URL.sub("//(not shown)@", value)
+    return value
 
 
 def _mark(value: str, other: Any, whose: str) -> str:
@@ -154,6 +157,14 @@ def _mark(value: str, other: Any, whose: str) -> str:
 
 def _is_telling(key: str) -> bool:
     return bool(_TELLING.search(key)) and not _A_NAME.search(key)
+
+
+def _is_a_key(value: str) -> bool:
+    """Whether a text looks like a key or a token, whatever it is called."""
+    if "PRIVATE KEY-----" in value or value.startswith("eyJ"):
+        return True
+    kinds = (str.isdigit, str.islower, str.isupper)
+    return bool(_LIKE_A_KEY.fullmatch(value)) and all(any(map(kind, value)) for kind in kinds)
 
 
 def _peer(value: Any, number: int, other: Any) -> Any:

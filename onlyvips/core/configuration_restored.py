@@ -97,7 +97,6 @@ def as_json(plan: ConfigurationPlan) -> dict[str, Any]:
         "finished": plan.point.manifest.finished,
         "created": [one.name for one in plan.changes if one.creates],
         "changed": list(plan.overwritten),
-        "diffs": {one.name: list(diff(one)) for one in plan.changes},
         "owners": {one.name: {key: list(each) for key, each in one.owners.items()} for one in plan.changes},
         "same": list(plan.same),
         "others": list(plan.others),
@@ -106,6 +105,11 @@ def as_json(plan: ConfigurationPlan) -> dict[str, Any]:
         "notes": list(plan.notes),
         "flaws": list(plan.flaws),
     }
+
+
+def diffs(plan: ConfigurationPlan) -> dict[str, list[str]]:
+    """The differences: they hold what the backup encrypts, so they are for who asks, and are kept nowhere."""
+    return {one.name: list(diff(one)) for one in plan.changes}
 
 
 def done(found: RestoredConfiguration) -> str:

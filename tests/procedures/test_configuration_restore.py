@@ -372,5 +372,7 @@ def test_a_difference_shows_what_changes_and_no_secret(world: World) -> None:
     assert "(not shown: live)" in told and "(not shown: of the backup)" in told and "hunter" not in told
     same = hidden({"token": "hunter2", "secretName": "jwt"}, {"token": "hunter2", "secretName": "jwt"}, "live")
     assert same == {"token": "(not shown)", "secretName": "jwt"}
+    key, jwt, image = "Ab1" * 10, "eyJhbGciOiJ9.e30.x", "ghcr.io/onlyvips/backend@sha256:" + "ab12" * 16
+    assert hidden([key, jwt, image, "a plain text"], None, "live") == [*["(not shown)"] * 2, image, "a plain text"]
     made = "\n".join(diff(Change("Deployment/web", after, None, after, False)))
     assert "hunter" not in made and "+  " in made

@@ -76,6 +76,7 @@ def test_a_plan_shows_the_difference_and_what_stays_and_how_to_get_the_repositor
     assert world.applier.writes == []
     assert run(["restore", "plan", *HERE, "--at", world.backup, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert '-  "LEVEL": "debug"' in found["diffs"]["ConfigMap/settings"]
     assert found["overwritten"] == found["changed"] == ["ConfigMap/settings", "Deployment/web"]
 
 
@@ -93,6 +94,8 @@ def test_a_run_changes_what_is_named_and_nothing_else(world: World, capsys: pyte
     assert run([*options, *more]) == 0
     told = capsys.readouterr().out
     assert "created Service/web, HTTPRoute/onlyvips, changed ConfigMap/settings, Deployment/web" in told
+    kept = [data for key, data in world.stores[0].objects.items() if "/evidence/restore/" in key]
+    assert len(kept) == 2 and not any(b"debug" in data for data in kept), "evidence is not encrypted"
 
 
 def test_a_plan_that_would_be_refused_exits_2_with_the_reason(world: World, capsys: pytest.CaptureFixture[str]) -> None:

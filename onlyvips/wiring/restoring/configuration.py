@@ -45,7 +45,7 @@ def _planned(asked: Asked) -> Planned:
     except (Refused, Permanent, Transient) as error:
         refusals.append(str(error))
     told, values = tuple(report.lines(plan)), report.as_json(plan)
-    return Planned(told, values, tuple(refusals), plan.overwritten, at=plan.point.name)
+    return Planned(told, values, tuple(refusals), plan.overwritten, plan.point.name, {"diffs": report.diffs(plan)})
 
 
 def _run(asked: Asked, tell: Tell) -> Done:

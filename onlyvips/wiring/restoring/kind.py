@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from onlyvips.steps.sound import Tell
@@ -45,6 +45,7 @@ class Planned:
         refusals: Sentences that a run would be refused with; none where it may be run.
         overwritten: What is there and would be written over: a run must be given each of these names.
         at: What ``Asked.at`` must say for this very plan, whatever backups come meanwhile; empty where it says so.
+        shown: Values for who asks, which are kept nowhere: evidence is not encrypted.
     """
 
     lines: tuple[str, ...]
@@ -52,6 +53,7 @@ class Planned:
     refusals: tuple[str, ...] = ()
     overwritten: tuple[str, ...] = ()
     at: str = ""
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
