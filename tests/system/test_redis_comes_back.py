@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from onlyvips.errors import Refused
+from onlyvips.wiring import restores
+from onlyvips.wiring.restores import Asked
 from tests.conftest import Lab
 from tests.redis_server import contents, serving
 from tests.system.platform import Platform, told
@@ -44,9 +47,9 @@ def test_the_live_redis_that_lost_all_keys_has_them_again_though_two_copies_are_
     flip(stored(lab, "directory", taken))
     with redis.Redis.from_url(url) as client:
         client.flushall()
-    planned = told(module_platform.onlyvips("restore", "plan", *LIVE))
-    assert (planned["overwritten"], planned["refusals"]) == ([], [])
-    assert planned["databases"]["db0"]["target"] == 0 and planned["backup"].endswith(f"{taken}/")
+    planned = restores.plan(Asked("quick", "redis", "latest", "live"))
+    assert (planned.overwritten, planned.refusals, planned.at) == ((), (), taken)
+    assert planned.values["databases"]["db0"]["target"] == 0
     done = module_platform.onlyvips("restore", "run", "--local", *LIVE)
     assert done.returncode == 0, done.stdout + done.stderr
     found = told(done)
@@ -77,8 +80,8 @@ def test_a_wrecked_live_redis_becomes_what_the_backup_says_once_that_is_asked_fo
     damage = contents(url)
     planned = told(module_platform.onlyvips("restore", "plan", "--at", taken, *LIVE))
     assert (planned["overwritten"], planned["refusals"]) == (["db0"], [])
-    refused = module_platform.onlyvips("restore", "run", "--local", "--at", taken, *LIVE)
-    assert refused.returncode == 2 and "--overwrite 'db0'" in told(refused)["error"]
+    with pytest.raises(Refused, match="--overwrite 'db0'"):
+        restores.allow(asked := Asked("quick", "redis", taken, "live"), restores.plan(asked))
     assert contents(url) == damage
     done = module_platform.onlyvips("restore", "run", "--local", "--at", taken, "--overwrite", "db0", *LIVE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -97,13 +100,14 @@ def test_another_server_gets_every_key_and_the_live_one_by_a_reference_and_a_clu
     url = lab.env["ONLYVIPS_LAB_REDIS_URL"]
     reference = tmp_path / "url"
     options = ("--kind", "redis", "--target", f"file:{reference}", "--at", taken, *HERE)
-    reference.write_text(url)
-    refused = module_platform.onlyvips("restore", "run", "--local", *options)
-    assert refused.returncode == 2 and "The target is the live Redis" in told(refused)["error"]
+    asked = Asked("quick", "redis", taken, f"file:{reference}")
+    reference.write_text(url.replace("127.0.0.1", "localhost"))
+    with pytest.raises(Refused, match="The target is the live Redis"):
+        restores.run(asked, lambda doing, size: None)
     with serving(lab, tmp_path / "node", cluster_enabled="yes") as node:
         reference.write_text(node.url)
-        refused = module_platform.onlyvips("restore", "run", "--local", *options)
-        assert refused.returncode == 2 and "one node of a cluster" in told(refused)["error"]
+        with pytest.raises(Refused, match="one node of a cluster"):
+            restores.run(asked, lambda doing, size: None)
     with serving(lab, tmp_path / "other", requirepass="geheim") as other:
         reference.write_text(other.url)
         done = module_platform.onlyvips("restore", "run", "--local", *options)
