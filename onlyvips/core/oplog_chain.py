@@ -97,8 +97,11 @@ class _Links:
         for link in self._links:
             self._add(link)
         self._quiet: dict[Edge, float] = defaultdict(float)
+        self._still: dict[Edge, Manifest] = {}
         for one in slices:
             if one.window:
+                if one.window.start == one.window.end:
+                    self._still[one.window.end] = one
                 told = [seconds(fact.value) for fact in one.facts if fact.name == QUIET_UNTIL]
                 self._quiet[one.window.end] = max([self._quiet[one.window.end], *told])
 
@@ -121,7 +124,8 @@ class _Links:
         end = last.last if last and closed else own
         until = max(float(position(end).seconds), self._quiet.get(end, 0.0))
         tip = (last.slice.timeline, last.last) if last else None
-        replayed = tuple(link.slice for link in run) if closed else ()
+        still = self._still.get(own)
+        replayed = tuple(link.slice for link in run) if closed else (still,) if still else ()
         return Chain(base, replayed, end, until, self._why(last), tip)
 
     def _run(self, start: Edge) -> list[_Link]:

@@ -275,8 +275,8 @@ def _logs(chosen: Chosen, backups: Mapping[str, Backup]) -> tuple[Source, ...]:
     if found.base.window is None:
         return ()
     slices = [one for one in found.slices if one.window and position(one.window.start) <= chosen.until]
-    own = chosen.until == position(found.base.window.end)
-    manifests = [found.base] if own or not slices else slices
+    whole_window = any(position(one.window.start) <= position(found.base.window.start) for one in slices if one.window)
+    manifests = slices if whole_window else [found.base, *slices]
     return tuple(one for each in manifests for one in _sources(backups[each.prefix]) if _is_log(one.record))
 
 

@@ -8,6 +8,7 @@ import bson
 import pytest
 
 from onlyvips.core.catalog import read_catalog
+from onlyvips.core.manifest import moment
 from onlyvips.core.restore import RestorePlan, Wanted, plan_restore
 from onlyvips.core.restored import Restored
 from onlyvips.errors import Refused
@@ -16,10 +17,12 @@ from onlyvips.steps.restore import restore
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.sound import Reader, each
 from tests.procedures.test_backup import IDENTITIES, stores
+from tests.procedures.test_restore import World
+from tests.procedures.test_slices import take_slice
 from tests.procedures.test_split import IDS, DividedDatabase, session
 from tests.simulators.clock import SimClock
 from tests.simulators.objects import Killed, Life, SimulatedStore
-from tests.simulators.target import SimulatedTarget
+from tests.simulators.target import SimulatedTarget, state
 
 
 def plan_of(places: list[SimulatedStore], at: str = "latest") -> RestorePlan:
@@ -75,3 +78,14 @@ def test_a_base_without_an_oplog_says_that_it_is_not_one_moment_and_leads_to_no_
     assert plan_of(places, base.id).base == base
     with pytest.raises(Refused, match="no base was closed by an oplog"):
         plan_of(places, "2026-08-01T12:00:00Z")
+
+
+@pytest.mark.parametrize("meanwhile", [0, 1])
+def test_a_slice_in_which_nothing_was_written_after_the_base_is_part_of_what_leads_there(meanwhile: int):
+    world = World(slices=0, meanwhile=meanwhile)
+    world.log.now = world.writer.at + 100
+    still = take_slice(world.log, world.places).manifest
+    plan = world.plan(moment(world.writer.at + 50))
+    assert [one.manifest.id for one in plan.logs] == [still.id]
+    world.restore(target := SimulatedTarget(), plan)
+    assert state(target, "app.orders") == world.writer.documents
