@@ -1,4 +1,4 @@
-"""Our backups beside the usual tools, in turn in one run: python -m tests.bench [base|media] [--rounds N] [--json] …"""
+"""Our backups beside the usual tools, in turn in one run: python -m tests.bench [base|media|restore] [--rounds N] …"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from onlyvips.errors import OnlyVipsError
-from tests.bench import base, media, report
+from tests.bench import base, media, report, restore
 from tests.bench.measure import Failed
 from tests.bench.programs import builds, prepare
 
@@ -26,16 +26,25 @@ Json = Annotated[bool, Parameter(name="--json", negative=())]
 
 
 @app.default
-def everything(*, megabytes: Count = 1000, files: Count = 20_000, rounds: Count = 5, as_json: Json = False) -> int:
+def everything(
+    *,
+    megabytes: Count = 1000,
+    files: Count = 20_000,
+    operations: Count = 100_000,
+    rounds: Count = 5,
+    as_json: Json = False,
+) -> int:
     """All parts, one after another.
 
     Args:
-        megabytes: BSON that each side of a base reads in a round, about.
+        megabytes: BSON that each side of a base reads, or restores, in a round, about.
         files: Media that each side copies.
+        operations: Entries of the oplog that each side replays.
         rounds: How often each side is measured.
         as_json: Print JSON in place of tables.
     """
-    return tell([part_base(megabytes, rounds), *parts_media(files, rounds)], as_json)
+    parts = [part_base(megabytes, rounds), *parts_media(files, rounds), *parts_restore(megabytes, operations, rounds)]
+    return tell(parts, as_json)
 
 
 @app.command(name="base")
@@ -62,6 +71,21 @@ def only_media(*, files: Count = 20_000, rounds: Count = 5, as_json: Json = Fals
     return tell(parts_media(files, rounds), as_json)
 
 
+@app.command(name="restore")
+def only_restore(
+    *, megabytes: Count = 1000, operations: Count = 100_000, rounds: Count = 5, as_json: Json = False
+) -> int:
+    """Restores.
+
+    Args:
+        megabytes: BSON that each side restores in a round, about.
+        operations: Entries of the oplog that each side replays.
+        rounds: How often each side is measured.
+        as_json: Print JSON in place of tables.
+    """
+    return tell(parts_restore(megabytes, operations, rounds), as_json)
+
+
 def part_base(megabytes: int, rounds: int) -> report.Part:
     """Measured."""
     return report.of_base(base.measure(prepare(console), megabytes, rounds, console))
@@ -70,6 +94,14 @@ def part_base(megabytes: int, rounds: int) -> report.Part:
 def parts_media(files: int, rounds: int) -> list[report.Part]:
     """Measured, one a phase."""
     return report.of_media(files, media.measure(prepare(console), files, rounds, console))
+
+
+def parts_restore(megabytes: int, operations: int, rounds: int) -> list[report.Part]:
+    """Measured: a base, and the oplog."""
+    programs = prepare(console)
+    loaded = restore.measure_load(programs, megabytes, rounds, console)
+    replayed = restore.measure_replay(programs, operations, rounds, console)
+    return [report.of_load(loaded), report.of_replay(replayed)]
 
 
 def tell(parts: list[report.Part], as_json: bool) -> int:

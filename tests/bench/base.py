@@ -51,7 +51,7 @@ def measure(programs: Programs, megabytes: int, rounds: int, console: Console) -
         sides: dict[str, Callable[[bool], Cost]] = {
             "ours, one copy": partial(_ours, setting, 1),
             "ours, three copies": partial(_ours, setting, 3),
-            "mongodump | zstd | age | aws": partial(_pipeline, setting, ZSTD, _zstd(setting)),
+            "mongodump | zstd | age | aws": partial(_pipeline, setting, ZSTD, zstd(setting)),
             "mongodump --gzip | aws": partial(_pipeline, setting, GZIP, _gzip(setting)),
         }
         found = take_turns(sides, rounds, console)
@@ -108,7 +108,8 @@ def _check_ours(setting: Setting, store: ObjectStore, prefix: str) -> None:
             raise Failed(f"{store.name}: {record.key} {wrong}")
 
 
-def _zstd(setting: Setting) -> list[Command]:
+def zstd(setting: Setting) -> list[Command]:
+    """A dump of the source, compressed and encrypted, but for the upload."""
     programs, recipients = setting.programs, [word for key in setting.recipients for word in ("-r", key)]
     return [
         _mongodump(setting, "--archive"),
@@ -155,9 +156,8 @@ def _plain_gzip(setting: Setting, key: str) -> Iterator[bytes]:
 
 
 def _plain_zstd(setting: Setting, key: str) -> Iterator[bytes]:
-    secret, stored = setting.folder / "identity", setting.buckets[0].folder / key
-    secret.write_text(str(setting.identities[0]))
-    age = subprocess.Popen([setting.programs["age"], "-d", "-i", secret, stored], stdout=subprocess.PIPE)
+    stored = setting.buckets[0].folder / key
+    age = subprocess.Popen([setting.programs["age"], "-d", "-i", setting.identity, stored], stdout=subprocess.PIPE)
     zstd = subprocess.Popen([setting.programs["zstd"], "-dc"], stdin=age.stdout, stdout=subprocess.PIPE)
     assert zstd.stdout is not None
     try:

@@ -1,4 +1,4 @@
-"""Our side, in a process of its own: python -m tests.bench.ours base|steps|media TOLD.json DONE.json
+"""Our side, in a process of its own: python -m tests.bench.ours WHAT TOLD.json DONE.json
 
 The first file says what to do, the second what was done.
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyrage
+
 from onlyvips.adapters.bucket_s3 import Address
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
@@ -19,12 +21,19 @@ from onlyvips.adapters.media_directory import DirectoryMedia
 from onlyvips.adapters.memory_glibc import give_back_large_blocks
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
+from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.adapters.tree_s3 import S3Tree
+from onlyvips.core.catalog import read_catalog
 from onlyvips.core.plan import BackupPlan
+from onlyvips.core.restore import RestorePlan, Wanted, plan_restore
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.backup import Run
 from onlyvips.steps.base import take_base
 from onlyvips.steps.media import take_media
+from onlyvips.steps.restore import restore
+from onlyvips.steps.shelves import read_shelves
+from onlyvips.steps.sound import Reader
+from tests.bench.restore_steps import steps_of_load, steps_of_replay
 from tests.bench.steps import steps_of
 
 Json = dict[str, Any]
@@ -66,7 +75,40 @@ def media(told: Json) -> Json:
     return {"lacking": taken.lacking}
 
 
-WHAT: dict[str, Callable[[Json], Json]] = {"base": base, "steps": steps, "media": media}
+def restored(told: Json) -> Json:
+    """The newest state that the destination has, in an empty server; says how much that was."""
+    plan = planned(store(told["store"], PART), told["environment"])
+    done = restore(plan, MongoTarget(MongoDatabase(told["uri"])), reader(told), SystemClock())
+    return {"documents": done.documents, "entries": done.entries}
+
+
+def restored_steps(told: Json) -> Json:
+    """Where the CPU of such a restore goes."""
+    plan = planned(store(told["store"], PART), told["environment"])
+    target = MongoTarget(MongoDatabase(told["uri"]))
+    return dict(steps_of_replay(plan, target, reader(told)) if plan.logs else steps_of_load(plan, target, reader(told)))
+
+
+def planned(place: ObjectStore, name: str) -> RestorePlan:
+    """Everything there is of an environment, to its latest moment."""
+    return plan_restore(name, read_catalog(read_shelves([place], name)), {}, Wanted("latest"))
+
+
+def reader(told: Json) -> Reader:
+    """Of one destination, with as many workers as production has."""
+    place, identity = store(told["store"], PART), pyrage.x25519.Identity.from_str(told["identity"])
+    return Reader({place.name: place}, (identity,), lambda doing, size: None, told["workers"])
+
+
+PART = 1 << 26
+"""Bytes of a part where nothing is uploaded."""
+WHAT: dict[str, Callable[[Json], Json]] = {
+    "base": base,
+    "steps": steps,
+    "media": media,
+    "restore": restored,
+    "restore steps": restored_steps,
+}
 
 if __name__ == "__main__":
     asked, told, done = sys.argv[1:]

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import restore
 from tests.bench.base import Found
 from tests.bench.measure import Cost
 from tests.bench.setting import Round
@@ -37,6 +38,16 @@ class Unit:
 
 BYTES = Unit(1e6, "MB/s", 1e9, "GB")
 FILES = Unit(1, "files/s", 1e3, "1000 files")
+OPERATIONS = Unit(1, "ops/s", 1e5, "100k ops")
+OURS_CHECKS = "ours checks: the hash of every object before the target is touched;"
+LOAD_CHECKS = (
+    f"{OURS_CHECKS} CRC-64, counts and framing as it is opened; every document, read back from the target.",
+    "the pipeline checks: age's MAC, zstd's checksums, the archive's CRC-64, as they pass; nothing is read back.",
+)
+REPLAY_CHECKS = (
+    f"{OURS_CHECKS} every entry, translated before it; then the outcome of each batch, read back from the target.",
+    "mongorestore checks: nothing but what applyOps answers; nothing is read back.",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class Part:
     rounds: Sequence[Round]
     aims: Sequence[Aim]
     steps: Mapping[str, float] = field(default_factory=dict)
+    checks: Sequence[str] = ()
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
@@ -76,6 +88,8 @@ class Part:
             "amount": self.amount,
             "rounds": rounds,
             "aims": [aim.facts() for aim in self.aims],
+            "steps": dict(self.steps),
+            "checks": list(self.checks),
         }
 
 
@@ -119,8 +133,27 @@ def of_media(files: int, found: Mapping[str, Sequence[Round]]) -> list[Part]:
     ]
 
 
-def _beside(rounds: Sequence[Round], other: str) -> Aim:
-    return Aim(f"speed of ours / {other}", _each(rounds, lambda r: r[other].seconds / r["ours"].seconds), 1)
+def of_load(found: restore.Found) -> Part:
+    """The report of ``restore.measure_load``."""
+    return _restored(found, BYTES, restore.PIPELINE, 1.5, LOAD_CHECKS)
+
+
+def of_replay(found: restore.Found) -> Part:
+    """The report of ``restore.measure_replay``."""
+    return _restored(found, OPERATIONS, restore.REPLAY, 5, REPLAY_CHECKS)
+
+
+def _restored(found: restore.Found, unit: Unit, other: str, asked: float, checks: Sequence[str]) -> Part:
+    rounds = found.rounds
+    aims = [
+        _beside(rounds, other, asked),
+        Aim("peak MiB of ours", _each(rounds, lambda r: r["ours"].peak / MEBIBYTE), 512, True),
+    ]
+    return Part(found.title, found.amount, unit, rounds, aims, found.steps, checks)
+
+
+def _beside(rounds: Sequence[Round], other: str, asked: float = 1) -> Aim:
+    return Aim(f"speed of ours / {other}", _each(rounds, lambda r: r[other].seconds / r["ours"].seconds), asked)
 
 
 def machine() -> dict[str, Any]:
@@ -135,7 +168,9 @@ def show(parts: Sequence[Part], out: Console) -> None:
         out.print(_costs(part), crop=False)
         out.print(_aims(part.aims), crop=False)
         if part.steps:
-            out.print(_steps(part.steps), crop=False)
+            out.print(_steps(part.steps, part.unit), crop=False)
+        for line in part.checks:
+            out.print(line, soft_wrap=True)
     for note in NOTES:
         out.print(note, soft_wrap=True)
 
@@ -173,8 +208,8 @@ def _aims(aims: Sequence[Aim]) -> Table:
     return table
 
 
-def _steps(steps: Mapping[str, float]) -> Table:
-    table = _table("each step of ours by itself, one thread", "CPU s/GB", "share")
+def _steps(steps: Mapping[str, float], unit: Unit) -> Table:
+    table = _table("each step of ours by itself, one thread", f"CPU s/{unit.cost_name}", "share")
     for step, cpu in steps.items():
         table.add_row(step, f"{cpu:.2f}", f"{cpu / sum(steps.values()):.0%}")
     return table

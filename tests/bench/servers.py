@@ -67,7 +67,19 @@ def serving(program: Path, megabytes: int) -> Iterator[Source]:
     """A firehose with about so much data, on a port of its own, until the block ends."""
     documents = max(1, megabytes * 1_000_000 // (DOCUMENT_SIZE * COLLECTIONS))
     numbers = {"docs": documents, "size": DOCUMENT_SIZE, "collections": COLLECTIONS}
-    flags = [f"-{name}={number}" for name, number in numbers.items()]
+    with _firehose(program, *(f"-{name}={number}" for name, number in numbers.items())) as source:
+        yield source
+
+
+@contextmanager
+def sink(program: Path) -> Iterator[Source]:
+    """A firehose with nothing, which keeps in memory what is written and serves it, until the block ends."""
+    with _firehose(program, "-store", "-docs=0") as empty:
+        yield empty
+
+
+@contextmanager
+def _firehose(program: Path, *flags: str) -> Iterator[Source]:
     process = subprocess.Popen([program, "-listen=127.0.0.1:0", *flags], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

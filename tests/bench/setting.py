@@ -40,6 +40,12 @@ class Setting:
         return tuple(str(identity.to_public()) for identity in self.identities)
 
     @property
+    def identity(self) -> Path:
+        """A file with one of the keys that open what the sides encrypted."""
+        (path := self.folder / "identity").write_text(str(self.identities[0]))
+        return path
+
+    @property
     def env(self) -> dict[str, str]:
         """The environment of every side's programs: who they are at the S3 servers, and nothing of the user's."""
         return {
