@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
@@ -88,8 +88,7 @@ def embedded(name: str, value: bytes) -> bytes:
     return b"\x03" + name.encode() + b"\0" + value
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """One element of a document: its kind (BSON's own number), name, and where its value is in ``data``."""
 
     kind: int
@@ -137,24 +136,33 @@ def elements(data: bytes, start: int = 0) -> Iterator[Element]:
     end = start + _INT32.unpack_from(data, start)[0]
     if not start + 5 <= end <= len(data) or data[end - 1] != 0:
         raise ValueError("a document does not end where it says")
-    at = start + 4
-    while at < end - 1:
-        stop = data.index(0, at + 1, end)
+    at, last = start + 4, end - 1
+    while at < last:  # every entry of a replay passes here several times: nothing is looked up twice
+        kind, stop = data[at], data.index(0, at + 1, end)
         value = stop + 1
-        after = _after(data, data[at], value)
-        if after > end - 1:
+        fixed = _FIXED.get(kind)
+        after = _after(data, kind, value) if fixed is None else value + fixed
+        if after > last:
             raise ValueError("an element does not fit into its document")
-        yield Element(data[at], data[at + 1 : stop].decode(), data, value, after)
+        yield _make(Element, (kind, data[at + 1 : stop].decode(), data, value, after))
         at = after
 
 
+_make = tuple.__new__
+
+
 def _after(data: bytes, kind: int, at: int) -> int:
-    if kind in _FIXED:
-        return at + _FIXED[kind]
-    if kind in _MEASURED:
+    """Where a value ends that is of no fixed length."""
+    measured = _MEASURED.get(kind)
+    if measured is not None:
         if at + 4 > len(data) or (length := _INT32.unpack_from(data, at)[0]) < 0:
             raise ValueError("an element is cut short")
-        return int(at + length + _MEASURED[kind])
+        return int(at + length + measured)
     if kind == 0x0B:  # a regular expression: two strings that end with a zero
         return data.index(0, data.index(0, at) + 1) + 1
     raise ValueError(f"there is no kind {kind:#04x} in BSON")
+
+
+def fields(document: bytes) -> dict[str, Element]:
+    """The elements by name. Raises ValueError."""
+    return {one.name: one for one in elements(document)}

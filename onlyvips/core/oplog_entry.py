@@ -6,6 +6,8 @@ Fields and transactions as mongodump and mongorestore read them (mongo-tools, ``
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -20,6 +22,8 @@ _FORBIDDEN = {
     "upgradeDowngradeViewlessTimeseries": "time series were changed from one form to the other",
 }
 _NOWHERE = (0, 0)
+_TOLD = ("c", "n")
+"""Kinds of entries that say what they are with the first key of what they are about."""
 Role = Literal["", "part", "end", "abort"]
 """What an entry is to a transaction of several entries: nothing, one of its parts, its commit, its abort."""
 
@@ -36,8 +40,7 @@ class Position(NamedTuple):
         return f"{datetime.fromtimestamp(self.seconds, UTC):%Y%m%dT%H%M%SZ}-{self.ordinal}"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """An entry. ``command`` is the first key of a command (``op`` c), ``subject`` its value where that is a string;
     ``transaction`` tells a transaction from others, ``previous`` is where its entry before this one is."""
 
@@ -70,12 +73,21 @@ def position(edge: Edge) -> Position:
 
 def parse(data: bytes) -> Entry:
     """The entry in ``data``, one whole document. Raises ValueError for what is no entry of an oplog."""
-    found = {one.name: one for one in bson.elements(data)}
+    found = bson.fields(data)
+    entry = entry_of(found)
+    if entry.op not in _TOLD and "o" in found:
+        deque(found["o"].elements(), 0)  # it must be BSON, whatever it says
+    return entry
+
+
+def entry_of(found: Mapping[str, bson.Element]) -> Entry:
+    """The entry with these fields; what a write is about is not looked at. Raises ValueError."""
     moment, term = found["ts"].moment() if "ts" in found else None, _number(found, "t")
     if moment is None or "op" not in found:
         raise ValueError("it has no ts or no op: it is no entry of an oplog")
-    op, what = found["op"].text(), list(found["o"].elements()) if "o" in found else []
-    head = what[0] if what and op in ("c", "n") else None
+    op = found["op"].text()
+    what = list(found["o"].elements()) if op in _TOLD and "o" in found else []
+    head = what[0] if what else None
     role, transaction = _role(found, what) if op == "c" else ("", b"")
     return Entry(
         position=Position(*moment),
@@ -90,7 +102,7 @@ def parse(data: bytes) -> Entry:
     )
 
 
-def _role(found: dict[str, bson.Element], what: list[bson.Element]) -> tuple[Role, bytes]:
+def _role(found: Mapping[str, bson.Element], what: list[bson.Element]) -> tuple[Role, bytes]:
     """Part of a transaction are commands with a session and a number, but no retried insert of many documents."""
     if not what or "lsid" not in found or "txnNumber" not in found or _number(found, "multiOpType") == 1:
         return "", b""
@@ -105,13 +117,13 @@ def _role(found: dict[str, bson.Element], what: list[bson.Element]) -> tuple[Rol
     return ("part" if open_still else "end"), who
 
 
-def _previous(found: dict[str, bson.Element]) -> Position | None:
+def _previous(found: Mapping[str, bson.Element]) -> Position | None:
     inside = found["prevOpTime"].elements() if "prevOpTime" in found else iter(())
     moment = next((one.moment() for one in inside if one.name == "ts"), None)
     return Position(*moment) if moment and moment != _NOWHERE else None
 
 
-def _number(found: dict[str, bson.Element], name: str) -> int | None:
+def _number(found: Mapping[str, bson.Element], name: str) -> int | None:
     return found[name].number() if name in found else None
 
 

@@ -15,13 +15,15 @@ from onlyvips.core import little_bson as bson
 from onlyvips.core.changes import Change, Create, Drop, Index, Operation, Put, Remove, Rename
 from onlyvips.core.little_bson import ARRAY, Element
 from onlyvips.core.manifest import moment
-from onlyvips.core.oplog_entry import Entry, Position, Transactions, parse
+from onlyvips.core.oplog_entry import Entry, Position, Transactions, entry_of
 from onlyvips.errors import Refused
 
 _NO_WRITES = ("n", "km", "ci", "cd", "cu")
 _NO_COMMANDS = ("startIndexBuild", "abortIndexBuild", "setMultikeyMetadata", "dropIdent", "dbCheck")
 _DROPS_INDEXES = ("dropIndexes", "dropIndex", "deleteIndexes", "deleteIndex")
 _NO_OPTIONS = ("create", "idIndex", "uuid", "recordIdsReplicated")
+_BEFORE_ID = 5
+"""Bytes from the beginning of an element ``_id`` to its value."""
 Fields = Mapping[str, Element]
 
 
@@ -81,22 +83,22 @@ class Translator:
 
     def translate(self, raw: bytes) -> list[Operation]:
         """What the entry ``raw`` does. Raises Untranslatable."""
-        entry = parse(raw)
+        fields = bson.fields(raw)
+        entry = entry_of(fields)
         if not self.start <= entry.position <= self.until or (self.seen and entry.position <= self.seen):
             return []
         self.seen = entry.position
         self.entries += 1
         try:
-            return [done for one in self._committed(entry, raw) for done in self._operation(one)]
+            return [done for one in self._committed(entry, fields) for done in self._operation(one)]
         except (ValueError, KeyError, IndexError) as error:
             raise Untranslatable(
                 f"The entry {entry.edge.ts} of the oplog cannot be replayed: {error}. Nothing of it was written. What "
                 f"was before it can be had: --at {moment(entry.position.seconds - 1)}."
             ) from error
 
-    def _committed(self, entry: Entry, raw: bytes) -> list[Fields]:
+    def _committed(self, entry: Entry, fields: Fields) -> list[Fields]:
         """What takes effect with this entry: of a transaction, all of it with its end."""
-        fields = _fields(raw)
         self._transactions.see(entry)
         if entry.op != "c" or not entry.role:
             return [fields]
@@ -127,9 +129,9 @@ class Translator:
         name = inside[0].name
         if name == "applyOps":
             for one in _array(inside[0]):
-                yield from self._operation(_fields(one.raw))
+                yield from self._operation(bson.fields(one.raw))
         elif name == "renameCollection":
-            yield from self._rename(_fields(what.raw))
+            yield from self._rename(bson.fields(what.raw))
         elif name not in _NO_COMMANDS and self.names.touches(database):
             yield from self._of_collection(database, name, inside)
 
@@ -160,7 +162,7 @@ class Translator:
         elif name == "createIndexes":
             indexes[told["name"].text()] = _document(one for one in inside if one.name != "createIndexes")
         elif name == "commitIndexBuild":
-            indexes |= {_fields(one.raw)["name"].text(): one.raw for one in _array(told["indexes"])}
+            indexes |= {bson.fields(one.raw)["name"].text(): one.raw for one in _array(told["indexes"])}
         elif told["index"].text() == "*":
             indexes.clear()
         else:
@@ -179,13 +181,13 @@ def _write(op: str, target: str, fields: Fields) -> Put | Remove | Change:
         return Remove(target, id_of(what))
     if op != "u":
         raise ValueError(f"there is no operation {op}")
-    told, id = _fields(what), id_of(fields["o2"].raw)
+    told, id = bson.fields(what), id_of(fields["o2"].raw)
     if not any(name.startswith("$") for name in told):
         return Put(target, id, what if "_id" in told else _with_id(id, what))
     version = told["$v"].number() if "$v" in told else None
     if version == 2 and set(told) == {"$v", "diff"}:
         return Change(target, id, told["diff"].raw)
-    if version == 1 and set(told) == {"$v", "$set"} and "_id" in _fields(told["$set"].raw):
+    if version == 1 and set(told) == {"$v", "$set"} and "_id" in bson.fields(told["$set"].raw):
         return Put(target, id, told["$set"].raw)  # FerretDB: the whole new document
     raise ValueError(f"an update by {', '.join(told)} is that of a server before MongoDB 5.0")
 
@@ -200,7 +202,7 @@ def id_of(document: bytes) -> bytes:
     """``{_id: …}`` of a document. Raises ValueError for one without."""
     for one in bson.elements(document):
         if one.name == "_id":
-            return _document(iter([one]))
+            return bson.document(document[one.start - _BEFORE_ID : one.end])
     raise ValueError("a document has no _id")
 
 
@@ -210,10 +212,6 @@ def _with_id(id: bytes, document: bytes) -> bytes:
 
 def _document(elements: Iterator[Element]) -> bytes:
     return bson.document(*(bson.element(one.kind, one.name, one.raw) for one in elements))
-
-
-def _fields(document: bytes) -> Fields:
-    return {one.name: one for one in bson.elements(document)}
 
 
 def _array(one: Element) -> list[Element]:
