@@ -13,12 +13,13 @@ closed. CRC-64/XZ of a collection's documents is passed in as a function, so tha
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from onlyvips.core import little_bson as bson
 from onlyvips.core.little_bson import Value
+from onlyvips.core.oplog_entry import Logged
 from onlyvips.errors import Permanent
 
 Crc = Callable[[bytes, int], int]
@@ -68,12 +69,14 @@ class Prelude:
 
 @dataclass(frozen=True)
 class Documents:
-    """Event: ``count`` whole documents of a collection, one after another in ``data``."""
+    """Event: ``count`` whole documents of a collection, one after another in ``data``; of the oplog they are read
+    already: ``entries``."""
 
     database: str
     collection: str
     data: bytes
     count: int
+    entries: Sequence[Logged] = ()
 
 
 @dataclass(frozen=True)

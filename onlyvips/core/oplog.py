@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from onlyvips.core.archive import LARGEST_DOCUMENT, Corrupt, Crc, Tally, scan
+from onlyvips.core.archive import LARGEST_DOCUMENT, Corrupt, Crc, Documents, Tally, scan
 from onlyvips.core.manifest import OPLOG, Edge, NamespaceRecord, Window, moment
-from onlyvips.core.oplog_entry import Entry, Position, Transactions, forbidden, parse, position
+from onlyvips.core.oplog_entry import Entry, Logged, Position, Transactions, forbidden, logged, position
 
 LARGEST_ENTRY = LARGEST_DOCUMENT + 16 * 1024
 """An entry has a little more than the largest document (mongorestore allows the same)."""
@@ -40,9 +40,10 @@ class Reader:
     transactions: Transactions = field(default_factory=Transactions)
     _rest: bytearray = field(default_factory=bytearray)
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> Documents:
         """The next bytes; returns the whole entries that they completed."""
         self._rest += data
+        entries = list[Logged]()
         try:
             run = scan(self._rest, largest=LARGEST_ENTRY)
             if run.terminated:
@@ -50,14 +51,15 @@ class Reader:
             whole, at = bytes(self._rest[: run.end]), 0
             while at < run.end:
                 end = at + int.from_bytes(whole[at : at + 4], "little")
-                self._see(parse(whole[at:end]))
+                entries.append(logged(whole[at:end]))
+                self._see(entries[-1].entry)
                 at = end
         except ValueError as error:
             after = f" after {self.last.edge.ts}" if self.last else ""
             raise Corrupt(f"the oplog has no entry in order{after}: {error}") from error
         self.tally.add(whole, run.count, self.crc)
         del self._rest[: run.end]
-        return whole
+        return Documents("local", "oplog.rs", whole, run.count, entries)
 
     def finish(self) -> None:
         """Say that there are no more bytes."""

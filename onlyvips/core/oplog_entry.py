@@ -71,17 +71,28 @@ def position(edge: Edge) -> Position:
     return Position(int(seconds), int(ordinal))
 
 
+class Logged(NamedTuple):
+    """An entry, and all of its fields by name."""
+
+    entry: Entry
+    fields: Mapping[str, bson.Element]
+
+
 def parse(data: bytes) -> Entry:
     """The entry in ``data``, one whole document. Raises ValueError for what is no entry of an oplog."""
+    return logged(data).entry
+
+
+def logged(data: bytes) -> Logged:
+    """The same, with its fields: who needs them too reads them once."""
     found = bson.fields(data)
-    entry = entry_of(found)
+    entry = _entry(found)
     if entry.op not in _TOLD and "o" in found:
         deque(found["o"].elements(), 0)  # it must be BSON, whatever it says
-    return entry
+    return Logged(entry, found)
 
 
-def entry_of(found: Mapping[str, bson.Element]) -> Entry:
-    """The entry with these fields; what a write is about is not looked at. Raises ValueError."""
+def _entry(found: Mapping[str, bson.Element]) -> Entry:
     moment, term = found["ts"].moment() if "ts" in found else None, _number(found, "t")
     if moment is None or "op" not in found:
         raise ValueError("it has no ts or no op: it is no entry of an oplog")

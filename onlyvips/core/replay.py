@@ -15,7 +15,7 @@ from onlyvips.core import little_bson as bson
 from onlyvips.core.changes import Change, Create, Drop, Index, Operation, Put, Remove, Rename
 from onlyvips.core.little_bson import ARRAY, Element
 from onlyvips.core.manifest import moment
-from onlyvips.core.oplog_entry import Entry, Position, Transactions, entry_of
+from onlyvips.core.oplog_entry import Entry, Logged, Position, Transactions
 from onlyvips.errors import Refused
 
 _NO_WRITES = ("n", "km", "ci", "cd", "cu")
@@ -81,10 +81,9 @@ class Translator:
     _transactions: Transactions = field(default_factory=Transactions)
     _open: dict[bytes, list[Fields]] = field(default_factory=dict)
 
-    def translate(self, raw: bytes) -> list[Operation]:
-        """What the entry ``raw`` does. Raises Untranslatable."""
-        fields = bson.fields(raw)
-        entry = entry_of(fields)
+    def translate(self, logged: Logged) -> list[Operation]:
+        """What an entry does. Raises Untranslatable."""
+        entry, fields = logged
         if not self.start <= entry.position <= self.until or (self.seen and entry.position <= self.seen):
             return []
         self.seen = entry.position

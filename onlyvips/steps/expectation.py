@@ -110,7 +110,7 @@ class Expectation:
         translator, touched = copy.deepcopy(self._noting or self._translator()), set[bytes]()
 
         def take(found: Documents) -> None:
-            for operation in (one for raw in each(found.data) for one in translator.translate(raw)):
+            for operation in (one for entry in found.entries for one in translator.translate(entry)):
                 if isinstance(operation, Put | Remove | Change):
                     touched.add(_hash(operation.id))
 
@@ -150,8 +150,8 @@ class Expectation:
         translator = self._translator()
 
         def take(found: Documents) -> None:
-            for raw in each(found.data):
-                for operation in translator.translate(raw):
+            for entry in found.entries:
+                for operation in translator.translate(entry):
                     self._do(operation, translator.seen or NOWHERE)
 
         for source in self.plan.logs:

@@ -88,7 +88,7 @@ class _Contents:
 
     def _take(self, plain: bytes) -> None:
         if self._log is not None:
-            self._sink(Documents("local", "oplog.rs", self._log.feed(plain), 0))
+            self._sink(self._log.feed(plain))
         if self._rdb is not None:
             self._rdb.feed(plain)
             self._sink(Documents("redis", "dump.rdb", plain, 0))

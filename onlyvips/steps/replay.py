@@ -46,9 +46,9 @@ class Replay:
         self._flush()
 
     def _take(self, found: Documents) -> None:
-        for raw in each(found.data):
+        for entry in found.entries:
             before = self.translator.seen
-            operations = self.translator.translate(raw)
+            operations = self.translator.translate(entry)
             here = self.translator.seen
             if here is None or here == before or (self.marker.position and here <= self.marker.position):
                 continue

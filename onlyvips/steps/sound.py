@@ -129,8 +129,8 @@ def _write(plain: BinaryIO, found: Documents) -> None:
 
 
 def _translate(translator: Translator, documents: Documents) -> None:
-    for raw in each(documents.data):
-        translator.translate(raw)
+    for entry in documents.entries:
+        translator.translate(entry)
 
 
 def _good_copy(source: Source, reader: Reader, sink: Sink | None, opened: bool) -> tuple[ObjectStore | None, list[str]]:

@@ -24,7 +24,7 @@ def steps_of_load(plan: RestorePlan, target: TargetDatabase, reader: Reader) -> 
     target.apply([Create(name)])
     steps.take("check: read from S3, hashed", lambda: hash_of(store.read(source.key)))
     found = _opened(steps, source, reader)
-    batches = [batch for data in found for batch in _batches(data)]
+    batches = [batch for one in found for batch in _batches(one.data)]
     steps.take("insert", lambda: [target.insert(name, batch) for batch in batches])
     steps.take("hash of each document", lambda: [Sum().add(each(batch)) for batch in batches])
     back = steps.take("read back", lambda: list(target.documents(name)))
@@ -36,24 +36,22 @@ def steps_of_replay(plan: RestorePlan, target: TargetDatabase, reader: Reader) -
     """CPU seconds by step; each of these but the writing is done twice: before the target is touched, and then."""
     steps, assumed = Steps(), plan.until
     assert assumed is not None
-    found = [data for source in plan.logs for data in _opened(steps, source, reader)]
-    entries = [raw for data in found for raw in each(data)]
+    entries = [entry for source in plan.logs for found in _opened(steps, source, reader) for entry in found.entries]
     translator = Translator(plan.names, plan.start, assumed)
-    done = steps.take("translate the entries", lambda: [one for raw in entries for one in translator.translate(raw)])
+    done = steps.take(
+        "translate the entries", lambda: [one for entry in entries for one in translator.translate(entry)]
+    )
     writes = [one for one in done if isinstance(one, Put | Remove)]
     batches = [writes[at : at + _BATCH] for at in range(0, len(writes), _BATCH)]
     steps.take("write inserts and deletes alone", lambda: [target.apply(batch) for batch in batches])
     return steps.cpu
 
 
-def _opened(steps: Steps, source: Source, reader: Reader) -> list[bytes]:
+def _opened(steps: Steps, source: Source, reader: Reader) -> list[Documents]:
     """What is in it."""
-    (store,), found = reader.stores.values(), list[bytes]()
-
-    def sink(documents: Documents) -> None:
-        found.append(documents.data)
-
-    steps.take("read from S3, hashed, age, zstd, checks", lambda: read_object(source, store, reader, "", sink))
+    (store,), found = reader.stores.values(), list[Documents]()
+    what = "read from S3, hashed, age, zstd, checks"
+    steps.take(what, lambda: read_object(source, store, reader, "", found.append))
     return found
 
 
