@@ -16,7 +16,6 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.write_concern import WriteConcern
 
 from onlyvips.adapters.database_mongodb import MongoDatabase
-from onlyvips.core.archive import scan
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
 from onlyvips.errors import Permanent
 
@@ -157,7 +156,7 @@ class MongoTarget:
 def _each(documents: bytes) -> Iterator[RawBSONDocument]:
     at = 0
     while at < len(documents):
-        end = scan(documents, at, most=1).end
+        end = at + int.from_bytes(documents[at : at + 4], "little")
         yield RawBSONDocument(documents[at:end])
         at = end
 

@@ -14,6 +14,8 @@ from onlyvips.core import little_bson as bson
 from onlyvips.core.little_bson import ARRAY, DOCUMENT, Element
 
 _NULL = 0x0A
+_HEAD = 4
+"""Bytes before a document's first element."""
 Value = tuple[int, bytes]
 """An element's kind and the bytes of its value."""
 _NOTHING: Value = (_NULL, b"")
@@ -22,17 +24,19 @@ _NOTHING: Value = (_NULL, b"")
 def apply_diff(document: bytes, diff: bytes) -> bytes:
     """The document after ``diff``. Raises ValueError for a diff of a kind that is not known."""
     told = _of_document(diff)
-    elements, replaced = list[bytes](), set[str]()
+    elements, replaced, at = list[bytes](), set[str](), _HEAD
     for one in bson.elements(document):
-        if one.name in told.gone or one.name in told.come:
+        begin, at, name = at, one.end, one.name
+        if name in told.gone or name in told.come:
             continue
-        value = one.kind, one.raw
-        if one.name in told.changed:
-            value = told.changed[one.name]
-            replaced.add(one.name)
-        elif one.name in told.inside:
-            value = _inside(value, told.inside[one.name])
-        elements.append(bson.element(value[0], one.name, value[1]))
+        if name in told.changed:
+            elements.append(bson.element(told.changed[name][0], name, told.changed[name][1]))
+            replaced.add(name)
+        elif name in told.inside:
+            kind, raw = _inside((one.kind, one.raw), told.inside[name])
+            elements.append(bson.element(kind, name, raw))
+        else:
+            elements.append(document[begin:at])
     last = {**told.changed, **told.come}
     elements += [bson.element(kind, name, raw) for name, (kind, raw) in last.items() if name not in replaced]
     return bson.document(*elements)

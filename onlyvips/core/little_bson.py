@@ -136,15 +136,14 @@ def elements(data: bytes, start: int = 0) -> Iterator[Element]:
     end = start + _INT32.unpack_from(data, start)[0]
     if not start + 5 <= end <= len(data) or data[end - 1] != 0:
         raise ValueError("a document does not end where it says")
-    at, last = start + 4, end - 1
-    while at < last:  # every entry of a replay passes here several times: nothing is looked up twice
-        kind, stop = data[at], data.index(0, at + 1, end)
-        value = stop + 1
-        fixed = _FIXED.get(kind)
-        after = _after(data, kind, value) if fixed is None else value + fixed
+    at, last, index, fixed_of = start + 4, end - 1, data.index, _FIXED.get
+    while at < last:  # every entry of a replay passes here several times
+        kind, stop = data[at], index(0, at + 1, end)
+        fixed = fixed_of(kind)
+        after = _after(data, kind, stop + 1) if fixed is None else stop + 1 + fixed
         if after > last:
             raise ValueError("an element does not fit into its document")
-        yield _make(Element, (kind, data[at + 1 : stop].decode(), data, value, after))
+        yield _make(Element, (kind, data[at + 1 : stop].decode(), data, stop + 1, after))
         at = after
 
 
@@ -153,8 +152,7 @@ _make = tuple.__new__
 
 def _after(data: bytes, kind: int, at: int) -> int:
     """Where a value ends that is of no fixed length."""
-    measured = _MEASURED.get(kind)
-    if measured is not None:
+    if (measured := _MEASURED.get(kind)) is not None:
         if at + 4 > len(data) or (length := _INT32.unpack_from(data, at)[0]) < 0:
             raise ValueError("an element is cut short")
         return int(at + length + measured)

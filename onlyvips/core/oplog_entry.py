@@ -96,15 +96,17 @@ def _entry(found: Mapping[str, bson.Element]) -> Entry:
     moment, term = found["ts"].moment() if "ts" in found else None, _number(found, "t")
     if moment is None or "op" not in found:
         raise ValueError("it has no ts or no op: it is no entry of an oplog")
-    op = found["op"].text()
-    what = list(found["o"].elements()) if op in _TOLD and "o" in found else []
+    op, namespace = found["op"].text(), found["ns"].text() if "ns" in found else ""
+    if op not in _TOLD:
+        return Entry(Position(*moment), -1 if term is None else term, op, namespace)
+    what = list(found["o"].elements()) if "o" in found else []
     head = what[0] if what else None
     role, transaction = _role(found, what) if op == "c" else ("", b"")
     return Entry(
         position=Position(*moment),
         term=-1 if term is None else term,
         op=op,
-        namespace=found["ns"].text() if "ns" in found else "",
+        namespace=namespace,
         command=head.name if head else "",
         subject=head.text() if head else "",
         transaction=transaction,

@@ -24,6 +24,10 @@ _ENCRYPTED = ".age"
 _BROKEN = (Corrupt, BrokenRdb, BrokenBundle, ZstdError)
 """What the contents say that are not whole."""
 
+_AT_ONCE = 1 << 15
+"""Bytes of the oplog whose entries are read at once: of more, Python's collector would walk over all of them again and
+again, for a third of the time."""
+
 Sink = Callable[[Documents], None]
 """Takes whole documents, entries of the oplog, or any bytes of what is neither, as they are read; what it raises ends
 the reading."""
@@ -88,7 +92,8 @@ class _Contents:
 
     def _take(self, plain: bytes) -> None:
         if self._log is not None:
-            self._sink(self._log.feed(plain))
+            for at in range(0, len(plain), _AT_ONCE):
+                self._sink(self._log.feed(plain[at : at + _AT_ONCE]))
         if self._rdb is not None:
             self._rdb.feed(plain)
             self._sink(Documents("redis", "dump.rdb", plain, 0))
