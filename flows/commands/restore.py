@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -18,6 +19,7 @@ from onlyvips.core.backup_report import progress
 from onlyvips.steps.sound import Tell
 from onlyvips.wiring import restores
 from onlyvips.wiring.restores import Asked
+from onlyvips.wiring.restoring.foreign import restore_archive
 
 app = App(name="restore", help="Restore: plan what would come back, run it.")
 
@@ -111,6 +113,24 @@ def run(
         return console.OK
     for line in (found.line, *told):
         console.say(line)
+    return console.OK
+
+
+@app.command
+def archive(
+    path: Path, /, *, environment: EnvironmentName, target: Target, namespace: Names = (), json: Json = False
+) -> int:
+    """Restore an archive that mongodump made (--archive, with or without --gzip) into a server that has none of it.
+
+    All of it is read and its checksums compared before the target is touched; then every document is read back. Exits 0
+    when all of it is there, 1 when it failed on the way, 2 when it was refused with the target untouched. Killed, it is
+    begun anew, once what it left was dropped.
+    """
+    found = restore_archive(environment, path, target, namespace)
+    if json:
+        console.print_json(dict(found.values))
+    else:
+        console.say(found.line)
     return console.OK
 
 

@@ -33,6 +33,7 @@ def _how(plan: RestorePlan) -> Iterator[str]:
         return
     yield f"  each is restored beside what is there, as {SHADOW}…, and compared; one rename each puts it in its place"
     yield "  those renames are not one step together: stop what writes to the database before, and start it after"
+    yield "  after it: every key of the cache (the database of endpoints.redis) is removed, and a new base is taken"
 
 
 def as_json(plan: RestorePlan, how_long: str) -> dict[str, Any]:

@@ -180,7 +180,8 @@ def test_over_the_live_database_only_what_was_named_goes_and_a_safety_backup_com
     world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["restore", "plan", *LIVE]) == 0
-    assert "overwritten, after a safety backup: app.orders" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "overwritten, after a safety backup: app.orders" in told and "every key of the cache" in told
     assert run(["restore", "run", *LIVE]) == 2
     assert "--overwrite 'app.orders'" in capsys.readouterr().err
     assert live.life.writes == 0 and not evidence(world)

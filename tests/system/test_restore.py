@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,6 +226,19 @@ def test_the_live_database_and_what_cannot_be_had_are_refused_with_what_can(worl
         assert done.returncode == 2 and why in done.stderr, done.stderr
     live = world.platform.onlyvips("restore", "run", "--local", "-e", ENVIRONMENT, "--target", "mongodb://h/")
     assert live.returncode == 2 and "is no reference" in live.stderr
+
+
+@pytest.mark.parametrize("packed", [(), ("--gzip",)], ids=["plain", "gzip"])
+def test_an_archive_of_mongodumps_own_comes_back(
+    world: World, lab: Lab, tmp_path: Path, packed: tuple[str, ...]
+) -> None:
+    path, name = tmp_path / "dump.archive", f"restored_dump{len(packed)}"
+    uri = f"--uri={lab.env['ONLYVIPS_LAB_MONGODB_URI']}onlyvips"
+    subprocess.run([lab.bin / "mongodump", uri, f"--archive={path}", *packed], check=True, capture_output=True)
+    options = ("-e", ENVIRONMENT, "--target", TARGET, "--namespace", f"onlyvips.*={name}.*")
+    done = world.platform.onlyvips("restore", "archive", str(path), *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    compare(world, name)
 
 
 def test_what_was_deleted_by_mistake_comes_back_into_the_live_database(world: World, lab: Lab) -> None:
