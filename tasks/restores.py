@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from onlyvips.core.backup_report import progress
+from onlyvips.errors import OnlyVipsError, Permanent, Transient
+from onlyvips.steps.pipe import Progress
 from onlyvips.wiring import restores
 from onlyvips.wiring.restores import Asked, Done, Planned
 from tasks.policies import backup_task
@@ -26,9 +29,6 @@ def asked(
     return Asked(environment, kind, at, target, tuple(namespaces or ()), tuple(overwrite or ()), waived)
 
 
-settled = restores.settled
-
-
 def _me(operator: str) -> str:
     return f"{operator or 'prefect'}, run {flow_run.name} ({flow_run.id}), attempt {flow_run.run_count}"
 
@@ -37,7 +37,7 @@ def _me(operator: str) -> str:
 def plan(asked: Asked) -> Planned:
     """What will be read and written, told in the log. Raises Refused for what would be refused."""
     found = restores.plan(asked)
-    for line in found.lines:
+    for line in found.lines if found.logged is None else found.logged:
         get_run_logger().info("%s", line)
     restores.allow(asked, found)
     return found
@@ -46,8 +46,10 @@ def plan(asked: Asked) -> Planned:
 @backup_task(name="safety backup", task_run_name="safety backup of {asked.kind}")
 def protect(asked: Asked, planned: Planned, operator: str) -> str:
     """What would bring back what is written over."""
+    before = restores.earlier(asked) if planned.overwritten else []
     found = restores.protect(asked, planned, _me(operator), restores.counted(Teller().tell))
-    get_run_logger().info("Safety backup: %s.", found)
+    for line in (f"Safety backup: {found}.", *before):
+        get_run_logger().info("%s", line)
     return found
 
 
@@ -77,11 +79,26 @@ def run(asked: Asked) -> Done:
     return found
 
 
-@backup_task(name="afterwards", task_run_name="caches and a new base")
-def afterwards(asked: Asked, operator: str) -> None:
-    """What a platform needs whose data was restored."""
-    for line in restores.afterwards(asked, _me(operator), restores.counted(Teller().tell)):
-        get_run_logger().info("%s", line)
+@backup_task(name="flush cache", task_run_name="flush the cache")
+def flush_cache(asked: Asked, operator: str) -> None:
+    """No cache of what was there before."""
+    _after(restores.flush_cache, asked, operator)
+
+
+@backup_task(name="new base", task_run_name="new base")
+def new_base(asked: Asked, operator: str) -> None:
+    """A base of what is there now."""
+    _after(restores.new_base, asked, operator)
+
+
+def _after(step: Callable[[Asked, str, Progress], list[str]], asked: Asked, operator: str) -> None:
+    try:
+        for line in step(asked, _me(operator), restores.counted(Teller().tell)):
+            get_run_logger().info("%s", line)
+    except Transient as error:
+        raise Transient(restores.after_all(error), delay=error.delay) from error
+    except OnlyVipsError as error:
+        raise Permanent(restores.after_all(error)) from error
 
 
 class Teller:

@@ -107,13 +107,15 @@ def run(
         return _through_server(api, loaded, asked, json)
     planned = restores.plan(asked)
     with bar(json) as tell:
-        found, told = restores.carry_out(asked, planned, me(), tell)
+        found = restores.carry_out(asked, planned, me(), tell)
     if json:
-        console.print_json({**found.values, "told": told})
-        return console.OK
-    for line in (found.line, *told):
+        console.print_json({**found.done.values, "told": list(found.told), "failed": list(found.failed)})
+        return console.FAILED if found.failed else console.OK
+    for line in (found.done.line, *found.told):
         console.say(line)
-    return console.OK
+    for line in found.failed:
+        console.complain(line)
+    return console.FAILED if found.failed else console.OK
 
 
 @app.command
@@ -151,11 +153,15 @@ def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
         console.say(f"Run {found.name}: {address}")
     state = running.follow(found, address, quiet=quiet)
     ok = state.is_completed()
+    message = "" if ok else state.message or "no message"
     if quiet:
-        console.print_json({"ok": ok, "run": str(found.id), "address": address, "state": state.name})
+        console.print_json(
+            {"ok": ok, "run": str(found.id), "address": address, "state": state.name, "message": message}
+        )
     elif not ok:
-        console.complain(f"{state.name}: {state.message or 'no message'}")
-    return console.OK if ok else console.FAILED
+        console.complain(f"{state.name}: {message}")
+    refused = "Refused: " in message  # as Prefect tells the exception that ended a run
+    return console.OK if ok else console.REFUSED if refused else console.FAILED
 
 
 @contextmanager

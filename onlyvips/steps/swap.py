@@ -5,7 +5,7 @@ from __future__ import annotations
 from onlyvips.core.changes import Rename
 from onlyvips.core.restore import RestorePlan
 from onlyvips.core.swap import SHADOW, final, missing
-from onlyvips.errors import Refused
+from onlyvips.errors import Permanent
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.load import VIEW
 from onlyvips.steps.marker import Marker
@@ -14,12 +14,12 @@ from onlyvips.steps.marker import Marker
 def swap(plan: RestorePlan, target: TargetDatabase, marker: Marker) -> None:
     """Every shadow that is there takes its place, and what was there is gone.
 
-    Raises Refused, before the first, when one would replace what nobody allowed to be replaced.
+    Raises Permanent, before the first, when one would replace what nobody allowed to be replaced.
     """
     waiting = shadows(plan, target)
     there = [one for name in plan.databases for one in _named(target, name)]
     if unnamed := missing((final(one) for one in waiting if final(one) in there), plan.over or ()):
-        raise Refused(
+        raise Permanent(
             f"{', '.join(unnamed)} came up in the oplog, and is in the target: nothing was replaced. Run the restore "
             f"again with --overwrite {' --overwrite '.join(unnamed)} too: it goes on with what it has restored."
         )

@@ -178,7 +178,7 @@ def take_one(loaded: Environment, kind: str, holder: str, tell: Progress) -> Tak
         with _session(loaded, kind, holder, tell) as session:
             return take(session)
     except Driven as error:
-        raise Transient(f"{error} This waits for it.", delay=10.0) from error
+        raise Transient(f"{error} A run of Prefect waits for that; a command is run again then.", delay=10.0) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from onlyvips import environment as environments
@@ -16,7 +16,7 @@ from onlyvips.adapters.cache_redis import flush
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.core.manifest import moment
 from onlyvips.core.swap import missing
-from onlyvips.errors import Conflict, OnlyVipsError, Refused
+from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Refused
 from onlyvips.steps.pipe import Progress
 from onlyvips.steps.sound import Tell
 from onlyvips.wiring import backups
@@ -24,6 +24,15 @@ from onlyvips.wiring.places import stores_of
 from onlyvips.wiring.restoring import BUILT, LIVE, Asked, Done, Planned
 
 __all__ = ["Asked", "Done", "Planned"]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What was done, sentences about what stands around it, and about what comes after and failed."""
+
+    done: Done
+    told: tuple[str, ...]
+    failed: tuple[str, ...]
 
 
 def check(asked: Asked) -> None:
@@ -60,11 +69,6 @@ def allow(asked: Asked, planned: Planned) -> None:
         )
 
 
-def settled(asked: Asked, planned: Planned) -> Asked:
-    """What was planned, also when a safety backup becomes the latest."""
-    return replace(asked, at=planned.at) if planned.at and asked.at == "latest" else asked
-
-
 def counted(tell: Tell) -> Progress:
     """Tells a restore's progress what a backup reads meanwhile, which says how much altogether."""
     told = 0
@@ -87,20 +91,60 @@ def protect(asked: Asked, planned: Planned, holder: str, tell: Progress) -> str:
     if asked.waived:
         return f"waived: {asked.waived}"
     taken = backups.take_one(environments.load(asked.environment), asked.kind, holder, tell)
-    return f"{taken.manifest.id}-e{taken.manifest.epoch}"
+    name = f"{taken.manifest.id}-e{taken.manifest.epoch}"
+    if taken.degraded:
+        raise Permanent(
+            f"The safety backup {name} is not in every destination ({'; '.join(taken.lacking)}): it is kept, nothing "
+            "else was changed. Correct that and run this again, or say why it is enough: --without-safety-backup "
+            "REASON."
+        )
+    return name
 
 
-def carry_out(asked: Asked, planned: Planned, holder: str, tell: Tell) -> tuple[Done, list[str]]:
-    """All of it in this process, in order. Returns what was done, and sentences about what stands around it."""
+def earlier(asked: Asked) -> list[str]:
+    """Sentences about runs of the same restore that did not end: what brings back the state before the first of them
+    is their safety backup, not that of this run."""
+    begun, ended = dict[str, str](), set[str]()
+    for store in stores_of(environments.load(asked.environment)):
+        try:
+            for one in store.list(f"{asked.environment}/evidence/restore/"):
+                id, _, what = one.key.rpartition("/")[2].partition(".")
+                if what == "ended.json":
+                    ended.add(id)
+                elif id not in begun:
+                    begun[id] = b"".join(store.read(one.key)).decode()
+        except OnlyVipsError:
+            continue  # another destination has it too, and whoever cannot be read says so when it is planned
+    found = [json.loads(text) for id, text in sorted(begun.items()) if id not in ended]
+    same = [one for one in found if all(one["asked"][name] == asdict(asked)[name] for name in ("kind", "at", "target"))]
+    told = "An earlier run, of {written}, did not end; its safety backup: {safety_backup}."
+    return [told.format_map(one) for one in same]
+
+
+def carry_out(asked: Asked, planned: Planned, holder: str, tell: Tell) -> Carried:
+    """All of it in this process, in order."""
     allow(asked, planned)
-    asked = settled(asked, planned)
+    before = earlier(asked) if planned.overwritten else []
     safety = protect(asked, planned, holder, counted(tell))
     id, lacking = keep(asked, holder, safety, {"plan": dict(planned.values)})
     done = run(asked, tell)
     _, lacking_too = keep(asked, holder, safety, {"result": dict(done.values)}, id)
-    told = [f"Safety backup: {safety}."] if planned.overwritten else []
-    told += afterwards(asked, holder, counted(tell))
-    return done, [*told, *filter(None, {lacking, lacking_too})]
+    told = [f"Safety backup: {safety}.", *before] if planned.overwritten else []
+    failed = list[str]()
+    for step in (flush_cache, new_base):
+        try:
+            told += step(asked, holder, counted(tell))
+        except OnlyVipsError as error:
+            failed.append(after_all(error))
+    return Carried(done, (*told, *filter(None, {lacking, lacking_too})), tuple(failed))
+
+
+def after_all(error: OnlyVipsError) -> str:
+    """What to do when only what comes after a restore failed."""
+    return (
+        f"All of it is restored, but what comes after failed: {error} Do not restore again: flush the cache by hand "
+        "(redis-cli FLUSHDB) and take a new base (onlyvips backup run --kind mongodb)."
+    )
 
 
 def run(asked: Asked, tell: Tell) -> Done:
@@ -109,19 +153,20 @@ def run(asked: Asked, tell: Tell) -> Done:
     return BUILT[asked.kind].run(asked, tell)
 
 
-def afterwards(asked: Asked, holder: str, tell: Progress) -> list[str]:
-    """What a platform needs whose database was restored: its cache flushed, and a new base. Returns what was done.
+def flush_cache(asked: Asked, holder: str, tell: Progress) -> list[str]:
+    """The cache of a platform whose database was restored: gone. Returns what was done; it may be done again."""
+    loaded = environments.load(asked.environment)
+    if (asked.kind, asked.target) != ("mongodb", LIVE) or loaded.endpoints.redis is None:
+        return []
+    return [f"The cache was flushed: {flush(environments.endpoint(loaded, loaded.endpoints.redis)):,} keys."]
 
-    Raises what either raises; both may be done again.
-    """
+
+def new_base(asked: Asked, holder: str, tell: Progress) -> list[str]:
+    """A base of a platform whose database was restored, so that moments from now on can be had. Raises as a backup."""
     if (asked.kind, asked.target) != ("mongodb", LIVE):
         return []
-    loaded, told = environments.load(asked.environment), list[str]()
-    if loaded.endpoints.redis is not None:
-        flushed = flush(environments.endpoint(loaded, loaded.endpoints.redis))
-        told.append(f"The cache was flushed: {flushed:,} keys.")
-    taken = backups.take_one(loaded, "mongodb", holder, tell)
-    return [*told, f"A new base is taken, for what is there now: {taken.manifest.id}-e{taken.manifest.epoch}."]
+    taken = backups.take_one(environments.load(asked.environment), "mongodb", holder, tell)
+    return [f"A new base is taken, for what is there now: {taken.manifest.id}-e{taken.manifest.epoch}."]
 
 
 def keep(asked: Asked, holder: str, safety: str, values: Mapping[str, Any], begun: str = "") -> tuple[str, str]:

@@ -125,6 +125,10 @@ def test_a_collection_takes_the_place_of_another_and_once_more_is_no_error(place
         place.target.apply([Rename(old, new, over=True)])
     assert place.target.collections(place.database) == ["real"]
     assert [bson.decode(one) for one in place.target.documents(new)] == [{"_id": 1}]
+    place.target.insert(old, bson.encode({"_id": 3}))
+    place.target.apply([Drop(new)])  # as one leaves it who dies between the two steps of a server without dropTarget
+    place.target.apply([Rename(old, new, over=True)])
+    assert [bson.decode(one) for one in place.target.documents(new)] == [{"_id": 3}]
 
 
 def test_an_index_is_built_by_its_specification_in_either_form(place: Place):

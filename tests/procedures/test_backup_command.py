@@ -220,7 +220,7 @@ def test_a_release_waits_for_a_backup_that_somebody_else_is_taking(monkeypatch: 
         raise Driven("Ada writes the mongodb backups of lab and is alive: nothing was changed.")
 
     monkeypatch.setattr(backups, "_session", driven)
-    with pytest.raises(Transient, match="Ada writes the mongodb backups of lab and is alive.*This waits for it"):
+    with pytest.raises(Transient, match="Ada writes the mongodb backups of lab and is alive.*run again then"):
         backups.take_one(environments.load("lab"), "mongodb", "release r1", lambda size, documents: None)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from flows.commands import run, running
+from flows.restore import restore as flow
 from onlyvips.core import restore_report as report
 from onlyvips.core.catalog import read_catalog
 from onlyvips.core.drills import Drills
 from onlyvips.core.restored import Restored
 from onlyvips.errors import Permanent, Refused, Transient
+from onlyvips.steps.marker import told_until
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.wiring import restores
 from onlyvips.wiring.backups import Catalog
@@ -24,6 +26,7 @@ from tasks import restores as tasks
 from tests.core.test_drills import RECORD
 from tests.procedures.test_backup import IDENTITIES
 from tests.procedures.test_restore import World
+from tests.simulators.objects import Killed, Life
 from tests.simulators.target import SimulatedTarget, state
 
 HERE = ["-e", "lab", "--target", "env:TARGET"]
@@ -152,23 +155,43 @@ def test_the_tasks_of_the_flow_refuse_as_the_command_does(world: World, monkeypa
     assert target.life.writes == 0
 
 
+@dataclass
+class Live:
+    """The live database, whose orders are wrong, and what was done around it, in order."""
+
+    target: SimulatedTarget
+    base: str
+    done: list[str] = field(default_factory=list)
+    lacking: tuple[str, ...] = ()
+    fails: str = ""
+
+    def take_one(self, loaded: Any, kind: str, holder: str, tell: Any) -> Any:
+        what = "new base" if self.target.data["app.orders"] else "safety backup"
+        self.act(what)
+        manifest = SimpleNamespace(id=what.replace(" ", "-"), epoch=1)
+        return SimpleNamespace(manifest=manifest, lacking=self.lacking, degraded=bool(self.lacking))
+
+    def flush(self, url: str) -> int:
+        self.act("flush")
+        return 5
+
+    def act(self, what: str) -> None:
+        if what == self.fails:
+            raise Transient("Nobody does it.")
+        self.done.append(what)
+
+
 @pytest.fixture
-def live(world: World, monkeypatch: pytest.MonkeyPatch) -> SimulatedTarget:
-    """The live database, with orders that are wrong; a safety backup and a new base are what the test sees taken."""
-    target = serving(monkeypatch, SimulatedTarget(identity="live"))
-    target.data["app.orders"] = {}
-
-    def take_one(loaded: Any, kind: str, holder: str, tell: Any) -> Any:
-        swapped = bool(target.data["app.orders"])
-        manifest = SimpleNamespace(id="new-base" if swapped else "safety", epoch=1)
-        return SimpleNamespace(manifest=manifest)
-
-    monkeypatch.setattr(restores.backups, "take_one", take_one)
-    monkeypatch.setattr(restores, "flush", lambda url: 5)
-    return target
+def live(world: World, monkeypatch: pytest.MonkeyPatch) -> Live:
+    found = Live(serving(monkeypatch, SimulatedTarget(identity="live")), told_until(world.plan()))
+    found.target.data["app.orders"] = {}
+    monkeypatch.setattr(restores.backups, "take_one", found.take_one)
+    monkeypatch.setattr(restores, "flush", found.flush)
+    return found
 
 
-LIVE = ["-e", "lab", "--target", "live"]
+def there(live: Live) -> list[str]:
+    return ["-e", "lab", "--target", "live", "--at", live.base]
 
 
 def evidence(world: World) -> dict[str, Any]:
@@ -177,34 +200,54 @@ def evidence(world: World) -> dict[str, Any]:
 
 
 def test_over_the_live_database_only_what_was_named_goes_and_a_safety_backup_comes_first(
-    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str]
+    world: World, live: Live, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["restore", "plan", *LIVE]) == 0
+    assert run(["restore", "plan", *there(live)]) == 0
     told = capsys.readouterr().out
     assert "overwritten, after a safety backup: app.orders" in told and "every key of the cache" in told
-    assert run(["restore", "run", *LIVE]) == 2
+    assert run(["restore", "run", *there(live)]) == 2
     assert "--overwrite 'app.orders'" in capsys.readouterr().err
-    assert live.life.writes == 0 and not evidence(world)
-    assert run(["restore", "run", *LIVE, "--overwrite", "app.orders"]) == 0
+    assert live.target.life.writes == 0 and not evidence(world) and not live.done
+    assert run(["restore", "run", *there(live), "--overwrite", "app.orders"]) == 0
+    assert live.done == ["safety backup", "flush", "new base"]
     told = capsys.readouterr().out
-    assert told.index("Safety backup: safety-e1.") < told.index("The cache was flushed: 5 keys.")
+    assert "Safety backup: safety-backup-e1." in told and "The cache was flushed: 5 keys." in told
     assert "A new base is taken, for what is there now: new-base-e1." in told
-    assert state(live, "app.orders") == world.writer.documents
+    assert state(live.target, "app.orders") == world.writer.documents
+
+
+def test_latest_is_refused_over_the_live_database_for_the_safety_backup_becomes_it(
+    world: World, live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("plan", "run"):
+        assert run(["restore", verb, "-e", "lab", "--target", "live"]) == 2
+        assert f"say --at {live.base}." in capsys.readouterr().err
+    assert live.target.life.writes == 0 and not live.done
 
 
 def test_what_was_asked_and_done_and_by_whom_is_evidence(
-    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str]
+    world: World, live: Live, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["restore", "run", *LIVE, "--overwrite", "app.*", "--without-safety-backup", "it is a copy"]) == 0
+    assert run(["restore", "run", *there(live), "--overwrite", "app.*", "--without-safety-backup", "it is a copy"]) == 0
     assert "Safety backup: waived: it is a copy." in capsys.readouterr().out
     (_, begun), (_, ended) = sorted(evidence(world).items())
     assert begun["plan"]["reached"] and ended["result"]["entries"] and begun["asked"] == ended["asked"]
     assert begun["safety_backup"] == "waived: it is a copy" and "@" in begun["by"]
-    assert begun["asked"]["at"] != "latest"
+
+
+def test_the_safety_backup_of_a_run_that_did_not_end_is_told_by_the_next_one(
+    world: World, live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live.target.life = Life(20)
+    with pytest.raises(Killed):
+        run(["restore", "run", *there(live), "--overwrite", "app.*"])
+    live.target.life = Life()
+    assert run(["restore", "run", *there(live), "--overwrite", "app.*"]) == 0
+    assert "did not end; its safety backup: safety-backup-e1." in capsys.readouterr().out
 
 
 def test_a_restore_does_not_fail_for_want_of_evidence_and_says_so(
-    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    world: World, live: Live, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
         name = "full"
@@ -212,24 +255,87 @@ def test_a_restore_does_not_fail_for_want_of_evidence_and_says_so(
         def put_new(self, key: str, data: bytes) -> None:
             raise Permanent("It is full.")
 
+        def list(self, prefix: str) -> Any:
+            raise Permanent("It is full.")
+
     monkeypatch.setattr(restores, "stores_of", lambda _: [Full()])
-    assert run(["restore", "run", *LIVE, "--overwrite", "app.*"]) == 0
+    assert run(["restore", "run", *there(live), "--overwrite", "app.*"]) == 0
     assert "is not everywhere: full: It is full." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("fails", "lacking"), [("safety backup", ()), ("", ("s3-b",))], ids=["none", "degraded"])
 def test_a_safety_backup_that_fails_leaves_the_live_database_as_it_is(
-    world: World, live: SimulatedTarget, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    live: Live, capsys: pytest.CaptureFixture[str], fails: str, lacking: tuple[str, ...]
 ) -> None:
-    def fails(*_: Any) -> Any:
-        raise Transient("Nobody takes it.")
+    live.fails, live.lacking = fails, lacking
+    assert run(["restore", "run", *there(live), "--overwrite", "app.*"]) == 1
+    error = capsys.readouterr().err
+    assert live.target.life.writes == 0
+    assert "Nobody does it." in error or "safety-backup-e1 is not in every destination (s3-b)" in error
 
-    monkeypatch.setattr(restores.backups, "take_one", fails)
-    assert run(["restore", "run", *LIVE, "--overwrite", "app.*"]) == 1
-    assert live.life.writes == 0 and "Nobody takes it." in capsys.readouterr().err
+
+@pytest.mark.parametrize(("fails", "done"), [("flush", ["new base"]), ("new base", ["flush"])])
+def test_what_comes_after_a_restore_and_fails_is_told_as_that_and_nobody_restores_again(
+    world: World, live: Live, capsys: pytest.CaptureFixture[str], fails: str, done: list[str]
+) -> None:
+    live.fails = fails
+    assert run(["restore", "run", *there(live), "--overwrite", "app.*"]) == 1
+    found = capsys.readouterr()
+    assert "Restored to" in found.out and "Safety backup: safety-backup-e1." in found.out
+    assert "Do not restore again" in found.err and "Nobody does it." in found.err
+    assert live.done == ["safety backup", *done]
+    assert state(live.target, "app.orders") == world.writer.documents
+
+
+@pytest.fixture
+def as_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flow's tasks without Prefect."""
+    monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("restore"))
+    names = ("plan", "protect", "keep_begun", "run", "keep_ended", "flush_cache", "new_base")
+    for name in names:
+        monkeypatch.setattr(tasks, name, getattr(tasks, name).fn)
+
+
+def test_the_flow_does_what_the_command_does_in_that_order(
+    world: World, live: Live, as_functions: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Refused, match="--overwrite 'app.orders'"):
+        flow.fn("lab", "live", at=live.base)
+    assert live.target.life.writes == 0 and not live.done
+    with caplog.at_level(logging.INFO):
+        found = flow.fn("lab", "live", at=live.base, overwrite=["app.*"], operator="Ada")
+    assert found["entries"] > 0 and live.done == ["safety backup", "flush", "new base"]
+    assert state(live.target, "app.orders") == world.writer.documents
+    (_, begun), (_, ended) = sorted(evidence(world).items())
+    assert begun["by"].startswith("Ada") and ended["safety_backup"] == "safety-backup-e1"
+    assert "Safety backup: safety-backup-e1." in caplog.text
+
+
+def test_a_flow_whose_new_base_fails_says_that_all_is_restored(world: World, live: Live, as_functions: None) -> None:
+    live.fails = "new base"
+    with pytest.raises(Transient, match="All of it is restored.*Do not restore again"):
+        flow.fn("lab", "live", at=live.base, overwrite=["app.*"])
+    assert state(live.target, "app.orders") == world.writer.documents
+
+
+@pytest.mark.parametrize(
+    ("message", "code"), [("Flow run encountered an exception: Refused: no.", 2), ("It: Permanent: no.", 1)]
+)
+def test_a_run_on_the_server_exits_as_one_here_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], message: str, code: int
+) -> None:
+    state = SimpleNamespace(is_completed=lambda: False, name="Failed", message=message)
+    monkeypatch.setattr(running, "answering_server", lambda _: "http://x/api")
+    monkeypatch.setattr(running, "address_of", lambda *_: "http://x")
+    monkeypatch.setattr(running, "begin", lambda *_: SimpleNamespace(id="1", name="one"))
+    monkeypatch.setattr(running, "follow", lambda *_, **__: state)
+    assert run(["restore", "run", *HERE, "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["message"] == message
 
 
 def test_the_live_database_gets_things_back_under_their_own_names_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["restore", "run", *LIVE, "--namespace", "app.*=other.*"]) == 2
+    options = ["-e", "lab", "--target", "live", "--namespace", "app.*=other.*"]
+    assert run(["restore", "run", *options]) == 2
     assert "under their own names" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from onlyvips.core.manifest import moment
 from onlyvips.core.replay import id_of
 from onlyvips.core.restore import MARKER, RestorePlan
 from onlyvips.core.swap import SHADOW, missing, shadowed
-from onlyvips.errors import Refused
+from onlyvips.errors import Permanent, Refused
 from onlyvips.steps.base import _namespaces
 from onlyvips.steps.swap import replaced
 from tests.procedures.test_restore import METADATA, World
@@ -80,7 +80,7 @@ def test_what_came_up_in_the_oplog_and_was_not_named_is_not_replaced_and_can_be_
     world, target = World(), live()
     target.apply([Create(USERS)])
     second = world.first + 4
-    with pytest.raises(Refused, match="app.users came up.*--overwrite app.users"):
+    with pytest.raises(Permanent, match="app.users came up.*--overwrite app.users"):
         world.restore(target, planned(world, second, ORDERS))
     assert state(target, ORDERS) == DAMAGED and state(target, USERS) == {}
     done = world.restore(target, planned(world, second, ORDERS, USERS))

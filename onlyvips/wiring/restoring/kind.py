@@ -46,6 +46,7 @@ class Planned:
         overwritten: What is there and would be written over: a run must be given each of these names.
         at: What ``Asked.at`` must say for this very plan, whatever backups come meanwhile; empty where it says so.
         shown: Values for who asks, which are kept nowhere: evidence is not encrypted.
+        logged: Lines for a log that is kept, where ``lines`` has what should not be; None: those.
     """
 
     lines: tuple[str, ...]
@@ -54,6 +55,7 @@ class Planned:
     overwritten: tuple[str, ...] = ()
     at: str = ""
     shown: Mapping[str, Any] = field(default_factory=dict)
+    logged: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

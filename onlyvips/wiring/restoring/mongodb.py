@@ -30,7 +30,12 @@ def _planned(asked: Asked) -> Planned:
             check(loaded, found, asked)
         except (Refused, Permanent, Transient) as error:
             refusals.append(str(error))
-    if found.over is not None and not refusals:
+    if asked.target == LIVE and asked.at == "latest":
+        refusals.append(
+            "Over the live database the moment is said exactly, for the safety backup becomes the latest: nothing was "
+            f"changed; say --at {marker.told_until(found)}."
+        )
+    elif found.over is not None and not refusals:
         over = replaced(found, _target(_uri(loaded, asked)))
     how_long = drill_records.how_long(loaded, "mongodb", found.size)
     lines, values = tuple(report.lines(found, how_long)), report.as_json(found, how_long)
@@ -77,8 +82,8 @@ def _check_target(loaded: Environment, found: RestorePlan, asked: Asked) -> Mong
     target = _target(_uri(loaded, asked))
     told = target.describe()
     check_server(found, told, None if asked.target == LIVE else _live(loaded))
-    check_space(found, told)
-    marker.look(found, target)
+    if not marker.look(found, target).resumed:  # what goes on has its space already
+        check_space(found, told)
     return target
 
 
