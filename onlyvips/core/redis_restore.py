@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -52,7 +52,8 @@ class Counted:
 @dataclass(frozen=True)
 class RedisPlan:
     """What a restore does. ``databases`` is None where the backup could not count its keys; ``used`` the bytes of
-    memory that its source used, 0 where that is not known; ``begun`` what an earlier run of the same left."""
+    memory that its source used, 0 where that is not known; ``begun`` what an earlier run of the same left; ``named``
+    databases that may be written over, as who asks says."""
 
     environment: str
     point: Point
@@ -61,6 +62,7 @@ class RedisPlan:
     used: int
     begun: Begun | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
+    named: frozenset[str] = frozenset()
 
     @property
     def plain(self) -> int:
@@ -79,10 +81,19 @@ class RedisPlan:
 
     @property
     def occupied(self) -> dict[int, int]:
-        """Databases of the target that have keys and would be written, with how many."""
-        mine = (*self.begun.empty, *self.begun.over) if self.begun else ()
+        """Databases of the target that have keys and would be written, with how many.
+
+        Those that were written over by an earlier run too: who is asked now may be another, and what is there as well.
+        """
         coming = self.target.databases if self.databases is None else self.databases
-        return {n: keys for n, keys in sorted(self.target.databases.items()) if n in coming and n not in mine and keys}
+        there = sorted(self.target.databases.items())
+        return {n: keys for n, keys in there if n in coming and keys and not self._mine(n, keys)}
+
+    def _mine(self, number: int, keys: int) -> bool:
+        """Whether they may all be an earlier run's own, as far as their number says, and nobody says otherwise."""
+        if self.begun is None or number not in self.begun.empty or name_of(number) in self.named:
+            return False
+        return self.databases is None or keys <= self.databases[number].keys
 
     @property
     def overwritten(self) -> tuple[str, ...]:
@@ -95,8 +106,9 @@ def name_of(database: int) -> str:
     return f"db{database}"
 
 
-def plan_redis(environment: str, point: Point, target: KeyServer, noted: str) -> RedisPlan:
-    """``noted`` is what the target has of an earlier run. Raises Refused for a backup that is no RDB."""
+def plan_redis(environment: str, point: Point, target: KeyServer, noted: str, named: Iterable[str] = ()) -> RedisPlan:
+    """``noted`` is what the target has of an earlier run, ``named`` what may be written over. Raises Refused for a
+    backup that is no RDB."""
     records = [one for source in point.sources for one in source.record.namespaces]
     if [one.type for one in records] != ["rdb"]:
         raise Refused(f"{point.name} is no RDB of one Redis server. Nothing was read.")
@@ -112,8 +124,9 @@ def plan_redis(environment: str, point: Point, target: KeyServer, noted: str) ->
     if begun and not mine:
         notes.append(f"another restore, of {begun.backup}, is not done there: what it left counts as what is there")
     used = int(told.get("used-mem", "0") or 0)
+    databases = None if "uncounted" in told else counted
     return RedisPlan(
-        environment, point, target, None if "uncounted" in told else counted, used, mine, (*notes, _LEFT_OUT)
+        environment, point, target, databases, used, mine, notes=(*notes, _LEFT_OUT), named=frozenset(named)
     )
 
 

@@ -86,16 +86,15 @@ class _Moving:
         self.libraries = told.libraries
         check_loaded(plan, told)
         self.databases = sorted({*told.databases, *(plan.databases or {})})
-        begun = plan.begun or Begun(plan.point.manifest.prefix)
         occupied = [number for number in plan.occupied if number in self.databases]
         if unasked := [number for number in occupied if number not in over]:
             raise Refused(
                 f"{', '.join(map(name_of, unasked))} of the target has keys, and nobody asked to write over them: "
                 "nothing was changed; see onlyvips restore plan."
             )
-        mine = (*begun.empty, *begun.over, *occupied)
-        empty = (*begun.empty, *(number for number in self.databases if number not in mine))
-        self.begun = Begun(begun.backup, empty, (*begun.over, *occupied))
+        empty = tuple(number for number in self.databases if number not in occupied)
+        self._check_own([number for number in empty if number in self._before])
+        self.begun = Begun(plan.point.manifest.prefix, empty, tuple(occupied))
         self._probe()
         self.target.note(MARKED, self.begun.to_json())
 
@@ -111,6 +110,33 @@ class _Moving:
         self.target.forget(MARKED)
 
     # --- how
+
+    @property
+    def _before(self) -> tuple[int, ...]:
+        """Databases that were empty when an earlier run began: what it wrote there is in our way, and ours."""
+        return self.plan.begun.empty if self.plan.begun else ()
+
+    def _check_own(self, databases: Iterable[int]) -> None:
+        """Raise Refused where there is what the earlier run cannot have written: then somebody uses it by now."""
+        if used := [name_of(number) for number in databases if self._is_used(number)]:
+            options = " ".join(f"--overwrite {name}" for name in used)
+            raise Refused(
+                f"{', '.join(used)} of the target has keys that the earlier run of this restore did not write, so "
+                "somebody uses it again: nothing was changed by this one. Where the backup is to replace them, give "
+                f"--at {self.plan.point.name} {options}; what is there is backed up first."
+            )
+
+    def _is_used(self, number: int) -> bool:
+        for keys in self.target.keys(number):
+            there = self.loaded.there(number, keys)
+            for key in (key for key, mine in zip(keys, there, strict=True) if not mine):
+                if any(one and not self._ends_soon(one) for one in self.target.read(number, [key])):
+                    return True
+        for keys in self.loaded.keys(number):
+            pairs = zip(self.loaded.read(number, keys), self.target.read(number, keys), strict=True)
+            if any(mine and theirs and self._otherwise(mine, theirs) for mine, theirs in pairs):
+                return True
+        return False
 
     def _probe(self) -> None:
         """Whether the target takes such values, in each database, from us: by one whose time has come."""
@@ -131,7 +157,7 @@ class _Moving:
 
     def _copy(self, number: int) -> None:
         """With what an earlier run wrote, or what may be written over, in its way, it is written over."""
-        over = number in self.begun.over or self.plan.begun is not None
+        over = number in self.begun.over or number in self._before
         for keys in self.loaded.keys(number):
             entries = [one for one in self.loaded.read(number, keys) if one]
             try:
@@ -173,16 +199,25 @@ class _Moving:
             )
 
     def _difference(self, mine: Entry | None, theirs: Entry | None) -> str:
-        if mine is None or (theirs is None and 0 < mine.expires <= self.clock.now() * 1000 + _CLOCKS):
+        if mine is None or (theirs is None and self._ends_soon(mine)):
             self.expired += 1
             return ""
         if theirs is None:
             return "are missing"
+        if why := self._otherwise(mine, theirs):
+            return why
+        self.keys += 1
+        return ""
+
+    def _ends_soon(self, one: Entry) -> bool:
+        """Or has ended, by one of the clocks."""
+        return 0 < one.expires <= self.clock.now() * 1000 + _CLOCKS
+
+    def _otherwise(self, mine: Entry, theirs: Entry) -> str:
         if bool(mine.expires) != bool(theirs.expires) or abs(mine.expires - theirs.expires) > _TOLERANCE:
             return "expire at another time"
         if mine.payload != theirs.payload and not self.loaded.same(mine, theirs):
             return "have another value"
-        self.keys += 1
         return ""
 
     def _clear(self, number: int) -> None:

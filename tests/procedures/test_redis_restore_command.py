@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,6 +140,36 @@ def test_latest_after_a_death_is_the_backup_that_was_begun_not_the_newer_one(
     assert "An earlier run had begun it" in capsys.readouterr().out
     assert world.values() == world.expected
     assert planned()["backup"] == ruins.prefix
+
+
+def test_a_restore_over_the_live_redis_that_died_goes_on_only_as_it_was_asked_and_with_a_safety_backup(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind, "_keys", lambda url: world.target)
+    taken = list[str]()
+
+    def take(loaded: Any, kind: str, *_: Any) -> Any:
+        taken.append(kind)
+        return SimpleNamespace(manifest=world.manifest, degraded=False)
+
+    monkeypatch.setattr(restores.backups, "take_one", take)
+    live = [*REDIS, "--target", "live"]
+    name = f"{world.manifest.id}-e{world.manifest.epoch}"
+    asked = [*live, "--at", name, "--overwrite", "db0"]
+    world.target.keep(0, b"user:1", b"wrecked")
+    world.target.life = Life(4)
+    with pytest.raises(Killed):
+        run(["restore", "run", *asked])
+    world.target.life = Life()
+    world.target.keep(0, b"user:1", b"repaired by hand")
+    assert run(["restore", "run", *live]) == 2
+    told = capsys.readouterr().err
+    assert f"say --at {name}" in told
+    assert run(["restore", "run", *live, "--at", name]) == 2
+    assert "--overwrite 'db0'" in capsys.readouterr().err
+    assert world.target.life.writes == 0 and taken == ["redis"]
+    assert run(["restore", "run", *asked]) == 0
+    assert taken == ["redis", "redis"] and world.values() == world.expected
 
 
 def test_a_live_redis_that_does_not_answer_does_not_keep_from_restoring_elsewhere(

@@ -71,7 +71,7 @@ def _plan(loaded: Environment, asked: Asked, target: NotedKeys) -> RedisPlan:
     found = catalog(asked.environment)
     at, note = _at(asked, found, noted)
     point = choose_point(found.backups, found.away, "redis", at)
-    return plan_redis(asked.environment, replace(point, notes=(*note, *point.notes)), server, noted)
+    return plan_redis(asked.environment, replace(point, notes=(*note, *point.notes)), server, noted, asked.overwrite)
 
 
 def _at(asked: Asked, found: Catalog, noted: str) -> tuple[str, tuple[str, ...]]:
