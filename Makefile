@@ -55,6 +55,7 @@ soak: venv
 
 bench: venv
 	@$(PY) -m tests.bench
+	@$(PY) -m tests.bench judge
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

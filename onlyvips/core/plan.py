@@ -39,6 +39,18 @@ class Guardrail:
 
 
 @dataclass(frozen=True)
+class Margins:
+    """What the canary may be worse than stable by: ``errors`` as a share of requests, ``latency`` as P(canary slower)
+    above one half. Below ``minimum_requests`` of either side nothing is decided; a pod's first ``warm_up`` seconds do
+    not count."""
+
+    errors: float
+    latency: float
+    minimum_requests: int
+    warm_up: float
+
+
+@dataclass(frozen=True)
 class Waits:
     """How long things may take. ``propagation`` is the longest a router needs to obey a change."""
 
@@ -109,7 +121,7 @@ class ReleasePlan:
     """All that one rollout of one service needs to know of its environment.
 
     ``automatic_managers`` are field managers that write by themselves (a GitOps controller): where one owns a field
-    that a release would write, the release is refused.
+    that a release would write, the release is refused. Without ``margins`` the canary is not compared with stable.
     """
 
     environment: str
@@ -123,6 +135,7 @@ class ReleasePlan:
     migration: MigrationPlan | None
     secrets: tuple[SecretPlan, ...]
     automatic_managers: tuple[str, ...]
+    margins: Margins | None = None
 
 
 @dataclass(frozen=True)

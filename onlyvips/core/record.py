@@ -32,8 +32,27 @@ Verdict = Literal["pass", "fail", "too-few", "no-data", "error"]
 
 
 @dataclass(frozen=True)
+class Against:
+    """Stable beside a canary's value: its ``total`` requests and ``share``, by how much the canary is worse (within
+    ``low`` and ``high`` at 95 %), ``p`` of "no worse than the margin", and how far pods differ (``spread``, 1 for no
+    more than chance)."""
+
+    total: int
+    share: float
+    effect: float
+    low: float
+    high: float
+    p: float
+    spread: float
+    pods: int
+
+
+@dataclass(frozen=True)
 class Value:
-    """One guardrail at one look: ``bad`` of ``total`` requests, the share, its lower bound and the threshold."""
+    """One metric at one look: ``bad`` of ``total`` requests, the share, its lower bound and the threshold.
+
+    Compared with stable (``against``), ``threshold`` is the margin; of latency, ``share`` is P(the canary is slower).
+    """
 
     name: str
     bad: int
@@ -44,6 +63,7 @@ class Value:
     alpha: float
     verdict: Verdict
     reason: str
+    against: Against | None = None
 
 
 @dataclass(frozen=True)
@@ -184,13 +204,16 @@ def from_json(text: str) -> Record:
         raise Permanent(f"The release record cannot be read ({error}): look at it, do not delete it.") from error
 
 
+def _value(data: dict[str, Any]) -> Value:
+    against = data.get("against")
+    return Value(**{**data, "against": Against(**against) if against else None})
+
+
 def _record(data: dict[str, Any]) -> Record:
     known = {each.name for each in fields(Record)}
     if unknown := set(data) - known:
         raise ValueError(f"unknown keys {sorted(unknown)}")
-    looks = tuple(
-        Look(**{**look, "values": tuple(Value(**value) for value in look["values"])}) for look in data["looks"]
-    )
+    looks = tuple(Look(**{**look, "values": tuple(map(_value, look["values"]))}) for look in data["looks"])
     return Record(
         **{
             **data,

@@ -1,4 +1,4 @@
-"""Our backups beside the usual tools, in turn in one run: python -m tests.bench [base|media|restore] [--rounds N] …"""
+"""Our backups beside the usual tools, and the judge by chance: python -m tests.bench [base|media|restore|judge] …"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from onlyvips.errors import OnlyVipsError
-from tests.bench import base, media, report, restore
+from tests.bench import base, judge, media, report, restore
 from tests.bench.measure import Failed
 from tests.bench.programs import builds, prepare
 
@@ -84,6 +84,22 @@ def only_restore(
         as_json: Print JSON in place of tables.
     """
     return tell(parts_restore(megabytes, operations, rounds), as_json)
+
+
+@app.command(name="judge")
+def only_judge(*, runs: Count = 300, as_json: Json = False) -> int:
+    """The judge of a canary: false alarms and faults found, over whole canaries by chance.
+
+    Args:
+        runs: How many canaries of each sort.
+        as_json: Print JSON in place of a table.
+    """
+    lines = list(judge.measure(runs, console))
+    if as_json:
+        print(json.dumps([line.facts() for line in lines], indent=1))
+    else:
+        judge.show(lines, Console(highlight=False, width=WIDTH))
+    return 0
 
 
 def part_base(megabytes: int, rounds: int) -> report.Part:

@@ -1,0 +1,160 @@
+"""The canary compared with stable, stratum by stratum: two tests with a margin. Pure.
+
+A stratum is a look's length of time. Rates drift while weights change, so counts of different strata are never added
+before they are compared (Simpson's paradox). Neither test believes that requests are independent: the spread between
+stable's pods says how much they are not (``spread``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy.special import chdtri, ndtr
+
+from onlyvips.core.risk import WIDE, Sides
+from onlyvips.core.strata import Cells, Floats
+
+_DOUBT = 0.25
+"""The spread that is used is the upper 75 % bound of the one that was seen."""
+_OWN_ERRORS, _OWN_PLACE = 0.25, 0.02
+"""What pods of one version are believed to differ by, one standard deviation: a quarter of their errors; 2 points of
+P(slower)."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """``canary`` and ``stable`` are shares (errors) or P(canary slower) and one half (latency); ``effect`` is their
+    difference over the strata, within ``low`` and ``high`` at 95 %; ``p`` is of "at most ``margin`` worse"."""
+
+    requests: int
+    against: int
+    canary: float
+    stable: float
+    effect: float
+    low: float
+    high: float
+    p: float
+    spread: float
+
+
+def compare_errors(canary: Cells, stable: Cells, margin: float, interval: bool = True) -> Compared:
+    """Shares of errors: the risk difference with Mantel and Haenszel's weights.
+
+    p: the tail of that sum under the strata's most likely shares that differ by ``margin`` (Miettinen and Nurminen,
+    Stat. Med. 4 (1985)), by a saddlepoint (Lugannani and Rice, Adv. Appl. Prob. 12 (1980)) and not by a normal, which
+    at alphas of one in ten thousand is wrong by orders of magnitude where errors are few. Errors that come in clumps
+    are clumps of ``spread``. The interval is Miettinen and Nurminen's, without the tail's care.
+    """
+    sides = Sides.of(canary.requests.sum(0), canary.errors.sum(0), stable.requests.sum(0), stable.errors.sum(0))
+    share = _shares(stable.errors.sum(0), stable.requests.sum(0))
+    e = stable.requests * share
+    wide = spread(
+        stable.errors - e, e * (1 - share), _rest(stable.requests), _OWN_ERRORS * e, _exposure(canary, stable)
+    )
+    p, effect = (sides.tail(margin, wide), sides.difference) if sides.weight else (1.0, 0.0)
+    low, high = sides.interval(wide) if interval and sides.weight else (-1.0, 1.0)
+    both = float(sides.nc.sum()), float(sides.ns.sum())
+    mine, theirs = (float(x.sum() / n) if n else 0.0 for x, n in zip((sides.xc, sides.xs), both, strict=True))
+    return Compared(round(both[0]), round(both[1]), mine, theirs, effect, low, high, p, wide)
+
+
+def compare_latency(canary: Cells, stable: Cells, margin: float) -> Compared:
+    """P(a request of the canary is slower than one of stable), ties by half, over the strata as van Elteren weighs.
+
+    The variance is Brunner and Munzel's (Biom. J. 42 (2000)), which holds off the null too, or the rank test's with
+    ties where that is larger: few requests in one bucket have no spread of their own.
+    """
+    c, s = canary.buckets.sum(0), stable.buckets.sum(0)
+    used = (c.sum(1) > 1) & (s.sum(1) > 1)
+    c, s = c[used], s[used]
+    nc, ns = c.sum(1), s.sum(1)
+    if not len(c):
+        return Compared(0, 0, 0.5, 0.5, 0.0, -0.5, 0.5, 1.0, 1.0)
+    weight = nc * ns / (nc + ns + 1)
+    slower = float((weight * _mean_and_variance(c, _middles(s))[0]).sum() / weight.sum())
+    wide = spread(*_placements(stable.buckets[:, used]), _exposure(canary, stable))
+    noise = max(float((weight**2 * variance).sum()) for variance in (_brunner_munzel(c, s), _ranks(c, s)))
+    error = sqrt(wide * noise) / float(weight.sum())
+    beyond = slower - 0.5 - margin
+    p = float(ndtr(-beyond / error)) if error else float(beyond <= 0)
+    reach = WIDE * error
+    effect = slower - 0.5
+    return Compared(round(nc.sum()), round(ns.sum()), slower, 0.5, effect, effect - reach, effect + reach, p, wide)
+
+
+def spread(residuals: Floats, variances: Floats, rest: Floats, own: Floats, exposure: float = 1.0) -> float:
+    """How many times larger the variance is than that of independent requests, at least 1, from stable's pods.
+
+    By pod and stratum: ``residuals`` from the mean, their ``variances`` if requests were independent and the mean
+    known, what is ``rest`` of those since the pod is in the mean itself, and what a pod is believed to differ by on
+    its ``own``. The largest of three: cell by cell (bursts), each pod over all strata (uneven pods), and that belief,
+    for few pods cannot show how uneven pods are. The latter two for pods of ``exposure`` times the requests.
+    """
+    if (whole := float(variances.sum())) <= 0:
+        return 1.0
+    believed = 1 + float((own.sum(1) ** 2).sum()) / whole
+    if (left := float((variances * rest).sum())) <= 0:
+        return believed * max(1.0, exposure)
+    cells = variances * rest > 0
+    bursts = _bound(float((residuals**2).sum()) / left, int(cells.sum()) - int(cells.any(0).sum()))
+    uneven = _bound(float((residuals.sum(1) ** 2).sum()) / left, int(cells.any(1).sum()) - 1)
+    return max(1.0, bursts, max(uneven, believed) * max(1.0, exposure))
+
+
+def _bound(ratio: float, freedom: int) -> float:
+    return ratio * freedom / float(chdtri(freedom, 1 - _DOUBT)) if freedom > 0 else 1.0
+
+
+def _exposure(canary: Cells, stable: Cells) -> float:
+    """Requests of a pod of the canary for each of a pod of stable."""
+    mine, theirs = ([n for n in side.requests.sum(1) if n] for side in (canary, stable))
+    return float(np.mean(mine) / np.mean(theirs)) if mine and theirs else 1.0
+
+
+def _shares(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+def _rest(requests: Floats) -> Floats:
+    """1 - its part of its stratum's requests: a pod's residual is against a mean that it is in itself."""
+    parts: Floats = 1 - _shares(requests, np.broadcast_to(requests.sum(0), requests.shape))
+    return parts
+
+
+def _middles(counts: Floats) -> Floats:
+    """By stratum and bucket: the share of requests that are below it, and half of those in it."""
+    shares = counts / counts.sum(-1, keepdims=True)
+    middles: Floats = np.cumsum(shares, -1) - shares / 2
+    return middles
+
+
+def _mean_and_variance(counts: Floats, places: Floats) -> tuple[Floats, Floats]:
+    n: Floats = counts.sum(-1)
+    mean: Floats = (counts * places).sum(-1) / n
+    variance: Floats = (counts * (places - mean[..., None]) ** 2).sum(-1) / (n - 1)
+    return mean, variance
+
+
+def _brunner_munzel(c: Floats, s: Floats) -> Floats:
+    of_canary, of_stable = _mean_and_variance(c, _middles(s))[1], _mean_and_variance(s, _middles(c))[1]
+    both: Floats = of_canary / c.sum(1) + of_stable / s.sum(1)
+    return both
+
+
+def _ranks(c: Floats, s: Floats) -> Floats:
+    """The variance of P(slower) if both sides were one, with ties: Mann and Whitney's."""
+    n, ties = c.sum(1) + s.sum(1), c + s
+    tied = (ties**3 - ties).sum(1) / (n * (n - 1))
+    variance: Floats = (n + 1 - tied) / (12 * c.sum(1) * s.sum(1))
+    return variance
+
+
+def _placements(stable: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """By pod and stratum: how much slower than all of stable its requests are, summed, and what ``spread`` asks."""
+    whole = stable.sum(0)
+    n, total = stable.sum(2), whole.sum(1)
+    residuals = (stable * (_middles(whole) - 0.5)).sum(2)
+    one = (1 - ((whole / total[:, None]) ** 3).sum(1)) / 12
+    return residuals, n * one, _rest(n), _OWN_PLACE * n
