@@ -18,6 +18,7 @@ def restore(
     namespaces: list[str] | None = None,
     overwrite: list[str] | None = None,
     without_safety_backup: str = "",
+    users_and_roles: bool = False,
     operator: str = "",
 ) -> dict[str, Any]:
     """Restore into a target that has none of it, or over what is named.
@@ -34,9 +35,11 @@ def restore(
         namespaces: Only these, called so: a.b=c.d, or a.*=c.* for a database; of media a/=c/, or a/x=c/y for one file.
         overwrite: What of the target may be written over, by the names that the plan says.
         without_safety_backup: Why what is written over is not backed up first; empty to back it up.
+        users_and_roles: Whether users and roles of the database come back too, merged into admin; of kind mongodb, and
+            with the whole database under its own name.
         operator: Who asks for it.
     """
-    asked = restores.asked(environment, kind, at, target, namespaces, overwrite, without_safety_backup)
+    asked = restores.asked(environment, kind, at, target, namespaces, overwrite, without_safety_backup, users_and_roles)
     planned = restores.plan(asked)  # what will be read and written, for people; refused unless that was named
     safety = restores.protect(asked, planned, operator)  # what brings back what is written over
     evidence = restores.keep_begun(asked, planned, safety, operator)

@@ -24,9 +24,11 @@ def asked(
     namespaces: list[str] | None = None,
     overwrite: list[str] | None = None,
     waived: str = "",
+    users_and_roles: bool = False,
 ) -> Asked:
     """What the parameters of a run ask for."""
-    return Asked(environment, kind, at, target, tuple(namespaces or ()), tuple(overwrite or ()), waived)
+    names, over = tuple(namespaces or ()), tuple(overwrite or ())
+    return Asked(environment, kind, at, target, names, over, waived, users_and_roles)
 
 
 def _me(operator: str) -> str:

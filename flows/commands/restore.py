@@ -42,6 +42,12 @@ Over = Annotated[tuple[str, ...], Parameter(help="What of the target may be writ
 Waived = Annotated[
     str, Parameter(name="--without-safety-backup", help="Why what is written over is not backed up first.")
 ]
+People = Annotated[
+    bool,
+    Parameter(
+        negative="", help="Bring back the database's users and roles too, into admin (MongoDB, the whole database)."
+    ),
+]
 Names = Annotated[
     tuple[str, ...],
     Parameter(name="--namespace", help="DB.COLLECTION=DB.COLLECTION, of media FOLDER/=FOLDER/: only these, called so."),
@@ -57,13 +63,14 @@ def plan(
     target: Target = "",
     namespace: Names = (),
     overwrite: Over = (),
+    users_and_roles: People = False,
     json: Json = False,
 ) -> int:
     """What a restore would read and write, from which copies, to which moment; nothing is written anywhere.
 
     Exits 0 when a run may begin, 2 when it would be refused, with the reasons.
     """
-    asked = Asked(environment, kind, at, target, namespace, overwrite)
+    asked = Asked(environment, kind, at, target, namespace, overwrite, users_and_roles=users_and_roles)
     found = restores.plan(asked)
     if json:
         over = {"overwritten": list(found.overwritten), "refusals": list(found.refusals)}
@@ -89,6 +96,7 @@ def run(
     namespace: Names = (),
     overwrite: Over = (),
     without_safety_backup: Waived = "",
+    users_and_roles: People = False,
     local: Local = False,
     json: Json = False,
 ) -> int:
@@ -99,7 +107,7 @@ def run(
     this process. Exits 0 when all of it is there and was compared, 1 when it failed on the way, 2 when it was refused
     with the target untouched.
     """
-    asked = Asked(environment, kind, at, target, namespace, overwrite, without_safety_backup)
+    asked = Asked(environment, kind, at, target, namespace, overwrite, without_safety_backup, users_and_roles)
     restores.check(asked)  # before anything of it stands in a parameter
     loaded = environments.load(environment)
     api = "" if local else running.answering_server(loaded)
@@ -145,6 +153,7 @@ def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
         "namespaces": list(asked.names),
         "overwrite": list(asked.overwrite),
         "without_safety_backup": asked.waived,
+        "users_and_roles": asked.users_and_roles,
         "operator": me(),
     }
     found = running.begin(api, loaded, "restore/restore", parameters)

@@ -24,11 +24,10 @@ _RAW: Any = CodecOptions(document_class=RawBSONDocument)
 
 def read(client: Any, database: str, dialect: str, version: str) -> Accounts:
     """Those whose ``db`` is ``database``. What the server answers instead is pymongo's to raise, but for a refusal."""
-    level = ReadConcern("majority") if dialect == "mongodb" else ReadConcern()
+    level = "majority" if dialect == "mongodb" else None
     try:
-        users = _all(client, "system.users", {"db": database}, level)
-        roles = _all(client, "system.roles", {"db": database}, level)
-        notes = _all(client, "system.version", {}, level)
+        users, roles = of_database(client, database, level)
+        notes = _all(client, "system.version", {}, ReadConcern(level))
     except OperationFailure as error:
         if error.code not in _DENIED:
             raise
@@ -38,6 +37,12 @@ def read(client: Any, database: str, dialect: str, version: str) -> Accounts:
             denied=True,
         )
     return Accounts(users, roles, notes, _lacking(Accounts(users, roles, notes), database, dialect, version))
+
+
+def of_database(client: Any, database: str, level: str | None) -> tuple[bytes, bytes]:
+    """Users and roles of ``database``, raw, read at ``level``. An answer that is none is pymongo's to raise."""
+    asked, concern = {"db": database}, ReadConcern(level)
+    return _all(client, "system.users", asked, concern), _all(client, "system.roles", asked, concern)
 
 
 def _all(client: Any, collection: str, asked: dict[str, Any], level: ReadConcern) -> bytes:

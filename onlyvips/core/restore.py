@@ -66,7 +66,8 @@ class RestorePlan:
     """What a restore does. ``logs`` are replayed on the ``archives``, entries up to ``until``, both inclusive; ``None``
     where nothing is. ``reached`` says in words up to when the state is, ``notes`` what else a person must know.
 
-    ``over`` are collections that may be replaced, by names or as ``DB.*``; None where nothing may (``core.swap``)."""
+    ``over`` are collections that may be replaced, by names or as ``DB.*``; None where nothing may (``core.swap``).
+    ``people`` is the object of users and roles where they come back too (``core.restore_accounts``)."""
 
     environment: str
     base: Manifest
@@ -78,6 +79,7 @@ class RestorePlan:
     coming: tuple[Coming, ...]
     notes: tuple[str, ...]
     over: tuple[str, ...] | None = None
+    people: Source | None = None
 
     @property
     def start(self) -> Position:
@@ -331,9 +333,9 @@ def _every(names: Names) -> bool:
 
 
 def accounts(base: Manifest) -> str:
-    """What becomes of users and roles, in words."""
+    """What becomes of users and roles that nobody asked for, in words."""
     told = base.fact("users_and_roles", "not kept")
-    how = ": this leaves them alone, docs/runbooks/restore.md says how mongorestore brings them back"
+    how = ": this leaves them alone, --users-and-roles brings them back with the data"
     return f"users and roles: {told}{how if told.startswith('kept') else ''}"
 
 

@@ -5,29 +5,38 @@ from __future__ import annotations
 from dataclasses import replace
 
 from onlyvips.core.replay import Translator, indexes_of
-from onlyvips.core.restore import NOWHERE, RestorePlan, accounts
+from onlyvips.core.restore import NOWHERE, RestorePlan
+from onlyvips.core.restore import accounts as left_alone
 from onlyvips.core.restored import Restored
 from onlyvips.core.swap import final
 from onlyvips.ports import Clock, TargetDatabase
+from onlyvips.ports.accounts import AccountsTarget
 from onlyvips.steps import marker as markers
 from onlyvips.steps.load import VIEW, Load, views
 from onlyvips.steps.replay import Replay
+from onlyvips.steps.restore_accounts import ready
 from onlyvips.steps.sound import Reader, find_sound
 from onlyvips.steps.swap import swap
 
 
-def restore(plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Clock) -> Restored:
-    """Do it. It may be run again after it died anywhere, and goes on.
+def restore(
+    plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Clock, accounts: AccountsTarget | None = None
+) -> Restored:
+    """Do it; users and roles too where the plan has them. It may be run again after it died anywhere, and goes on.
 
-    Raises Refused, with the target untouched, for what cannot be restored; see ``find_sound`` and ``marker.begin``.
+    Raises Refused, with the target untouched, for what cannot be restored; see ``find_sound``, ``marker.begin`` and
+    ``restore_accounts.ready``.
     """
     began = clock.monotonic()
     looked = markers.look(plan, target)  # before copies are read for it
+    people = ready(plan, accounts, reader)
     done = _finished(plan, looked) if looked.swapping else _bring(plan, target, reader)
     marker = looked if looked.swapping else markers.look(plan, target)
     if plan.over is not None:
         swap(plan, target, marker)
     target.apply(views(plan))
+    if people:
+        done = replace(done, accounts=people.bring(), flaws=(*done.flaws, *people.flaws))
     marker.remove()
     return replace(done, seconds=clock.monotonic() - began)
 
@@ -67,7 +76,7 @@ def _finished(plan: RestorePlan, marker: markers.Marker) -> Restored:
         indexes=0,
         flaws=(),
         resumed=marker.resumed,
-        accounts=accounts(plan.base),
+        accounts=left_alone(plan.base),
         seconds=0.0,
     )
 

@@ -96,6 +96,18 @@ def read_sound(source: Source, reader: Reader) -> tuple[bytes, tuple[str, ...]]:
     return bytes(plain), flaws
 
 
+def read_collections(source: Source, reader: Reader) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """What is inside of a small archive, in memory, by collection; else as ``open_sound``."""
+    plain = dict[str, bytes]()
+
+    def fresh() -> Sink:
+        plain.clear()
+        return lambda found: plain.update({found.collection: plain.get(found.collection, b"") + found.data})
+
+    flaws = _first_good(source, reader, fresh)
+    return plain, flaws
+
+
 def _first_good(source: Source, reader: Reader, fresh: Callable[[], Sink]) -> tuple[str, ...]:
     """Each copy into a ``fresh`` sink, until one is good."""
     flaws = list[str]()

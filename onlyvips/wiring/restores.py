@@ -44,6 +44,10 @@ def check(asked: Asked) -> None:
             f"Kind `{asked.kind}` cannot be restored by this command yet ({', '.join(BUILT)} can): nothing was read; "
             "docs/runbooks/restore.md says how it is done by hand."
         )
+    if asked.users_and_roles and asked.kind != "mongodb":
+        raise Refused(
+            "--users-and-roles is about MongoDB's databases: leave it out, or say --kind mongodb. Nothing was read."
+        )
     BUILT[asked.kind].check(asked)
 
 

@@ -62,6 +62,8 @@ def serving(monkeypatch: pytest.MonkeyPatch, target: SimulatedTarget) -> Simulat
         (["-e", "lab", "--target", ""], "Say where to"),
         (["-e", "lab", "--target", "mongodb://u:hunter2@h/"], "--target is no reference"),
         ([*HERE, "--namespace", "a=b"], "says no namespaces"),
+        ([*HERE, "--users-and-roles", "--namespace", "a.*=b.*"], "only with all of it under its own name"),
+        ([*HERE, "--users-and-roles", "--kind", "redis"], "--users-and-roles is about MongoDB's databases"),
     ],
 )
 @pytest.mark.parametrize("verb", ["plan", "run"])
@@ -153,6 +155,35 @@ def test_the_tasks_of_the_flow_refuse_as_the_command_does(world: World, monkeypa
     with pytest.raises(Refused, match="The target is the live source"):
         tasks.run.fn(tasks.asked("lab", "mongodb", "latest", "env:TARGET"))
     assert target.life.writes == 0
+
+
+def test_users_and_roles_that_no_base_has_are_refused_by_plan_and_run_and_by_the_flow(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = serving(monkeypatch, SimulatedTarget())
+    for verb in ("plan", "run"):
+        assert run(["restore", verb, *HERE, "--users-and-roles"]) == 2
+        assert "has no users and roles (none: there is nobody)" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(Refused, match="has no users and roles"):
+        tasks.plan.fn(tasks.asked("lab", "mongodb", "latest", "env:TARGET", users_and_roles=True))
+    assert target.life.writes == 0
+
+
+def test_a_run_on_the_server_is_given_all_that_was_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def begin(api: str, loaded: Any, name: str, parameters: dict[str, Any]) -> Any:
+        given.update(flow.validate_parameters(parameters))
+        return SimpleNamespace(id="x", name="x")
+
+    monkeypatch.setattr(running, "answering_server", lambda _: "http://here")
+    monkeypatch.setattr(running, "begin", begin)
+    monkeypatch.setattr(running, "address_of", lambda *_: "")
+    monkeypatch.setattr(
+        running, "follow", lambda *_, **__: SimpleNamespace(is_completed=lambda: True, name="", message="")
+    )
+    assert run(["restore", "run", *HERE, "--users-and-roles"]) == 0
+    assert given["users_and_roles"] is True and given["target"] == "env:TARGET"
 
 
 @dataclass

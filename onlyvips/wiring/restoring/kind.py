@@ -24,6 +24,7 @@ class Asked:
         names: Only these, called so (``a=b``).
         overwrite: What of the target may be written over, by the names that the plan says.
         waived: Why no safety backup is taken before that; empty where one is taken.
+        users_and_roles: Whether users and roles of the database come back too; of kind mongodb alone.
     """
 
     environment: str
@@ -33,6 +34,7 @@ class Asked:
     names: tuple[str, ...] = ()
     overwrite: tuple[str, ...] = ()
     waived: str = ""
+    users_and_roles: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.adapters.target_accounts_mongodb import MongoAccounts
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core import restore_report as report
 from onlyvips.core.restore import RestorePlan, Wanted, check_server, check_space, names_of, plan_restore
+from onlyvips.core.restore_accounts import check_whole, with_people
 from onlyvips.core.swap import shadowed
 from onlyvips.environment import Environment, references
 from onlyvips.errors import Permanent, Refused, Transient
-from onlyvips.steps import marker
+from onlyvips.ports.accounts import AccountsTarget
+from onlyvips.steps import marker, restore_accounts
 from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, Tell
 from onlyvips.steps.swap import replaced
@@ -25,7 +28,7 @@ from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
 def _planned(asked: Asked) -> Planned:
     loaded, found = _plan(asked)
     refusals, over = list[str](), tuple[str, ...]()
-    for check in (_check_target, _check_identities):
+    for check in (_check_target, _check_accounts, _check_identities):
         try:
             check(loaded, found, asked)
         except (Refused, Permanent, Transient) as error:
@@ -48,7 +51,8 @@ def _run(asked: Asked, tell: Tell) -> Done:
     stores = {one.name: one for one in stores_of(loaded)}
     keys = identities(environments.identities(loaded))
     workers = environments.backup_plan(loaded).workers
-    done = restore(found, target, Reader(stores, keys, tell, workers), SystemClock())
+    accounts = _accounts(_uri(loaded, asked)) if found.people else None
+    done = restore(found, target, Reader(stores, keys, tell, workers), SystemClock(), accounts)
     return Done(report.done(done, asked.target == LIVE), report.result(done))
 
 
@@ -63,6 +67,8 @@ def _check(asked: Asked) -> None:
             "--target is no reference: write env:NAME or file:/path, where the URI is, or live. Nothing was read."
         )
     names = names_of(asked.names)
+    if asked.users_and_roles:
+        check_whole(names)
     if asked.target == LIVE and names and any(source != target for source, target in names.pairs):
         raise Refused(
             "To the live database things come back under their own names: --namespace 'DB.COLLECTION=DB.COLLECTION'. "
@@ -75,6 +81,8 @@ def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
     found = catalog(asked.environment)
     wanted = Wanted(asked.at, asked.names)
     plan = plan_restore(asked.environment, found.backups, found.away, wanted)
+    if asked.users_and_roles:
+        plan = with_people(plan, found.backups)
     return loaded, shadowed(plan, asked.overwrite) if asked.target == LIVE else plan
 
 
@@ -87,6 +95,11 @@ def _check_target(loaded: Environment, found: RestorePlan, asked: Asked) -> Mong
     return target
 
 
+def _check_accounts(loaded: Environment, found: RestorePlan, asked: Asked) -> None:
+    if found.people:
+        restore_accounts.check(found, _accounts(_uri(loaded, asked)))
+
+
 def _check_identities(loaded: Environment, found: RestorePlan, asked: Asked) -> None:
     identities(environments.identities(loaded))
 
@@ -97,6 +110,10 @@ def _uri(loaded: Environment, asked: Asked) -> str:
 
 def _target(uri: str) -> MongoTarget:
     return MongoTarget(MongoDatabase(uri))
+
+
+def _accounts(uri: str) -> AccountsTarget:
+    return MongoAccounts(MongoDatabase(uri))
 
 
 def _live(loaded: Environment) -> dict[str, str] | None:

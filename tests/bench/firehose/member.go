@@ -14,16 +14,20 @@ var (
 	mongos                      bool
 )
 
-// membership is what hello says of the replica set. A client that waits for news of it waits in vain.
+// membership is what hello says of the replica set, and with -store which process this is. A client that waits for news of it waits in vain.
 func membership(doc bson.Raw) bson.D {
 	if mongos {
 		return bson.D{{"msg", "isdbgrid"}}
 	}
-	if setName == "" {
+	if setName == "" && store == nil {
 		return nil
 	}
 	if wait, ok := doc.Lookup("maxAwaitTimeMS").AsInt64OK(); ok {
 		time.Sleep(time.Duration(wait) * time.Millisecond)
+	}
+	version := bson.E{Key: "topologyVersion", Value: bson.D{{"processId", process}, {"counter", int64(0)}}}
+	if setName == "" {
+		return bson.D{version}
 	}
 	all := bson.A{}
 	for _, host := range strings.Split(hosts, ",") {
@@ -31,5 +35,5 @@ func membership(doc bson.Raw) bson.D {
 	}
 	return bson.D{{"setName", setName}, {"setVersion", int32(1)}, {"me", me}, {"hosts", all}, {"primary", primary},
 		{"secondary", me != primary}, {"lastWrite", bson.D{{"lastWriteDate", bson.NewDateTimeFromTime(time.Now())}}},
-		{"topologyVersion", bson.D{{"processId", process}, {"counter", int64(0)}}}}
+		version}
 }

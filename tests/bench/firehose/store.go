@@ -43,6 +43,8 @@ func stored(name, db, coll string, doc bson.Raw, sequences [][]byte) net.Buffers
 			operate(one)
 		}
 		return one(bson.D{{"applied", int32(len(ops))}, {"results", bson.A{}}, {"ok", 1.0}})
+	case "_mergeauthzcollections":
+		mergeStored(doc)
 	case "listcollections":
 		return listed(db, doc)
 	case "create":
@@ -116,7 +118,20 @@ func storeOver(ns string, updates []bson.Raw) net.Buffers {
 	return one(bson.D{{"n", int32(len(updates))}, {"nModified", int32(len(updates) - len(made))}, {"upserted", made}, {"ok", 1.0}})
 }
 
-// found answers find: of everything, or of {_id: {$in: […]}}.
+// mergeStored is _mergeAuthzCollections: of the temporary collections what is of one database comes into the server's
+// own, but for what is there already.
+func mergeStored(command bson.Raw) {
+	database := command.Lookup("db").StringValue()
+	for field, to := range map[string]string{"tempUsersCollection": "admin.system.users", "tempRolesCollection": "admin.system.roles"} {
+		for id, one := range store[command.Lookup(field).StringValue()] {
+			if into := table(to); one.Lookup("db").StringValue() == database && into[id] == nil {
+				into[id] = one
+			}
+		}
+	}
+}
+
+// found answers find: of everything, of {_id: {$in: […]}}, or of {db: …}.
 func found(ns string, doc bson.Raw) net.Buffers {
 	c, from := &collection{}, store[ns]
 	add := func(one bson.Raw) {
@@ -130,8 +145,11 @@ func found(ns string, doc bson.Raw) net.Buffers {
 			}
 		}
 	} else {
+		database, ofOne := doc.Lookup("filter", "db").StringValueOK()
 		for _, one := range from {
-			add(one)
+			if !ofOne || one.Lookup("db").StringValue() == database {
+				add(one)
+			}
 		}
 	}
 	c.offsets = append(c.offsets, len(c.data))
