@@ -259,7 +259,8 @@ def as_json(plan: RedisPlan) -> dict[str, Any]:
 @dataclass(frozen=True)
 class RestoredKeys:
     """What was done. ``keys`` were read back equal; ``expired`` before or meanwhile; ``removed`` the backup did not
-    have; ``others`` neither, and stay, for their database was empty before; ``libraries`` of functions did not come."""
+    have; ``others`` neither, and stay, for their database was empty before; ``libraries`` of functions did not come;
+    ``amid`` another restore the backup was taken."""
 
     backup: str
     reached: str
@@ -269,6 +270,7 @@ class RestoredKeys:
     removed: int
     others: int
     libraries: tuple[str, ...]
+    amid: bool
     flaws: tuple[str, ...]
     resumed: bool
     seconds: float
@@ -285,6 +287,8 @@ def done(found: RestoredKeys) -> str:
         told += f" {found.removed:,} keys that the backup does not have were removed."
     if found.others:
         told += f" {found.others:,} keys were written there by somebody else meanwhile, and stay."
+    if found.amid:
+        told += " That backup was taken while a restore was under way, so it may have half of that."
     if found.resumed:
         told += " An earlier run had begun it."
     if found.libraries:

@@ -51,7 +51,11 @@ class NotedKeys(KeySpace, Noted, Protocol):
 
 
 class LoadedKeys(KeySpace, Protocol):
-    """A server of our own that has a backup's keys. ``keys`` come in groups whose values fit into memory together."""
+    """A server of our own that has a backup's keys. ``keys`` come in groups whose values fit into memory together, and
+    without a word that was noted where the backup was taken; ``describe`` counts that."""
+
+    def noted(self, database: int) -> str:
+        """The word that was noted there, "" for nothing."""
 
     def there(self, database: int, keys: Sequence[bytes]) -> list[bool]:
         """Which of them it has."""

@@ -7,7 +7,7 @@ does all of it once more, to the same end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onlyvips.core.keys import Entry
 from onlyvips.core.redis_restore import (
@@ -57,6 +57,7 @@ def restore_redis(
         removed=moving.removed,
         others=moving.others,
         libraries=moving.libraries,
+        amid=moving.amid,
         flaws=flaws,
         resumed=plan.begun is not None,
         seconds=clock.monotonic() - began,
@@ -78,6 +79,7 @@ class _Moving:
     removed: int = 0
     others: int = 0
     libraries: tuple[str, ...] = ()
+    amid: bool = False
     begun: Begun = field(default_factory=lambda: Begun(""))
 
     def begin(self, over: frozenset[int]) -> None:
@@ -85,6 +87,7 @@ class _Moving:
         told, plan = self.loaded.describe(), self.plan
         self.libraries = told.libraries
         check_loaded(plan, told)
+        self._set_word_aside()
         self.databases = sorted({*told.databases, *(plan.databases or {})})
         occupied = [number for number in plan.occupied if number in self.databases]
         if unasked := [number for number in occupied if number not in over]:
@@ -110,6 +113,14 @@ class _Moving:
         self.target.forget(MARKED)
 
     # --- how
+
+    def _set_word_aside(self) -> None:
+        """The word of a restore that was under way when the backup was taken is none of its keys: it stays away."""
+        self.amid = bool(self.loaded.noted(MARKED))
+        if self.amid and self.plan.databases:
+            databases = dict(self.plan.databases)
+            databases[MARKED] = replace(databases[MARKED], keys=databases[MARKED].keys - 1)
+            self.plan = replace(self.plan, databases=databases)
 
     @property
     def _before(self) -> tuple[int, ...]:

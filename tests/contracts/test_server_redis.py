@@ -77,6 +77,22 @@ def test_it_knows_values_again_that_another_server_writes_down_in_another_way(st
 
 
 @pytest.mark.lab
+def test_the_word_of_a_restore_that_was_under_way_is_counted_told_and_no_key(start: Any, program: RedisServer):
+    source = start("source")
+    keys = RedisKeys(source.url)
+    with source.client() as client:
+        client.mset({"a": "1", "b": "2"})
+    keys.note(0, "a restore")
+    keys.close()
+    data = b"".join(RedisSnapshot(source.url).snapshot())
+    with program.room(len(data)) as file:
+        file.write_bytes(data)
+        with program.load(file, 16) as loaded:
+            assert loaded.describe().databases == {0: 3} and loaded.noted(0) == "a restore"
+            assert {key for found in loaded.keys(0) for key in found} == {b"a", b"b"}
+
+
+@pytest.mark.lab
 def test_its_groups_of_keys_are_small_enough_for_memory(start: Any, program: RedisServer):
     source = start("source")
     with source.client() as client:

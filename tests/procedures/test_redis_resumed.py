@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from onlyvips.adapters.keys_redis import MARKER
+from onlyvips.core.redis_restore import done
 from onlyvips.errors import Refused
 from tests.procedures.test_redis_restore import World
 from tests.simulators.clock import SimClock
@@ -74,3 +76,19 @@ def test_a_key_of_an_earlier_run_that_has_just_expired_here_is_nobody_elses(worl
     world.clock.sleep(6)
     assert b"user:0" in world.target.data[0]
     assert world.restore().resumed
+
+
+@pytest.mark.parametrize("more", [{}, {b"user:1": b"geheim 1"}])
+def test_a_backup_taken_while_a_restore_was_under_way_comes_back_without_its_word(
+    tmp_path: Path, more: dict[bytes, bytes]
+):
+    """With other keys beside it, and without any."""
+    redis = SimulatedRedis()
+    redis.databases = {0: {MARKER: b'{"backup": "b", "empty": [0], "over": []}', **more}, 7: {b"one": b"1"}}
+    with redis.serving() as url:
+        world = World(url, redis, tmp_path)
+    found = world.restore()
+    assert (found.keys, found.expired, found.amid) == (1 + len(more), 0, True)
+    assert "taken while a restore was under way" in done(found)
+    del world.databases[0][MARKER]
+    assert world.values() == {number: keys for number, keys in world.expected.items() if keys}

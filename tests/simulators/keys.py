@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from onlyvips.adapters.keys_redis import MARKER
 from onlyvips.core.keys import Entry, KeyServer
 from onlyvips.errors import Conflict, Permanent, Refused
 from tests.simulators.clock import SimClock
@@ -32,7 +33,6 @@ class SimulatedKeys:
         self.clock = clock
         self.life = life or Life()
         self.facts = facts or KeyServer("redis", "7.0.15", "target")
-        self.noted_as = dict[int, str]()
         self.alters = self.delays = b""
         self.takes = _FOOT
         self.most_databases = 16
@@ -42,12 +42,17 @@ class SimulatedKeys:
     def keep(self, database: int, key: bytes, value: bytes, expires: int = 0) -> None:
         self.data.setdefault(database, {})[key] = Entry(key, payload(value), expires)
 
+    @property
+    def noted_as(self) -> dict[int, str]:
+        """What is noted: a key like any other, as it is on a server."""
+        return {n: self.noted(n) for n in self.data if self.noted(n)}
+
     def describe(self) -> KeyServer:
-        there = {n: len(self._living(n)) + (n in self.noted_as) for n in {*self.data, *self.noted_as}}
+        there = {n: len(self._living(n)) for n in self.data}
         return replace(self.facts, databases={n: count for n, count in there.items() if count})
 
     def keys(self, database: int) -> Iterator[list[bytes]]:
-        found = list(self._living(database))
+        found = [key for key in self._living(database) if key != MARKER]
         for at in range(0, len(found), 3):
             yield found[at : at + 3]
 
@@ -77,14 +82,15 @@ class SimulatedKeys:
 
     def note(self, database: int, text: str) -> None:
         self.life.write()
-        self.noted_as[database] = text
+        self.keep(database, MARKER, text.encode())
 
     def noted(self, database: int) -> str:
-        return self.noted_as.get(database, "")
+        found = self._living(database).get(MARKER)
+        return found.payload[1 : -len(_FOOT)].decode() if found else ""
 
     def forget(self, database: int) -> None:
         self.life.write()
-        self.noted_as.pop(database, None)
+        self.data.get(database, {}).pop(MARKER, None)
 
     def there(self, database: int, keys: Sequence[bytes]) -> list[bool]:
         return [key in self._living(database) for key in keys]
