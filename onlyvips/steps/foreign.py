@@ -74,11 +74,31 @@ def check_free(contents: Contents, target: TargetDatabase) -> None:
         )
 
 
+def check_elsewhere(contents: Contents, database: str) -> None:
+    """Raise Refused where any of it would come into ``database`` of the live server, which the backups are of."""
+    if any(one.target.partition(".")[0] == database for one in contents.coming.values()):
+        raise Refused(
+            f"The target is the live source, and database {database} is what the backups are of: nothing was changed. "
+            f"Give another server by --target, or another database by --namespace '{database}.*=OTHER.*'."
+        )
+
+
 def load(opened: Open, contents: Contents, target: TargetDatabase) -> int:
     """Collections, their documents read back and compared, then indexes and views; returns how many indexes.
 
-    Raises Permanent where it reads back otherwise, and Refused where the archive is another one by now.
+    Raises Permanent where it reads back otherwise, or where the archive is another one by now: it has written then.
     """
+    try:
+        return _load(opened, contents, target)
+    except Refused as error:
+        names = ", ".join(one.target for one in contents.coming.values())
+        raise Permanent(
+            f"This was met after the first write, so a part of {names} is there: {error} Drop what this restore wrote, "
+            "see what became of the archive or the server, then run it again."
+        ) from error
+
+
+def _load(opened: Open, contents: Contents, target: TargetDatabase) -> int:
     again = {name: Sum() for name in contents.coming}
     for one in contents.coming.values():
         if one.entry.type != VIEW:
@@ -102,7 +122,7 @@ def _events(opened: Open) -> Iterable[Event]:
             yield from reader.feed(portion)
         reader.finish()
     except Corrupt as error:
-        raise Refused(f"This is no whole archive of mongodump: {error}. Nothing is made of it.") from error
+        raise Refused(f"This is no whole archive of mongodump: {error}. Nothing more is made of it.") from error
 
 
 def _place(entry: Entry, names: Names | None, coming: dict[str, Coming], left: list[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from flows.commands import run, running
 from onlyvips import environment as environments
 from onlyvips.core.media_restored import lines
+from onlyvips.environment.protection import MediaReader
 from onlyvips.errors import Permanent, Refused
 from onlyvips.wiring import restores
 from onlyvips.wiring.backups import Catalog
@@ -144,6 +145,29 @@ def test_a_directory_that_a_reference_names_gets_all_of_it(
     text.write_text(f"{tmp_path / 'not-mounted'}\n")
     with pytest.raises(Permanent, match="mount it"):
         media.KIND.plan(Asked("lab", "media", "latest", f"file:{text}"))
+
+
+def test_the_live_directory_by_a_reference_is_refused_in_whatever_words(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live, text, link = tmp_path / "a/live", tmp_path / "reference", tmp_path / "link"
+    (live / "avatars").mkdir(parents=True)
+    link.symlink_to(live)
+    (tmp_path / "path").write_text(f"{link}\n")
+    lab = environments.load("lab")
+    reader = MediaReader(kind="directory", path=f"file:{tmp_path / 'path'}")
+    directory = lab.model_copy(update={"backup": lab.backup.model_copy(update={"media": reader})})
+    monkeypatch.setattr(media.environments, "load", lambda _: directory)
+    monkeypatch.setattr(media, "destinations_of", lambda _: {})
+    for place in (live, link, live / "avatars", live.parent, live / "../live"):
+        text.write_text(f"{place}\n")
+        for verb in ("plan", "run"):
+            assert run(["restore", verb, *HERE, "--target", f"file:{text}"]) == 2
+            assert "The target is the live media, or in or around them" in capsys.readouterr().err
+    assert list(live.rglob("*")) == [live / "avatars"]
+    (tmp_path / "back").mkdir()
+    text.write_text(f"{tmp_path / 'back'}\n")
+    assert run(["restore", "run", *HERE, "--target", f"file:{text}"]) == 0
 
 
 def test_names_that_no_terminal_should_show_are_shown_harmlessly(world: World) -> None:

@@ -12,9 +12,11 @@ import fastcrc
 import pytest
 
 from flows.commands import run
-from onlyvips.adapters.file_archive import zstd
+from onlyvips import environment as environments
+from onlyvips.adapters.file_archive import read_archive, zstd
 from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write_prelude
 from onlyvips.core.changes import Create
+from onlyvips.errors import Transient
 from onlyvips.wiring.restoring import foreign
 from tests.simulators.objects import Killed, Life
 from tests.simulators.target import SimulatedTarget, state
@@ -40,9 +42,10 @@ def archive(*entries: Entry) -> bytes:
 
 @pytest.fixture
 def target(monkeypatch: pytest.MonkeyPatch) -> SimulatedTarget:
-    found = SimulatedTarget()
+    found, live = SimulatedTarget(), SimulatedTarget()
+    live.identity = "live"
     monkeypatch.setattr(foreign, "MongoDatabase", lambda uri: uri)
-    monkeypatch.setattr(foreign, "MongoTarget", lambda database: found)
+    monkeypatch.setattr(foreign, "MongoTarget", lambda uri: found if uri == "env:X" else live)
     monkeypatch.setattr(foreign.environments, "endpoint", lambda loaded, reference: reference)
     return found
 
@@ -100,6 +103,50 @@ def test_a_file_that_is_not_there_and_a_target_that_has_some_of_it_are_refused(
     target.apply([Create("app.seen")])
     assert restore(tmp_path / "dump") == 2
     assert "already has app.seen" in capsys.readouterr().err
+
+
+def test_the_live_database_is_refused_and_another_one_beside_it_is_not(
+    target: SimulatedTarget, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = environments.load("lab").platform.mongodb.database
+    (tmp_path / "dump").write_bytes(archive())
+    target.identity = "live"
+    assert restore(tmp_path / "dump", "--namespace", f"app.*={database}.*") == 2
+    told = capsys.readouterr().err
+    assert f"The target is the live source, and database {database} is what the backups are of" in told
+    assert target.life.writes == 0
+    assert restore(tmp_path / "dump") == 0
+
+
+def test_a_live_database_that_does_not_answer_does_not_keep_from_restoring_elsewhere(
+    target: SimulatedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place(uri: str) -> SimulatedTarget:
+        if uri != "env:X":
+            raise Transient("It is away.")
+        return target
+
+    monkeypatch.setattr(foreign, "MongoTarget", place)
+    (tmp_path / "dump").write_bytes(archive())
+    assert restore(tmp_path / "dump") == 0
+
+
+@pytest.mark.parametrize("second", [archive()[:-9], gzip.compress(archive())[:-20]], ids=["plain", "gzip"])
+def test_an_archive_that_is_bad_when_it_is_read_again_is_no_refusal_for_things_were_written(
+    target: SimulatedTarget,
+    tmp_path: Path,
+    second: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, other = tmp_path / "dump", tmp_path / "other"
+    first.write_bytes(archive())
+    other.write_bytes(second)
+    paths = iter([first, other])
+    monkeypatch.setattr(foreign, "read_archive", lambda path: read_archive(next(paths)))
+    assert restore(first) == 1
+    assert "met after the first write, so a part of app.orders, app.seen is there" in capsys.readouterr().err
+    assert target.life.writes > 0
 
 
 def test_a_target_that_forgets_is_noticed(

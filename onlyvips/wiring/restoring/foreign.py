@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.file_archive import read_archive
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core.restore import names_of
-from onlyvips.environment import references
-from onlyvips.errors import Refused
+from onlyvips.environment import Environment, references
+from onlyvips.errors import Refused, Transient
 from onlyvips.steps import foreign
 from onlyvips.wiring.restoring.kind import Done
 
@@ -24,14 +25,24 @@ def restore_archive(environment: str, path: Path, target: str, pairs: tuple[str,
     names = names_of(pairs)
     loaded = environments.load(environment)
     server = MongoTarget(MongoDatabase(environments.endpoint(loaded, target)))
-    server.describe()
+    told = server.describe()
     opened = partial(read_archive, path)
     contents = foreign.look(opened, names)
+    if (live := _live(loaded)) and live["identity"] == told["identity"]:
+        foreign.check_elsewhere(contents, loaded.platform.mongodb.database)
     foreign.check_free(contents, server)
     indexes = foreign.load(opened, contents, server)
     came = {name: (one.target, one.sum.documents) for name, one in contents.coming.items()}
-    told = f"Restored {path}: {contents.documents:,} documents of {len(came)} collections read back equal"
-    told += f", {indexes} indexes built."
-    told += f" What does not come back: {'; '.join(contents.left)}." if contents.left else ""
+    said = f"Restored {path}: {contents.documents:,} documents of {len(came)} collections read back equal"
+    said += f", {indexes} indexes built."
+    said += f" What does not come back: {'; '.join(contents.left)}." if contents.left else ""
     values = {"namespaces": came, "documents": contents.documents, "indexes": indexes, "left": list(contents.left)}
-    return Done(f"{told} Flush caches, and take a new base of what goes live again.", values)
+    return Done(f"{said} Flush caches, and take a new base of what goes live again.", values)
+
+
+def _live(loaded: Environment) -> Mapping[str, str] | None:
+    """Who the live source is; None where it does not answer, and so cannot be the target either."""
+    try:
+        return MongoTarget(MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))).describe()
+    except Transient:
+        return None

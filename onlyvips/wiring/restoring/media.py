@@ -100,6 +100,7 @@ def _target(loaded: Environment, reference: str) -> Target:
             "by way of a directory, or by aws s3 sync (docs/runbooks/restore.md)."
         )
     _check_apart(destinations_of(loaded), path)
+    _check_not_live(loaded, path)
     return Target(DirectoryMedia(path), DirectorySink(path), live=False)
 
 
@@ -108,6 +109,19 @@ def _check_apart(destinations: Mapping[str, tuple[str, str]], path: Path) -> Non
     for name, place in destinations.items():
         if here == place or is_below(here, place) or is_below(place, here):
             raise Refused(f"The target is in the place of the destination {name}: nothing was changed; give another.")
+
+
+def _check_not_live(loaded: Environment, path: Path) -> None:
+    """Raise Refused where the live media are, whichever way leads there: what protects them asks whether it is live."""
+    reader = loaded.backup.media
+    if reader is None or reader.kind != "directory":
+        return
+    here, live = ("", resolved(str(path))), where_of(loaded)
+    if here == live or is_below(here, live) or is_below(live, here):
+        raise Refused(
+            "The target is the live media, or in or around them: nothing was changed. When that is meant, say --target "
+            f"{LIVE}; else give a directory apart from them."
+        )
 
 
 def _live_sink(loaded: Environment) -> MediaSink:
