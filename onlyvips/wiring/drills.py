@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.adapters.memory_python import passing_by_what_is_loaded
 from onlyvips.adapters.scratch_mongodb import MongoScratch
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core import drills
@@ -106,7 +107,8 @@ def restore(id: str) -> DrillRecord:
     """Plan and restore into the scratch database. The record as it is by then."""
     found = _one(id)
     backups = catalog(found.loaded.name)
-    found.rehearsal.restore(backups.backups, backups.away)
+    with passing_by_what_is_loaded():
+        found.rehearsal.restore(backups.backups, backups.away)
     return found.rehearsal.record
 
 
@@ -139,7 +141,8 @@ def keep(id: str) -> tuple[DrillRecord, KeptRecord]:
 def run(id: str) -> tuple[DrillRecord, KeptRecord]:
     """All of it."""
     found = _one(id)
-    steps.rehearse(found.rehearsal, lambda: catalog(found.loaded.name))
+    with passing_by_what_is_loaded():
+        steps.rehearse(found.rehearsal, lambda: catalog(found.loaded.name))
     return keep(id)
 
 

@@ -19,6 +19,7 @@ from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.media_directory import DirectoryMedia
 from onlyvips.adapters.memory_glibc import give_back_large_blocks
+from onlyvips.adapters.memory_python import passing_by_what_is_loaded
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.adapters.target_mongodb import MongoTarget
@@ -78,7 +79,8 @@ def media(told: Json) -> Json:
 def restored(told: Json) -> Json:
     """The newest state that the destination has, in an empty server; says how much that was."""
     plan = planned(store(told["store"], PART), told["environment"])
-    done = restore(plan, MongoTarget(MongoDatabase(told["uri"])), reader(told), SystemClock())
+    with passing_by_what_is_loaded():  # as the command does
+        done = restore(plan, MongoTarget(MongoDatabase(told["uri"])), reader(told), SystemClock())
     return {"documents": done.documents, "entries": done.entries}
 
 
@@ -112,5 +114,5 @@ WHAT: dict[str, Callable[[Json], Json]] = {
 
 if __name__ == "__main__":
     asked, told, done = sys.argv[1:]
-    give_back_large_blocks()  # as the command does before it takes a backup
+    give_back_large_blocks()  # as the command does before a backup or a restore
     Path(done).write_text(json.dumps(WHAT[asked](json.loads(Path(told).read_text()))))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
+from onlyvips.adapters.memory_glibc import give_back_large_blocks
+from onlyvips.adapters.memory_python import passing_by_what_is_loaded
 from onlyvips.adapters.target_accounts_mongodb import MongoAccounts
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core import restore_report as report
@@ -46,13 +48,15 @@ def _planned(asked: Asked) -> Planned:
 
 
 def _run(asked: Asked, tell: Tell) -> Done:
+    give_back_large_blocks()
     loaded, found = _plan(asked)
     target = _check_target(loaded, found, asked)
     stores = {one.name: one for one in stores_of(loaded)}
     keys = identities(environments.identities(loaded))
     workers = environments.backup_plan(loaded).workers
     accounts = _accounts(_uri(loaded, asked)) if found.people else None
-    done = restore(found, target, Reader(stores, keys, tell, workers), SystemClock(), accounts)
+    with passing_by_what_is_loaded():
+        done = restore(found, target, Reader(stores, keys, tell, workers), SystemClock(), accounts)
     return Done(report.done(done, asked.target == LIVE), report.result(done))
 
 
