@@ -8,7 +8,7 @@ from typing import Any
 
 import bson
 from bson import json_util
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from bson.son import SON
 from pymongo import DeleteOne, ReplaceOne
@@ -19,13 +19,23 @@ from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
 from onlyvips.errors import Permanent
 
-_RAW: Any = CodecOptions(document_class=RawBSONDocument)
+_RAW: Any = CodecOptions(document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
 _JSON = json_util.CANONICAL_JSON_OPTIONS.with_options(document_class=SON)
 _DUPLICATE, _NO_SUCH, _THERE = 11000, 26, 48
 _DONE_ALREADY = {(_THERE, Create), (_NO_SUCH, Drop), (_NO_SUCH, Rename)}
 _NOT_UNIQUE = "UNIQUE constraint failed"
 """What FerretDB's SQLite says."""
 _BATCH = 1000
+
+
+class _Whole(RawBSONDocument):
+    """pymongo asks of what replaces a document whether it is empty. To answer, its own class decodes all of it, which
+    takes its time, and fails for dates that Python has not."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
 
 
 class MongoTarget:
@@ -108,7 +118,7 @@ class MongoTarget:
                 collection.insert_many(puts)
             return
         asked: list[Any] = [
-            ReplaceOne(RawBSONDocument(one.id), RawBSONDocument(one.document), upsert=True)
+            ReplaceOne(RawBSONDocument(one.id), _Whole(one.document), upsert=True)
             if isinstance(one, Put)
             else DeleteOne(RawBSONDocument(one.id))
             for one in writes
@@ -162,7 +172,7 @@ def _each(documents: bytes) -> Iterator[RawBSONDocument]:
 
 
 def _values(ids: Sequence[bytes]) -> list[Any]:
-    return [RawBSONDocument(one)["_id"] for one in ids]
+    return [RawBSONDocument(one, _RAW)["_id"] for one in ids]
 
 
 def _document(told: bytes | str) -> Any:

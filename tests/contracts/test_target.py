@@ -1,4 +1,5 @@
-"""TargetDatabase's contract: the simulator, FerretDB of the lab, and a real MongoDB where there is one."""
+"""TargetDatabase's contract: the simulator, FerretDB of the lab, a real MongoDB where there is one; and the stand-in of
+one, which speaks MongoDB's protocol and keeps what it is given, but builds no index."""
 
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.sound import each
+from tests import firehose
 from tests.simulators.target import SimulatedTarget
 
 MONGODB = os.environ.get("ONLYVIPS_TEST_MONGODB_URI", "")
 SERVERS = [
     "simulator",
     pytest.param("ferretdb", marks=pytest.mark.lab),
+    pytest.param("stand-in", marks=pytest.mark.lab),
     *([pytest.param("mongodb", marks=pytest.mark.lab)] if MONGODB else []),
 ]
 
@@ -34,6 +37,7 @@ class Place:
     target: TargetDatabase
     database: str
     again: Callable[[], TargetDatabase]
+    whole: bool = True
 
     def name(self, collection: str) -> str:
         return f"{self.database}.{collection}"
@@ -48,6 +52,10 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     database = f"target_{os.urandom(4).hex()}"
     if request.param == "simulator":
         yield Place(simulated := SimulatedTarget(), database, lambda: simulated)
+        return
+    if request.param == "stand-in":
+        with firehose.running("-store", "-docs=0") as (uri, _):
+            yield Place(MongoTarget(MongoDatabase(uri)), database, lambda: MongoTarget(MongoDatabase(uri)), whole=False)
         return
     uri = MONGODB if request.param == "mongodb" else request.getfixturevalue("lab").env["ONLYVIPS_LAB_MONGODB_URI"]
     yield Place(MongoTarget(MongoDatabase(uri)), database, lambda: MongoTarget(MongoDatabase(f"{uri}?appname=x")))
@@ -65,6 +73,8 @@ def put(place: Place, collection: str, **document: Any) -> Put:
 
 
 def test_it_says_what_it_is_and_is_the_same_by_another_connection(place: Place):
+    if not place.whole:
+        pytest.skip("the stand-in is nobody in particular")
     told = place.target.describe()
     assert told["dialect"] and told["version"][0].isdecimal() and told["identity"]
     assert place.again().describe() == told
@@ -80,6 +90,17 @@ def test_documents_are_kept_byte_by_byte(place: Place):
     assert place.target.insert(place.name("c"), raw(*documents)) == []
     found = [one for batch in place.target.documents(place.name("c")) for one in each(batch)]
     assert sorted(found) == sorted(bson.encode(one) for one in documents)
+
+
+def test_what_python_has_no_date_for_is_written_over_found_and_removed(place: Place):
+    far = bson.DatetimeMS(1 << 50)
+    id, other = raw({"_id": far}), raw({"_id": 1})
+    document, changed = raw({"_id": far, "at": far}), raw({"_id": 1, "at": far})
+    for _ in range(2):
+        place.target.apply([Put(place.name("c"), id, document), Put(place.name("c"), other, changed)])
+    assert [one for batch in place.target.documents(place.name("c"), [id]) for one in each(batch)] == [document]
+    place.target.apply([Remove(place.name("c"), id)])
+    assert [one for batch in place.target.documents(place.name("c")) for one in each(batch)] == [changed]
 
 
 def test_a_document_whose_id_is_there_is_told_and_not_written_the_others_are(place: Place):
@@ -137,7 +158,7 @@ def test_an_index_is_built_by_its_specification_in_either_form(place: Place):
     other = raw({"v": 2, "key": {"b": -1}, "name": "b_-1"})
     for _ in range(2):
         place.target.apply([Index(place.name("c"), told), Index(place.name("c"), other)])
-    if isinstance(place.target, MongoTarget):
+    if isinstance(place.target, MongoTarget) and place.whole:
         found = place.target._database.client[place.database].c.index_information()
         assert set(found) == {"_id_", "a_1", "b_-1"} and found["a_1"]["unique"]
         place.target.insert(place.name("twice"), raw({"_id": 1, "a": 1}, {"_id": 2, "a": 1}))

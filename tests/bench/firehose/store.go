@@ -48,16 +48,26 @@ func stored(name, db, coll string, doc bson.Raw, sequences [][]byte) net.Buffers
 	case "listcollections":
 		return listed(db, doc)
 	case "create":
+		if store[ns] != nil {
+			return refusal(48, "NamespaceExists")
+		}
 		table(ns)
 	case "drop":
 		delete(store, ns)
 	case "renamecollection":
-		store[doc.Lookup("to").StringValue()] = table(coll)
+		if store[coll] == nil {
+			return refusal(26, "NamespaceNotFound")
+		}
+		store[doc.Lookup("to").StringValue()] = store[coll]
 		delete(store, coll)
 	default:
 		return nil
 	}
 	return one(bson.D{{"ok", 1.0}})
+}
+
+func refusal(code int32, name string) net.Buffers {
+	return one(bson.D{{"ok", 0.0}, {"errmsg", name}, {"code", code}, {"codeName", name}})
 }
 
 func table(ns string) map[string]bson.Raw {
