@@ -47,14 +47,14 @@ class RestoredConfiguration:
 
 
 def check_plan(plan: ConfigurationPlan, at: str) -> None:
-    """Raise Refused for what the server would not take, and for ``latest`` over what is there: the same command, run
-    again after it died, would mean the safety backup."""
+    """Raise Refused for what the server would not take, and for ``latest``: the same command, run again after it
+    died, would mean another backup, of the ruins."""
     if plan.wrong:
         raise Refused(f"The server would not take all of it, so nothing was changed: {' · '.join(plan.wrong)}")
-    if plan.overwritten and at == "latest":
+    if plan.changes and at == "latest":
         raise Refused(
-            "Over objects that are there a backup is restored by its name, for others may become the latest meanwhile: "
-            f"nothing was changed; say --at {plan.point.name}."
+            "Into the live namespace a backup is restored by its name, for another, of what is there now, may become "
+            f"the latest meanwhile: nothing was changed; say --at {plan.point.name}."
         )
 
 

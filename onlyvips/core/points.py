@@ -98,11 +98,11 @@ def _named(known: Iterable[Backup], at: str) -> Backup:
     return found[0]
 
 
-def check_name(point: Point, at: str, overwritten: Iterable[str]) -> None:
-    """Raise Refused where ``latest`` is to be written over what is there: the same command, run again after it died,
-    would mean the safety backup, or another one that was taken of the ruins."""
-    if at == "latest" and any(overwritten):
+def check_name(point: Point, at: str, written: Iterable[str]) -> None:
+    """Raise Refused where ``latest`` is to be ``written`` over what is there, or into what is live: the same command,
+    run again after it died, would mean the safety backup, or another one that was taken of the ruins."""
+    if at == "latest" and any(written):
         raise Refused(
-            "Over what is there a backup is restored by its name, for another may become the latest meanwhile: nothing "
-            f"was changed; say --at {point.name}."
+            "Over what is there, and into what is backed up, a backup is restored by its name, for another may become "
+            f"the latest meanwhile: nothing was changed; say --at {point.name}."
         )

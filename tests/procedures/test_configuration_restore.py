@@ -336,9 +336,13 @@ def test_what_the_server_would_not_take_is_refused_before_anything_is_changed(wo
     assert world.applier.writes == []
 
 
-def test_latest_is_refused_over_what_is_there_and_not_where_things_are_only_missing(world: World) -> None:
-    world.cluster.drop("Service", "web")
+def test_latest_is_refused_where_anything_is_written_also_where_things_are_only_missing(world: World) -> None:
     world.restore("latest")
+    world.cluster.drop("Service", "web")
+    with pytest.raises(Refused, match=f"say --at {world.backup}"):
+        world.restore("latest")
+    assert world.applier.writes == []
+    world.restore(world.backup)
     world.wreck()
     with pytest.raises(Refused, match=f"say --at {world.backup}"):
         world.restore("latest")

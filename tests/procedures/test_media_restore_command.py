@@ -83,10 +83,26 @@ def test_a_plan_says_what_is_missing_different_and_left_alone(world: World, caps
 
 def test_what_is_missing_comes_back_by_a_plain_run(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.media.remove("b/c.jpg")
-    assert run(["restore", "run", *HERE, "--target", "live"]) == 0
+    assert run(["restore", "run", *HERE, "--target", "live", "--at", world.second]) == 0
     told = capsys.readouterr().out
     assert f"Restored media of {world.second}: 1 files (2 B) written and read back equal; 5 had" in told
     assert world.has == LATER
+
+
+def test_into_the_live_media_latest_is_refused_also_where_files_are_only_missing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A scheduled backup of the ruins may be the latest when it is run again."""
+    latest = [*HERE, "--target", "live"]
+    assert run(["restore", "run", *latest]) == 0, "nothing is written"
+    world.media.remove("b/c.jpg")
+    for verb in ("plan", "run"):
+        capsys.readouterr()
+        assert run(["restore", verb, *latest]) == 2
+        assert f"say --at {world.second}" in capsys.readouterr().err
+    assert world.sink.writes == []
+    with pytest.raises(Refused, match=f"say --at {world.second}"):
+        media.KIND.run(Asked("lab", "media", "latest", "live"), lambda doing, size: None)
 
 
 def test_what_is_there_is_written_over_only_by_name_and_never_to_the_latest(world: World) -> None:

@@ -104,6 +104,20 @@ def test_parameters_that_differ_come_back_once_each_and_the_backup_are_named(
     assert "geheim" not in told.out + told.err + printed + str(evidence)
 
 
+def test_into_the_live_ssm_latest_is_refused_also_where_parameters_are_only_missing(
+    ssm: Ssm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["restore", "run", *LIVE]) == 0, "nothing is written"
+    ssm.server.client().delete_parameter(Name=NAMES[0])
+    for verb in ("plan", "run"):
+        capsys.readouterr()
+        assert run(["restore", verb, *LIVE]) == 2
+        assert f"say --at {ssm.point.name}" in capsys.readouterr().err
+    assert NAMES[0] not in ssm.state()
+    assert run(["restore", "run", *LIVE, *named(ssm)]) == 0
+    assert ssm.state() == ssm.before
+
+
 def test_another_region_by_a_reference_gets_them_and_the_live_one_is_refused(
     ssm: Ssm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,7 +44,7 @@ def _planned(asked: Asked) -> Planned:
     refusals, names = list[str](), _overwritten(ready, asked)
     try:
         steps.check(ready, target)
-        _check_moment(asked, names)
+        _check_moment(ready, asked, names)
     except (Refused, Permanent, Transient) as error:
         refusals.append(str(error))
     told, values = tuple(report.lines(ready.plan)), report.as_json(ready.plan, names)
@@ -54,7 +54,7 @@ def _planned(asked: Asked) -> Planned:
 def _run(asked: Asked, tell: Tell) -> Done:
     ready, target = _prepared(asked, tell)
     names = _overwritten(ready, asked)
-    _check_moment(asked, names)
+    _check_moment(ready, asked, names)
     if unnamed := missing(names, asked.overwrite):
         options = " ".join(f"--overwrite {name}" for name in unnamed)
         raise Refused(
@@ -77,12 +77,12 @@ def _overwritten(ready: Ready, asked: Asked) -> tuple[str, ...]:
     return overwritten(ready.plan.found, pairs_of(asked.names))
 
 
-def _check_moment(asked: Asked, names: tuple[str, ...]) -> None:
-    """What is written over is backed up first, and that backup would be the latest."""
-    if names and asked.at == "latest":
+def _check_moment(ready: Ready, asked: Asked, names: tuple[str, ...]) -> None:
+    """The live media are backed up by schedule, and what is written over is before that: of the ruins, both times."""
+    if asked.at == "latest" and (ready.plan.found.to_write if asked.target == LIVE else names):
         raise Refused(
-            "Files would be written over, and `latest` may be another backup when this is run again (the safety backup "
-            "of what is there now, for one): nothing was written; give --at the name of the backup that the plan says."
+            "Files would be written, and `latest` may be another backup when this is run again (of what is there now, "
+            f"for one): nothing was written; say --at {ready.plan.chosen.backup.name}."
         )
 
 

@@ -68,8 +68,9 @@ def _refusals(checks: Iterator[Callable[[], object]]) -> tuple[str, ...]:
 def _ssm_checks(
     loaded: Environment, asked: Asked, found: core.SsmPlan, store: ParameterStore
 ) -> Iterator[Callable[[], object]]:
+    written = (*found.overwritten, *(found.new if asked.target == LIVE else ()))
     yield lambda: core.check_ssm(found, store.paths)
-    yield lambda: check_name(found.point, asked.at, found.overwritten)
+    yield lambda: check_name(found.point, asked.at, written)
     yield lambda: _check_elsewhere(asked, store.identity, lambda: _live_parameters(loaded).identity())
 
 
