@@ -55,7 +55,9 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         return
     if request.param == "stand-in":
         with firehose.running("-store", "-docs=0") as (uri, _):
-            yield Place(MongoTarget(MongoDatabase(uri)), database, lambda: MongoTarget(MongoDatabase(uri)), whole=False)
+            server = MongoDatabase(uri)
+            yield Place(MongoTarget(server), database, lambda: MongoTarget(MongoDatabase(uri)), whole=False)
+            server.client.close()  # while it can still say good-bye
         return
     uri = MONGODB if request.param == "mongodb" else request.getfixturevalue("lab").env["ONLYVIPS_LAB_MONGODB_URI"]
     yield Place(MongoTarget(MongoDatabase(uri)), database, lambda: MongoTarget(MongoDatabase(f"{uri}?appname=x")))
