@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from onlyvips.core.configuration import LAST_APPLIED, OF_CONTROLLERS, declared, scaled_by, unscaled
 from onlyvips.core.manifests import MANAGED, PREFIX
+from onlyvips.core.redaction import hidden
 from onlyvips.errors import Refused
 
 Manifest = dict[str, Any]
@@ -26,10 +26,6 @@ _ASSIGNED = {
     "Service": ("clusterIP", "clusterIPs", "healthCheckNodePort"),
     "PersistentVolumeClaim": ("volumeName",),
 }
-_TELLING = re.compile(r"pass|secret|token|credential|private|api.?key|signing|dsn", re.IGNORECASE)
-_USER_OF_URL = re.compile(r"//[^/@\s]+@")
-_A_NAME = re.compile(r"(?:Name|Ref|Policy)$")
-_LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
 _ANY = "*"
 
 
@@ -129,51 +125,16 @@ def diff(change: Change) -> Iterator[str]:
 
 
 def _lines(one: Manifest) -> list[str]:
-    return json.dumps(one, indent=1, sort_keys=True, ensure_ascii=False).splitlines()
+    return json.dumps(_by_line(one), indent=1, sort_keys=True, ensure_ascii=False).splitlines()
 
 
-def hidden(value: Any, other: Any, whose: str) -> Any:
-    """``value`` without strings whose name says that they are secret, or that look like a key, and without passwords in
-    URLs; where one is not that of ``other``, it is still seen that they differ."""
+def _by_line(value: Any) -> Any:
+    """A text of several lines as a list of them, so that those that differ are seen alone."""
     if isinstance(value, Mapping):
-        peers = other if isinstance(other, Mapping) else {}
-        named = bool(_TELLING.search(str(value.get("name", ""))))
-        return {
-            key: _mark(each, peers.get(key), whose)
-            if isinstance(each, str) and (key == "value" and named or _is_telling(key))
-            else hidden(each, peers.get(key), whose)
-            for key, each in value.items()
-        }
+        return {key: _by_line(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [hidden(each, _peer(each, number, other), whose) for number, each in enumerate(value)]
-    if isinstance(value, str):
-        return _mark(value, other, whose) if _is_a_key(value) else _USER_OF_URL.sub("//(not shown)@", value)
-    return value
-
-
-def _mark(value: str, other: Any, whose: str) -> str:
-    return "(not shown)" if other is None or value == other else f"(not shown: {whose})"
-
-
-def _is_telling(key: str) -> bool:
-    return bool(_TELLING.search(key)) and not _A_NAME.search(key)
-
-
-def _is_a_key(value: str) -> bool:
-    """Whether a text looks like a key or a token, whatever it is called."""
-    if "PRIVATE KEY-----" in value or value.startswith("eyJ"):
-        return True
-    kinds = (str.isdigit, str.islower, str.isupper)
-    return bool(_LIKE_A_KEY.fullmatch(value)) and all(any(map(kind, value)) for kind in kinds)
-
-
-def _peer(value: Any, number: int, other: Any) -> Any:
-    """The item of another list that goes by the same name, else the one at the same place."""
-    if not isinstance(other, list):
-        return None
-    if isinstance(value, Mapping) and "name" in value:
-        return next((one for one in other if isinstance(one, Mapping) and one.get("name") == value["name"]), None)
-    return other[number] if number < len(other) else None
+        return [_by_line(each) for each in value]
+    return value.split("\n") if isinstance(value, str) and "\n" in value else value
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------

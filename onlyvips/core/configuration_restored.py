@@ -58,8 +58,8 @@ def check_plan(plan: ConfigurationPlan, at: str) -> None:
         )
 
 
-def lines(plan: ConfigurationPlan) -> Iterator[str]:
-    """A plan, line by line."""
+def lines(plan: ConfigurationPlan, *, differences: bool = True) -> Iterator[str]:
+    """A plan, line by line. ``differences``: with what the backup encrypts, so for who asks, and for no log."""
     manifest = plan.point.manifest
     yield f"Configuration of namespace {plan.namespace} of the backup {plan.point.name}, of {manifest.finished}"
     for verb, some in (
@@ -68,7 +68,7 @@ def lines(plan: ConfigurationPlan) -> Iterator[str]:
     ):
         yield f"  {verb}: {', '.join(one.name for one in some) or 'nothing'}"
         for one in some:
-            yield from (f"    {line}" for line in diff(one))
+            yield from (f"    {line}" for line in (diff(one) if differences else ()))
             for manager, fields in one.owners.items():
                 yield f"    {manager} owns {', '.join(fields)}"
     yield f"  as in the backup already: {len(plan.same)} objects"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import pytest
 
+import tasks.restores
 from flows.commands import run, running
 from onlyvips import environment as environments
 from onlyvips.core.catalog import read_catalog
@@ -78,6 +80,20 @@ def test_a_plan_shows_the_difference_and_what_stays_and_how_to_get_the_repositor
     found = json.loads(capsys.readouterr().out)
     assert '-  "LEVEL": "debug"' in found["diffs"]["ConfigMap/settings"]
     assert found["overwritten"] == found["changed"] == ["ConfigMap/settings", "Deployment/web"]
+
+
+def test_a_log_that_is_kept_gets_the_plan_without_what_the_backup_encrypts(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.wreck()
+    monkeypatch.setattr(tasks.restores, "get_run_logger", lambda: logging.getLogger("a run"))
+    overwrite = ["ConfigMap/settings", "Deployment/web"]
+    asked = tasks.restores.asked("lab", "configuration", world.backup, "live", overwrite=overwrite)
+    with caplog.at_level(logging.INFO, "a run"):
+        planned = tasks.restores.plan.fn(asked)
+    assert '"LEVEL": "debug"' in "\n".join(planned.lines) and '"LEVEL"' not in caplog.text
+    for part in ("changed: ConfigMap/settings, Deployment/web", "kubectl owns .data.LEVEL", "git: this backup has no"):
+        assert part in caplog.text
 
 
 def test_a_run_changes_what_is_named_and_nothing_else(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,8 +44,15 @@ def _planned(asked: Asked) -> Planned:
         steps.check(ready, place, asked.at)
     except (Refused, Permanent, Transient) as error:
         refusals.append(str(error))
-    told, values = tuple(report.lines(plan)), report.as_json(plan)
-    return Planned(told, values, tuple(refusals), plan.overwritten, plan.point.name, {"diffs": report.diffs(plan)})
+    return Planned(
+        tuple(report.lines(plan)),
+        report.as_json(plan),
+        tuple(refusals),
+        plan.overwritten,
+        plan.point.name,
+        {"diffs": report.diffs(plan)},
+        logged=tuple(report.lines(plan, differences=False)),
+    )
 
 
 def _run(asked: Asked, tell: Tell) -> Done:
