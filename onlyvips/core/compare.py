@@ -20,7 +20,7 @@ _DOUBT = 0.25
 """The spread that is used is the upper 75 % bound of the one that was seen."""
 _OWN_ERRORS, _OWN_PLACE = 0.25, 0.02
 """What pods of one version are believed to differ by, one standard deviation: a quarter of their errors; 2 points of
-P(slower)."""
+P(slower), less where ties leave less to differ."""
 
 
 @dataclass(frozen=True)
@@ -157,4 +157,4 @@ def _placements(stable: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     n, total = stable.sum(2), whole.sum(1)
     residuals = (stable * (_middles(whole) - 0.5)).sum(2)
     one = (1 - ((whole / total[:, None]) ** 3).sum(1)) / 12
-    return residuals, n * one, _rest(n), _OWN_PLACE * n
+    return residuals, n * one, _rest(n), _OWN_PLACE * n * np.sqrt(12 * one)

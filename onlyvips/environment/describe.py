@@ -111,8 +111,8 @@ def _guards(environment: Environment) -> list[str]:
     ]
     return [
         *lines,
-        f"Written down, not judged yet: against stable, errors at most {show_share(analysis.errors_margin)} (points) "
-        f"worse, latency at most {show_share(analysis.latency_margin)} more often slower.",
+        f"Beside stable: rolls back errors beyond doubt more than {show_share(analysis.errors_margin)} (points) worse, "
+        f"and latency that is slower {show_share(analysis.latency_margin)} (points) more often than half of the time.",
         f"At most {show_share(analysis.alpha)} of good releases are rolled back by mistake.",
         f"No data for {d(environment.waits.maximum_hold)}: it holds, then rolls back as inconclusive.",
     ]

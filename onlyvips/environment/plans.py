@@ -41,6 +41,15 @@ def release_plan(environment: Environment, service: str, version: str) -> plan.R
         migration=_migration(environment) if ours else None,
         secrets=_secrets(environment.release, service) if ours else (),
         automatic_managers=environment.platform.automatic_managers,
+        margins=_margins(environment),
+    )
+
+
+def _margins(environment: Environment) -> plan.Margins:
+    """What the canary may be worse by; a pod warms up for a look's length."""
+    analysis = environment.analysis
+    return plan.Margins(
+        analysis.errors_margin, analysis.latency_margin, analysis.minimum_requests, environment.waits.look
     )
 
 

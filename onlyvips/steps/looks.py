@@ -1,12 +1,13 @@
-"""One look of the judge: wait, read the canary's counters, give a verdict with its numbers."""
+"""One look of the judge: read the canary's counters and stable's, give a verdict with its numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from onlyvips.core.judge import alpha_of_look, increase, judge, overall, planned_looks
-from onlyvips.core.plan import Guardrail, ReleasePlan
+from onlyvips.core.judge import alpha_of_look, increase, judge, judge_against, overall, planned_looks
+from onlyvips.core.plan import Guardrail, Margins, ReleasePlan
 from onlyvips.core.record import Look, Record, Value
+from onlyvips.core.strata import Cells, Counter, Counters, both_cells, edges
 from onlyvips.errors import OnlyVipsError
 from onlyvips.ports import Metrics, Sample
 
@@ -14,6 +15,7 @@ REQUESTS, ERRORS = "api_request_total", "api_errors_total"
 DURATION = "api_request_duration_seconds"
 _MARGIN = 300.0
 _STALE_LOOKS = 2
+_COMPARISONS = 2
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,47 @@ def _window(record: Record, end: float) -> Window:
 def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window) -> tuple[Value, ...]:
     number = 1 + sum(1 for look in record.looks if look.values)
     planned = planned_looks(plan.stages, plan.waits.look)
-    alpha = alpha_of_look(number, planned, len(plan.guardrails), plan.alpha)
+    judged = len(plan.guardrails) + (_COMPARISONS if plan.margins else 0)
+    alpha = alpha_of_look(number, planned, judged, plan.alpha)
     labels = {"app": plan.service.name, "track": "canary", "version": record.version}
     fresh = window.end - _STALE_LOOKS * plan.waits.look
-    judged = (_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails)
-    return tuple(_grown(value, record) for value in judged)
+    values = [_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails]
+    if plan.margins:
+        sides = _sides(metrics, plan, plan.margins, labels, window, fresh)
+        values += judge_against(*sides, plan.margins, alpha)
+    return tuple(_grown(value, record) for value in values)
+
+
+def _sides(
+    metrics: Metrics, plan: ReleasePlan, margins: Margins, labels: dict[str, str], window: Window, fresh: float
+) -> tuple[Cells | None, Cells | None]:
+    """The canary's counters and stable's, cut into looks since the stage's first moments; None where none is fresh.
+
+    Stable's are asked for from before the stage began: what they had counted by then is no increase.
+    """
+    before = max(_MARGIN, 2 * margins.warm_up)
+    canary, alive = _counters(metrics, labels, window.born, window.end, fresh)
+    others = {"app": plan.service.name, "track": "stable"}
+    stable, steady = _counters(metrics, others, window.since - before, window.end, fresh)
+    borders = edges(window.since + margins.warm_up, window.end, plan.waits.look)
+    mine, theirs = both_cells(canary, stable, borders, margins.warm_up)
+    return (mine if alive else None), (theirs if steady else None)
+
+
+def _counters(
+    metrics: Metrics, labels: dict[str, str], start: float, end: float, fresh: float
+) -> tuple[Counters, bool]:
+    def samples(metric: str) -> list[Sample]:
+        return metrics.samples(metric, labels, start, end)
+
+    requests = samples(REQUESTS)
+    found = ([_counter(one) for one in each] for each in (requests, samples(ERRORS), samples(f"{DURATION}_bucket")))
+    return Counters(*found), _lives(requests, fresh)
+
+
+def _counter(sample: Sample) -> Counter:
+    labels = dict(sample.labels)
+    return Counter(labels.get("pod") or labels.get("instance", ""), sample.points, float(labels.get("le", "inf")))
 
 
 def _judged(rail: Guardrail, series: Series, window: Window, fresh: float, alpha: float) -> Value:

@@ -110,6 +110,14 @@ def test_the_buckets_of_durations_are_there_by_their_upper_bound(watched: Watche
     assert all(dict(sample.labels)["le"] == "0.5" for sample in quick)
 
 
+def test_the_whole_histogram_of_stables_pods_is_had_by_one_question(watched: Watched) -> None:
+    """What the judge compares a canary's with: each pod's buckets, the last of which has every request."""
+    found = watched.recent("api_request_duration_seconds_bucket")
+    bounds = {dict(sample.labels)["le"] for sample in found}
+    assert "+Inf" in bounds and all(float(bound) > 0 for bound in bounds)
+    assert {dict(each.labels)["pod"] for each in found} == {dict(each.labels)["pod"] for each in watched.recent()}
+
+
 def test_a_counter_of_errors_that_never_happened_is_absent_or_zero(watched: Watched) -> None:
     assert all(value >= 0 for sample in watched.recent("api_errors_total") for _, value in sample.points)
 

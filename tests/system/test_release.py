@@ -45,6 +45,17 @@ def test_a_bad_version_rolls_back_by_itself_and_only_its_own_faults_are_seen(pla
     assert seen["lost"] == {}, seen["losses"]
 
 
+def test_a_version_that_is_worse_than_stable_within_every_limit_goes_back(platform: Platform) -> None:
+    """3 % errors are below the alert's 5 %; stable has none."""
+    version, before = platform.other_version(), platform.image()
+    platform.fault(version, "--error-rate", "0.03")
+    with platform.traffic():
+        code, output = platform.release(version)
+    assert code != 0, output
+    assert platform.image() == before
+    assert "errors-beside-stable: " in output and " of stable's: +" in output and "margin 0.25, p " in output
+
+
 def test_without_the_waits_before_the_switch_requests_are_lost(platform: Platform) -> None:
     """The waits for pods that the router can see, and for propagation, are what keeps the test above green."""
     hasty = platform.environment("hasty", propagation="1ms")
