@@ -161,7 +161,7 @@ def test_no_task_waits_for_what_can_never_be_whole(task: Any, error: OnlyVipsErr
     assert policies.passes_by_itself(None, None, state) is (again or isinstance(error, Abandoned)), "a release goes on"  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("task", [restores.protect, restores.afterwards], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [restores.protect, restores.new_base], ids=lambda task: task.name)
 def test_a_task_that_takes_a_whole_backup_begins_it_anew_itself(task: Any):
     state: Any = SimpleNamespace(result=lambda: (_ for _ in ()).throw(Abandoned("never")))
     assert task.retry_condition_fn(task, None, state) is True
