@@ -244,6 +244,7 @@ def test_what_was_deleted_by_mistake_comes_back_into_the_live_database(world: Wo
     """Last here, for it takes bases and moves the collection."""
     live, names = world.client.onlyvips[SOURCE], world.client.onlyvips.list_collection_names()
     before, cache = state(live), Redis.from_url(lab.env["ONLYVIPS_LAB_REDIS_URL"])
+    kept = [(key, cache.dump(key), max(0, cache.pttl(key))) for key in cache.scan_iter()]  # others' tests want it back
     cache.set("user_profile:1", "as it was")
     live.delete_many({})
     live.insert_one({"_id": "written after it"})
@@ -257,6 +258,8 @@ def test_what_was_deleted_by_mistake_comes_back_into_the_live_database(world: Wo
     assert state(live) == before
     assert sorted(world.client.onlyvips.list_collection_names()) == sorted(names)
     assert cache.get("user_profile:1") is None
+    for key, value, expires in kept:
+        cache.restore(key, expires, value, replace=True)
     newest = told(world.platform.onlyvips("restore", "plan", "-e", ENVIRONMENT, "--target", TARGET, "--json"))["base"]
     assert done.stdout.partition("for what is there now: ")[2].partition(".")[0] in newest
     safety = done.stdout.partition("Safety backup: ")[2].partition(".")[0]
