@@ -108,7 +108,7 @@ def protect(asked: Asked, planned: Planned, holder: str, tell: Progress) -> str:
 def earlier(asked: Asked) -> list[str]:
     """Sentences about runs of the same restore that did not end: what brings back the state before the first of them
     is their safety backup, not that of this run."""
-    begun, ended = dict[str, str](), set[str]()
+    begun, ended = dict[str, bytes](), set[str]()
     for store in stores_of(environments.load(asked.environment)):
         try:
             for one in store.list(f"{asked.environment}/evidence/restore/"):
@@ -116,13 +116,18 @@ def earlier(asked: Asked) -> list[str]:
                 if what == "ended.json":
                     ended.add(id)
                 elif id not in begun:
-                    begun[id] = b"".join(store.read(one.key)).decode()
+                    begun[id] = b"".join(store.read(one.key))
         except OnlyVipsError:
             continue  # another destination has it too, and whoever cannot be read says so when it is planned
-    found = [json.loads(text) for id, text in sorted(begun.items()) if id not in ended]
-    same = [one for one in found if all(one["asked"][name] == asdict(asked)[name] for name in ("kind", "at", "target"))]
-    told = "An earlier run, of {written}, did not end; its safety backup: {safety_backup}."
-    return [told.format_map(one) for one in same]
+    told, found = "An earlier run, of {written}, did not end; its safety backup: {safety_backup}.", list[str]()
+    for id in sorted(begun.keys() - ended):
+        try:
+            one = json.loads(begun[id])
+            if all(one["asked"][name] == asdict(asked)[name] for name in ("kind", "at", "target")):
+                found.append(told.format_map(one))
+        except (ValueError, KeyError, TypeError):  # damaged evidence must not keep anybody from restoring
+            found.append(f"The evidence {id} of an earlier run that did not end cannot be read: look at it by hand.")
+    return found
 
 
 def carry_out(asked: Asked, planned: Planned, holder: str, tell: Tell) -> Carried:

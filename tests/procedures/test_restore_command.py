@@ -277,6 +277,15 @@ def test_the_safety_backup_of_a_run_that_did_not_end_is_told_by_the_next_one(
     assert "did not end; its safety backup: safety-backup-e1." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("damaged", [b"\xff", b"[]", b"{}"])
+def test_damaged_evidence_of_an_earlier_run_is_told_and_keeps_nobody_from_restoring(
+    world: World, live: Live, capsys: pytest.CaptureFixture[str], damaged: bytes
+) -> None:
+    world.places[0].objects["lab/evidence/restore/x.begun.json"] = damaged
+    assert run(["restore", "run", *there(live), "--overwrite", "app.*"]) == 0
+    assert "The evidence x of an earlier run that did not end cannot be read" in capsys.readouterr().out
+
+
 def test_a_restore_does_not_fail_for_want_of_evidence_and_says_so(
     world: World, live: Live, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
