@@ -16,10 +16,11 @@ from tasks import releases
     persist_result=False,
 )
 def release(environment: str, service: str, version: str, operator: str = "") -> dict[str, Any]:
-    """Release one version of one service by canary.
+    """Release one version of one service by its strategy.
 
-    Every phase goes on until the release's record leaves it. A phase that the record has left already (a retry) is
-    passed over; a release that goes back leaves the forward phases at once and arrives at ``rollback``.
+    Every phase goes on until the release's record leaves it. A phase that the record has left already (a retry), or
+    that its strategy has not, is passed over; a release that goes back leaves the forward phases at once and arrives
+    at ``rollback``.
 
     Args:
         environment: Name of a file in deployments/environments, for example lab or production.
@@ -32,8 +33,13 @@ def release(environment: str, service: str, version: str, operator: str = "") ->
         releases.through(name, "backup")  # one base, complete in every copy, read back
         releases.through(name, "secrets")  # new values under new names
         releases.through(name, "migrate")  # the plan's Job
-        releases.through(name, "canary")  # stage by stage, looked at
-        releases.through(name, "promote")  # stable gets the new version behind the canary
+        releases.through(name, "canary")  # canary: stage by stage, looked at
+        releases.through(name, "promote")  # canary: stable gets the new version behind it
+        releases.through(name, "preview")  # blue-green: the other colour, tested before any user sees it
+        releases.through(name, "switch")  # blue-green: the Service selects it
+        releases.through(name, "warm")  # blue-green: the old colour stays for an instant way back
+        releases.through(name, "roll")  # rolling and recreate: the Deployment's own update, watched
+        releases.through(name, "together")  # one of several services: the others have to arrive, too
         releases.through(name, "rollback")  # only when something above went wrong
         releases.through(name, "evidence")
         return releases.conclude(name)

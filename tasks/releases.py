@@ -21,8 +21,9 @@ from prefect.runtime import flow_run
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.action import Action
+from onlyvips.core.phases import Phase
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Phase, Record
+from onlyvips.core.record import Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
 from tasks import showing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from onlyvips.core.record import Phase
+from onlyvips.core.phases import Phase
 
 Kind = Literal[
     "snapshot",

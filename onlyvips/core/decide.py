@@ -8,12 +8,19 @@ canary's weight is never raised.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from onlyvips.core import canary
 from onlyvips.core.action import Action, enter, wait
-from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down, with_rule
 from onlyvips.core.going_back import roll_back
-from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Look, Record
-from onlyvips.core.world import Split, Workload, World, pods_for, weight_for
+from onlyvips.core.phases import BEFORE_TRAFFIC
+from onlyvips.core.plan import ReleasePlan, Strategy
+from onlyvips.core.record import Record, abort_reason
+from onlyvips.core.world import World
+
+_Next = Callable[[Record, World, ReleasePlan, bool], Action]
+_FORWARD: Mapping[Strategy, _Next] = {"canary": canary.forward}
+_BACK: Mapping[Strategy, _Next] = {"canary": roll_back}
 
 
 def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bool) -> Action:
@@ -22,24 +29,22 @@ def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bo
     before = _before_traffic(record, attended)
     if before is not None:
         return before
-    if record.phase == "canary":
-        return _leave_canary(record, world, attended) or _canary(record, world, plan)
-    if record.phase == "promote":
-        return _promote(record, world, plan, attended)
     if record.phase == "rollback":
-        return roll_back(record, world, plan, attended)
+        return _BACK[record.strategy](record, world, plan, attended)
     if record.phase == "evidence":
         return _finish(record)
-    return Action("wait", "the release is closed", what="closed")
+    if record.phase == "closed":
+        return wait("closed", "the release is closed")
+    return _FORWARD[record.strategy](record, world, plan, attended)
 
 
 def _before_traffic(record: Record, attended: bool) -> Action | None:
-    if record.phase not in ("prepare", "backup", "secrets", "migrate"):
+    if record.phase not in BEFORE_TRAFFIC:
         return None
     if record.aborted:
-        return enter("rollback", _abort_reason(record))
+        return enter("rollback", abort_reason(record))
     if not attended:
-        return enter("rollback", "its driver is gone and the canary has no traffic yet")
+        return enter("rollback", "its driver is gone and the new version has no traffic yet")
     if record.phase == "prepare":
         return enter("backup", "the snapshot is kept") if record.snapshot else Action("snapshot", _snapshot_reason)
     if record.phase == "backup":
@@ -51,177 +56,6 @@ def _before_traffic(record: Record, attended: bool) -> Action | None:
 
 _snapshot_reason = "what a rollback has to bring back is kept before anything changes"
 _backup_reason = "a release needs a complete backup"
-
-
-def _abort_reason(record: Record) -> str:
-    command = record.aborted
-    return f"{command.by} asked for an abort: {command.reason or 'no reason given'}" if command else ""
-
-
-def _leave_canary(record: Record, world: World, attended: bool) -> Action | None:
-    if record.aborted:
-        return enter("rollback", _abort_reason(record))
-    if not attended:
-        return enter("rollback", "its driver is gone: unattended, a canary goes back")
-    if world.stable is None or world.split is None:
-        what = "Deployment of stable" if world.stable is None else "one rule of the HTTPRoute"
-        return enter("rollback", f"the {what} is gone: somebody removed it in the middle of the release")
-    return None
-
-
-def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
-    if record.stage >= len(plan.stages):
-        return enter("rollback", f"the environment has no stage {record.stage + 1} any more")
-    stage, (stable, canary, split) = plan.stages[record.stage], present(world)
-    capacity = max(record.capacity, stable.replicas)
-    needed = pods_for(stage.weight, capacity)
-    if canary is None:
-        if record.canary_scaled:
-            return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
-        return Action("create-canary", f"{stage.weight} % needs {needed} of {capacity} pods", number=needed)
-    if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
-        return first
-    if split.weight != record.weight:
-        return Action("set-weight", "meant by a driver that died before it wrote it down", number=split.weight)
-    wanted = _pods_wanted(record, plan, split.weight >= stage.weight, capacity)
-    if canary.replicas < wanted:
-        return Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
-    if split.weight < stage.weight:
-        if (not_yet := cannot_carry("canary", canary, needed, plan, world)) is not None:
-            return not_yet
-        return Action("set-weight", f"stage {record.stage + 1} of {len(plan.stages)}", number=stage.weight)
-    return _judge_stage(record, plan)
-
-
-def _first_of_all(
-    record: Record, world: World, plan: ReleasePlan, stable: Workload, canary: Workload, split: Split
-) -> Action | None:
-    """What is looked at before any step forward: a failed look, another's hand, pods that are gone."""
-    looks = stage_looks(record)
-    if looks and looks[-1].verdict == "fail":
-        return enter("rollback", f"look {len(looks)} of stage {record.stage + 1} failed: {looks[-1].reason}")
-    lowest = weight_for(canary.ready, max(record.capacity, stable.replicas))
-    if (drift := _drift(record, stable, canary, split)) is not None:
-        if split.weight > lowest:
-            return enter("rollback", f"{drift}, and {_few(canary)}")
-        return _held(drift, world, plan)
-    if split.weight > lowest:
-        return Action("set-weight", _few(canary), number=lowest)
-    return None
-
-
-def _few(workload: Workload) -> str:
-    return f"only {workload.ready} pods of the canary are ready ({workload.trouble or 'no pod says why'})"
-
-
-def _pods_wanted(record: Record, plan: ReleasePlan, at_weight: bool, capacity: int) -> int:
-    """While a stage is held, the pods of the next one come up: nobody waits for them later."""
-    if not at_weight:
-        return pods_for(plan.stages[record.stage].weight, capacity)
-    following = record.stage + 1
-    return pods_for(plan.stages[following].weight, capacity) if following < len(plan.stages) else capacity
-
-
-def _drift(record: Record, stable: Workload, canary: Workload, split: Split) -> str | None:
-    if split.weight not in (record.weight, record.intended_weight):
-        return f"the route shows {split.weight} % for the canary and this release had set {record.weight} %"
-    if stable.release not in (record.from_release, record.id) or stable.image not in (
-        record.from_image,
-        record.to_image,
-    ):
-        return f"stable was changed by somebody else to {stable.image}"
-    if stable.release != record.id and record.from_template not in ("", stable.template):
-        return "the pod template of stable was changed by somebody else"
-    if record.canary_template not in ("", canary.template):
-        return "the pod template of the canary was changed by somebody else"
-    return None
-
-
-def _held(drift: str, world: World, plan: ReleasePlan) -> Action:
-    if world.waiting == "drift" and world.waited >= plan.waits.maximum_hold:
-        return enter("rollback", f"{drift}; nobody put it right within {plan.waits.maximum_hold:.0f} s")
-    return wait("drift", f"{drift}: held, nothing is overwritten; put it back or abort")
-
-
-def stage_looks(record: Record) -> tuple[Look, ...]:
-    """The looks of the current stage."""
-    return tuple(look for look in record.looks if look.stage == record.stage)
-
-
-def _judge_stage(record: Record, plan: ReleasePlan) -> Action:
-    looks, stage = stage_looks(record), plan.stages[record.stage]
-    last = looks[-1] if looks else None
-    unresolved = _unresolved(looks)
-    if last is not None and last.verdict != "pass" and unresolved >= max(plan.waits.maximum_hold, stage.hold):
-        why = "no data" if last.verdict in ("no-data", "error") else "too few requests"
-        return enter("rollback", f"inconclusive, {why} for {unresolved:.0f} s: {last.reason}")
-    if last is not None and last.verdict == "pass" and _watched(looks) >= stage.hold:
-        reason = f"stage {record.stage + 1} passed: {last.reason}"
-        return enter("promote", reason) if record.stage + 1 == len(plan.stages) else Action("next-stage", reason)
-    so_far = f"{_watched(looks):.0f} of {stage.hold:g} s"
-    return Action("look", f"look {len(looks) + 1} of stage {record.stage + 1}, {so_far}")
-
-
-def _watched(looks: tuple[Look, ...]) -> float:
-    return sum(look.elapsed for look in looks if look.verdict in ("pass", "too-few"))
-
-
-def _unresolved(looks: tuple[Look, ...]) -> float:
-    total = 0.0
-    for look in reversed(looks):
-        if look.verdict == "pass":
-            break
-        total += look.elapsed
-    return total
-
-
-def _promote(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
-    world = with_rule(record, world)
-    replaced = world.stable is not None and world.stable.release == record.id
-    if record.aborted:
-        return enter("rollback", _abort_reason(record))
-    if not attended and not replaced:
-        return enter("rollback", "its driver is gone before stable got the new version")
-    if record.replaced and world.stable is not None and not replaced:
-        return enter("rollback", "somebody took stable back from the new version")
-    if world.stable is None or world.split is None:
-        return wait("gone", "the Deployment of stable or its rule in the HTTPRoute is gone: put it back")
-    if not replaced:
-        return _before_replacing(record, world, plan)
-    return _after_replacing(record, world, plan)
-
-
-def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
-    stable, canary, split = present(world)
-    if canary is None:
-        return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
-    if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
-        return first
-    capacity = max(record.capacity, stable.replicas)
-    if canary.replicas < capacity:
-        return Action("scale-canary", "promotion needs the canary at full capacity", number=capacity)
-    if (not_yet := cannot_carry("canary", canary, capacity, plan, world)) is not None:
-        return not_yet
-    if split.weight < 100:
-        return Action("set-weight", "the canary carries all while stable is replaced", number=100)
-    if split.settled < plan.waits.propagation:
-        return wait("route", f"the router is given {plan.waits.propagation:g} s to obey")
-    return Action("replace-stable", "no traffic reaches stable now: it gets the new version")
-
-
-def _after_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
-    stable, canary, split = present(world)
-    if split.weight == 0:
-        needed = min(record.capacity, stable.replicas)  # it carries all by now: its own count is what that takes
-        not_yet = cannot_carry("stable", stable, needed, plan, world) if canary is not None else None
-        return not_yet or clear_away(canary, split, plan, world) or enter("evidence", "promoted")
-    if stable.ready > 0 and (canary is None or canary.ready == 0):
-        return Action("set-weight", "no pod of the canary is ready, stable has some", number=0)
-    if (more := scaled_down(record, stable)) is not None:
-        return more
-    if (not_yet := cannot_carry("stable", stable, record.capacity, plan, world)) is not None:
-        return not_yet
-    return Action("set-weight", "stable runs the new version and is ready", number=0)
 
 
 def _finish(record: Record) -> Action:

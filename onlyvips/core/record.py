@@ -10,24 +10,15 @@ import json
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from onlyvips.core.phases import Phase
+from onlyvips.core.plan import Strategy
 from onlyvips.errors import Permanent
 
 SCHEMA = 1
 _TOLD_LOOKS = 200
 
-Phase = Literal["prepare", "backup", "secrets", "migrate", "canary", "promote", "rollback", "evidence", "closed"]
-PHASES: tuple[Phase, ...] = (
-    "prepare",
-    "backup",
-    "secrets",
-    "migrate",
-    "canary",
-    "promote",
-    "rollback",
-    "evidence",
-    "closed",
-)
 Result = Literal["", "promoted", "rolled-back"]
+CommandName = Literal["abort", "hold", "resume", "promote", "approve"]
 Verdict = Literal["pass", "fail", "too-few", "no-data", "error"]
 
 
@@ -94,7 +85,7 @@ class Step:
 class Command:
     """What a person asked of a running release."""
 
-    name: Literal["abort"]
+    name: CommandName
     by: str
     at: float
     reason: str
@@ -143,6 +134,7 @@ class Record:
     from_template: str = ""
     canary_template: str = ""
     waiting: str = ""
+    strategy: Strategy = "canary"
     holders: tuple[str, ...] = field(default=())
 
     @property
@@ -178,6 +170,12 @@ class Record:
 
 def _brief(look: Look) -> Look:
     return replace(look, reason="", values=tuple(replace(value, reason="") for value in look.values))
+
+
+def abort_reason(record: Record) -> str:
+    """Who asked for an abort and why, in one sentence; empty when nobody did."""
+    command = record.aborted
+    return f"{command.by} asked for an abort: {command.reason or 'no reason given'}" if command else ""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from onlyvips.core.phases import BEFORE_TRAFFIC, forward_of, phases_of
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import PHASES, Driver, Look, Record, Step
+from onlyvips.core.record import Driver, Look, Record, Step
 
 
 def clock_time(at: float) -> str:
@@ -68,7 +69,10 @@ def progress(record: Record, plan: ReleasePlan) -> float:
         return 95.0
     if record.phase == "canary":
         return 25.0 + 50.0 * record.stage / len(plan.stages)
-    return {"prepare": 2.0, "backup": 5.0, "secrets": 15.0, "migrate": 20.0, "promote": 80.0}[record.phase]
+    if record.phase in BEFORE_TRAFFIC:
+        return {"prepare": 2.0, "backup": 5.0, "secrets": 15.0}.get(record.phase, 20.0)
+    forward = (*forward_of(record.strategy), "together")
+    return 25.0 + 70.0 * forward.index(record.phase) / len(forward)
 
 
 def step_line(step: Step) -> str:
@@ -101,7 +105,7 @@ def summary(record: Record) -> dict[str, Any]:
 
 def markdown(record: Record, plan: ReleasePlan) -> str:
     """The living report of a release."""
-    phases = " → ".join(f"**{phase}**" if phase == record.phase else phase for phase in PHASES)
+    phases = " → ".join(f"**{phase}**" if phase == record.phase else phase for phase in phases_of(record.strategy))
     stages = ", ".join(f"{stage.weight} % for {stage.hold:g} s" for stage in plan.stages)
     parts = [
         f"# {record.service} {record.version} on {record.environment}\n\n{headline(record)}.\n\n{advice(record)}",

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from onlyvips.core import manifests
 from onlyvips.core.action import Action
 from onlyvips.core.manifests import PREFIX, RELEASE, annotations_of, fingerprint, own_metadata
+from onlyvips.core.phases import Phase, forward_of
 from onlyvips.core.plan import MigrationPlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent
@@ -20,11 +21,15 @@ def migrate(tools: Tools, record: Record, _: Action) -> Done:
     """Run the Job to its end. Raises Permanent when it fails or outlasts ``waits.job``."""
     plan = tools.plan.migration
     if plan is None:
-        return replace(record, phase="canary", migration="none"), "this version brings no migration"
+        return replace(record, phase=_next(record), migration="none"), "this version brings no migration"
     job = _wanted(tools, record, plan)
     if (observed := _finished(tools, record, job)) is None:
         return record, f"an abort was asked for; Job {plan.job} was left running, an index more does no harm"
-    return replace(record, phase="canary", migration=plan.job), observed
+    return replace(record, phase=_next(record), migration=plan.job), observed
+
+
+def _next(record: Record) -> Phase:
+    return forward_of(record.strategy)[0]
 
 
 def _wanted(tools: Tools, record: Record, plan: MigrationPlan) -> Manifest:

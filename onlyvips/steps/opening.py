@@ -119,6 +119,7 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
         operator=start.operator,
         plan_hash=fingerprint(repr(site.plan)),
         capacity=facts.capacity,
+        strategy=service.strategy,
         created=site.clock.now(),
     )
 

@@ -12,7 +12,7 @@ from onlyvips.core.decide import next_action
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
 from onlyvips.errors import Fenced, Permanent
-from onlyvips.steps import acts, records
+from onlyvips.steps import acting, acts, records
 from onlyvips.steps.looks import take_look
 from onlyvips.steps.observe import SCALER, Observer, canary_name, scaler_of
 from onlyvips.steps.tools import Tools
@@ -150,7 +150,7 @@ class Rollout:
         """A stage that began while the metrics system was away is counted from the first look that reaches it."""
         if record.stage_since:
             return record
-        return replace(record, stage_since=acts.metrics_time(self.tools))
+        return replace(record, stage_since=acting.metrics_time(self.tools))
 
 
 def _with_intent(record: Record, action: Action, at: float) -> Record:

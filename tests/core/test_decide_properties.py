@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onlyvips.core.record import PHASES, Record
+from onlyvips.core.phases import phases_of
+from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World, pods_for, weight_for
 from tests.core.decisions import ABORT, PROPAGATION, RECORD, decide, look
 
@@ -49,7 +50,7 @@ LOOKS = st.lists(
 def releases(draw: st.DrawFn) -> Record:
     return replace(
         RECORD,
-        phase=draw(st.sampled_from(PHASES)),
+        phase=draw(st.sampled_from(phases_of("canary"))),
         stage=draw(st.integers(0, 2)),
         weight=draw(WEIGHTS),
         intended_weight=draw(WEIGHTS),

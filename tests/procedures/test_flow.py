@@ -14,7 +14,7 @@ from prefect.states import Failed
 from flows.release import release
 from onlyvips import wiring
 from onlyvips.core.action import Action
-from onlyvips.core.record import PHASES
+from onlyvips.core.phases import phases_of
 from onlyvips.errors import Driven, Fenced, Misuse, OnlyVipsError, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.steps.backup import Taken
 from onlyvips.steps.copies import Outcome
@@ -30,7 +30,7 @@ def test_the_flow_goes_through_every_phase_in_the_records_order(monkeypatch: pyt
     monkeypatch.setattr(releases, "through", lambda _, phase: passed.append(phase))
     monkeypatch.setattr(releases, "conclude", lambda _: {"ended": passed[-1]})
     assert release.fn("lab", "backend", "v2") == {"ended": "evidence"}
-    assert passed == [phase for phase in PHASES if phase != "closed"]
+    assert passed == [phase for phase in phases_of("canary") if phase != "closed"]
 
 
 def test_a_cancelled_run_goes_back() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onlyvips.core import decide
+from onlyvips.core import canary
 from onlyvips.core.world import Workload
 from onlyvips.errors import OnlyVipsError
 from onlyvips.steps.fence import Fence
@@ -55,12 +55,12 @@ def test_without_waiting_until_a_weight_is_obeyed_requests_are_lost(monkeypatch:
 
 
 def test_without_the_canary_at_full_capacity_the_rule_is_seen_to_break(monkeypatch: Patch) -> None:
-    carry: Callable[..., Any] = decide.cannot_carry
+    carry: Callable[..., Any] = canary.cannot_carry
 
     def one_is_enough(who: str, workload: Workload, needed: int, *more: Any) -> Any:
         return carry(who, replace(workload, complete=True), 1, *more)
 
-    monkeypatch.setattr(decide, "cannot_carry", one_is_enough)
+    monkeypatch.setattr(canary, "cannot_carry", one_is_enough)
     assert lost_by() > 0
 
 

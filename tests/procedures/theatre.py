@@ -14,6 +14,7 @@ from typing import Any
 
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.core.action import Action
+from onlyvips.core.phases import Phase
 from onlyvips.core.plan import (
     Guardrail,
     Index,
@@ -25,7 +26,7 @@ from onlyvips.core.plan import (
     Stage,
     Waits,
 )
-from onlyvips.core.record import Command, Phase, Record
+from onlyvips.core.record import Command, Record
 from onlyvips.core.world import weight_for
 from onlyvips.errors import Transient, UnknownOutcome
 from onlyvips.ports import Manifest

@@ -1,0 +1,88 @@
+"""What acts of every strategy share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from onlyvips.core import manifests
+from onlyvips.core.manifests import RELEASE, annotations_of
+from onlyvips.core.record import Record
+from onlyvips.errors import OnlyVipsError, Permanent
+from onlyvips.ports import Cluster, Manifest
+from onlyvips.steps.observe import HELD_MINIMUM, SCALER, scaler_of
+from onlyvips.steps.tools import Tools
+
+
+def snapshot_of(cluster: Cluster, record: Record, kind: str) -> Manifest:
+    """What ``kind`` looked like before the release. Raises Permanent when the snapshot is gone."""
+    found = cluster.get("ConfigMap", record.snapshot)
+    if found is None or kind not in found["data"]:
+        raise Permanent(
+            f"The snapshot {record.snapshot} has no {kind}: stable cannot be put back from it; `kubectl rollout undo` "
+            f"of the Deployment of {record.service} does, once you have looked."
+        )
+    manifest: Manifest = json.loads(found["data"][kind])
+    return manifest
+
+
+def metrics_time(tools: Tools) -> float:
+    """The metrics system's clock, 0 while it is away: the look copes."""
+    try:
+        return tools.metrics.now()
+    except OnlyVipsError:
+        return 0.0
+
+
+def delete_own(tools: Tools, record: Record, kind: str, name: str) -> None:
+    """Delete what this release made. Raises Permanent when somebody else made it."""
+    found = tools.cluster.get(kind, name)
+    if found is None:
+        return
+    if (found["metadata"].get("labels") or {}).get(RELEASE) != record.id:
+        raise Permanent(f"{kind} {name} was not made by release {record.id}: it was left alone; look who made it.")
+    tools.fence.delete(kind, name)
+
+
+def hold_minimum(tools: Tools, record: Record) -> None:
+    """While the release runs the autoscaler may not take stable below the count it had."""
+    if (scaler := scaler_of(tools.cluster, tools.plan.service.deployment)) is None:
+        return
+
+    def change(now: Manifest) -> Sequence[Manifest]:
+        minimum = now["spec"].get("minReplicas", 1)
+        if minimum >= record.capacity:
+            return ()
+        return (
+            *manifests.metadata_patch(now, lambda notes: _remember(notes, minimum)),
+            {"op": "add", "path": "/spec/minReplicas", "value": record.capacity},
+        )
+
+    tools.fence.patch(SCALER, scaler["metadata"]["name"], change)
+
+
+def _remember(notes: dict[str, str], minimum: int) -> None:
+    notes.setdefault(HELD_MINIMUM, str(minimum))
+
+
+def let_go(now: Manifest) -> Sequence[Manifest]:
+    """Give the autoscaler back the minimum it had before ``hold_minimum``."""
+    notes = annotations_of(now)
+    if HELD_MINIMUM not in notes:
+        return ()
+    minimum = int(notes.pop(HELD_MINIMUM))
+    return (
+        {"op": "add", "path": "/metadata/annotations", "value": notes},
+        {"op": "add", "path": "/spec/minReplicas", "value": minimum},
+    )
+
+
+def pods(deployment: Manifest) -> str:
+    """ "3 pods", as the Deployment asks for."""
+    count = replicas(deployment)
+    return f"{count} pod{'' if count == 1 else 's'}"
+
+
+def replicas(deployment: Manifest) -> int:
+    """How many pods the Deployment asks for."""
+    return int(deployment["spec"]["replicas"])
