@@ -107,7 +107,7 @@ def main() -> int:
         reference = loaded.endpoints.prefect_api
         if not reference:
             raise SystemExit(f"Environment {name} names no Prefect server (endpoints.prefect_api).")
-        wanted = backups.schedules(loaded)
+        wanted = [*backups.schedules(loaded), *environments.release_schedules(loaded)]
         bootstrap(environments.endpoint(loaded, reference), name, wanted)
     except httpx.HTTPError as error:
         sys.stderr.write(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
@@ -14,7 +16,8 @@ from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.record import Driver, Record
-from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient, UnknownOutcome
+from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcome
+from onlyvips.wiring import reconciling
 
 app = App(name="release", help="Release a service: start, status, abort, reconcile.")
 
@@ -24,7 +27,11 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on
 
 
 def _me() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a pod whose user has no name
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 @app.command
@@ -162,42 +169,17 @@ def reconcile(*, environment: EnvironmentName, service: ServiceName = "", json: 
     """Finish releases whose driver is dead: back to stable, or, when stable was replaced already, to the end.
 
     It raises no weight by itself; one exception, after a person's abort, is in docs/adr/0007-abort-of-what-all-run.md.
-    A release with a living driver is left alone. Needs no Prefect.
+    A release with a living driver is left alone, and every service has its turn, whatever becomes of the others. Needs
+    no Prefect.
     """
-    services = [service] if service else _canaries(environment)
-    wiring.check_service(environment, service)
-    told, code = [], console.OK
-    for name in services:
-        each = _reconciled(environment, name)
-        told.append(each)
-        code = console.FAILED if each["outcome"] in ("open", "failed") else code
+    told = [
+        reconciling.one(environment, name, f"reconcile by {_me()}")
+        for name in reconciling.services(environment, service)
+    ]
     if json:
-        console.print_json(told)
+        console.print_json([asdict(each) for each in told])
     else:
         for each in told:
-            tell = console.complain if each["outcome"] == "failed" else console.say
-            tell(f"{each['service']}: {each['sentence']}")
-    return code
-
-
-def _reconciled(environment: str, service: str) -> dict[str, str]:
-    """One service, whatever happens to it: the next one has its turn."""
-    try:
-        return _outcome(service, *wiring.reconcile(environment, service, holder=f"reconcile by {_me()}"))
-    except Driven as alive:
-        return {"service": service, "outcome": "left alone", "sentence": str(alive)}
-    except OnlyVipsError as error:
-        return {"service": service, "outcome": "failed", "sentence": str(error)}
-
-
-def _canaries(environment: str) -> list[str]:
-    return [name for name, one in environments.load(environment).services.items() if one.strategy == "canary"]
-
-
-def _outcome(service: str, record: Record | None, orphans: tuple[str, ...]) -> dict[str, str]:
-    if record is not None:
-        state = record.result if not record.open else "open"
-        return {"service": service, "outcome": state, "sentence": f"{report.headline(record)}. {report.advice(record)}"}
-    if orphans:
-        return {"service": service, "outcome": "cleaned", "sentence": f"removed orphans: {', '.join(orphans)}."}
-    return {"service": service, "outcome": "nothing", "sentence": "no release is open, nothing is left over."}
+            tell = console.complain if each.outcome == "failed" else console.say
+            tell(f"{each.service}: {each.sentence}")
+    return console.FAILED if any(each.unfinished for each in told) else console.OK

@@ -17,6 +17,7 @@ from onlyvips.environment.plans import (
     lease_plan,
     lock_plan,
     release_plan,
+    release_schedules,
     retention_policies,
     schedules,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "nearest",
     "recipients",
     "release_plan",
+    "release_schedules",
     "resolve",
     "retention_policies",
     "schedules",

@@ -170,7 +170,8 @@ class Strategies(Section):
 
 
 class WaitTimes(Section):
-    """How long things may take, seconds when read. ``propagation``: the longest a router needs to obey."""
+    """How long things may take, seconds when read. ``propagation``: the longest a router needs to obey;
+    ``reconcile_every``: between two runs of the reconciler in Prefect, none where it is left out."""
 
     propagation: Duration
     poll: Duration
@@ -179,6 +180,7 @@ class WaitTimes(Section):
     job: Duration
     maximum_hold: Duration
     lease: Duration
+    reconcile_every: Duration | None = None
 
 
 class Analysis(Section):

@@ -135,6 +135,9 @@ def _waits(environment: Environment) -> list[str]:
         f"Up to {d(waits.propagation)} until the router obeys; {d(waits.ready)} until pods are ready; "
         f"{d(waits.job)} for the migration's Job.",
         f"It looks at the cluster every {d(waits.poll)}. A driver that died is noticed after {d(waits.lease)}.",
+        f"Prefect runs the reconciler every {d(waits.reconcile_every)}."
+        if waits.reconcile_every
+        else "Prefect does not run the reconciler (waits.reconcile_every): a CronJob has to.",
     ]
 
 

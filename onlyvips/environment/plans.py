@@ -174,6 +174,13 @@ def schedules(environment: Environment) -> list[plan.Scheduled]:
     return found
 
 
+def release_schedules(environment: Environment) -> list[plan.Scheduled]:
+    """What Prefect starts by itself for releases: the reconciler, where the environment says how often."""
+    every, name = environment.waits.reconcile_every, environment.name
+    about = (("environment", name),)
+    return [plan.Scheduled(f"{name}-reconcile", "reconcile/reconcile", about, every)] if every else []
+
+
 def kinds(environment: Environment) -> list[str]:
     """The kinds of backup that the environment asks for, and whose data the platform keeps."""
     platform = environment.platform

@@ -349,6 +349,13 @@ def test_backups_are_scheduled_as_often_as_the_plan_says_and_none_in_the_lab() -
     assert environments.schedules(LAB) == []
 
 
+def test_the_reconciler_is_scheduled_in_production_every_minute_and_not_in_the_lab() -> None:
+    (one,) = environments.release_schedules(PRODUCTION)
+    asked = (one.name, one.deployment, dict(one.parameters), one.every)
+    assert asked == ("production-reconcile", "reconcile/reconcile", {"environment": "production"}, 60)
+    assert environments.release_schedules(LAB) == []
+
+
 def test_every_kind_can_be_taken_and_is_scheduled() -> None:
     names = [one.name for one in backups.schedules(PRODUCTION)]
     taken = ["mongodb", "oplog", "redis", "media", "configuration", "secrets", "verify", "audit", "prune", "drill"]
