@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prefect.cache_policies import NO_CACHE
@@ -15,6 +15,7 @@ from flows.release import release
 from onlyvips import wiring
 from onlyvips.core.action import Action
 from onlyvips.core.phases import phases_of
+from onlyvips.core.plan import Strategy
 from onlyvips.errors import Driven, Fenced, Misuse, OnlyVipsError, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.steps.backup import Taken
 from onlyvips.steps.copies import Outcome
