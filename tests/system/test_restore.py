@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from redis import Redis
 from onlyvips.core.manifest import moment
 from onlyvips.wiring import restores
 from onlyvips.wiring.restores import Asked
-from tests.conftest import Lab
+from tests.conftest import ROOT, Lab
 from tests.system.platform import Platform, told
 
 pytestmark = pytest.mark.lab
@@ -240,11 +241,51 @@ def test_an_archive_of_mongodumps_own_comes_back(
     compare(world, name)
 
 
-def test_what_was_deleted_by_mistake_comes_back_into_the_live_database(world: World, lab: Lab) -> None:
+@pytest.fixture
+def cache(lab: Lab) -> Iterator[Any]:
+    """The cache, which a restore over the live database flushes; others' tests want it back."""
+    found = Redis.from_url(lab.env["ONLYVIPS_LAB_REDIS_URL"])
+    kept = [(key, found.dump(key), max(0, found.pttl(key))) for key in found.scan_iter()]
+    yield found
+    for key, value, expires in kept:
+        found.restore(key, expires, value, replace=True)
+
+
+def test_killed_in_the_swap_people_see_the_old_or_the_new_and_run_again_it_ends_whole(world: World, cache: Any) -> None:
+    live, late = world.client.onlyvips, {"_id": "written after the backup"}
+    names = sorted(live.list_collection_names())
+    before = {name: state(live[name]) for name in names}
+    for name in names:
+        live[name].insert_one(dict(late))
+    options = (
+        "-e",
+        ENVIRONMENT,
+        "--target",
+        "live",
+        "--at",
+        moment(world.last),
+        "--namespace",
+        "onlyvips.*=onlyvips.*",
+    )
+    options += ("--overwrite", "onlyvips.*", "--without-safety-backup", "its death is rehearsed", "--local")
+    for number, when, replaced in ((1, "before", 0), (2, "between", 1), (2, "after", 3)):
+        command = [sys.executable, "-m", "tests.system.dying", str(number), when, "restore", "run", *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        found = {name: state(live[name]) for name in names if name in live.list_collection_names()}
+        new = [name for name, documents in found.items() if documents == before[name]]
+        assert all(late["_id"] in found[name] for name in found if name not in new)
+        assert (len(new), len(names) - len(found)) == (replaced, when == "between")
+    done = world.platform.onlyvips("restore", "run", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: state(live[name]) for name in live.list_collection_names()} == before
+    assert not list(cache.scan_iter())
+
+
+def test_what_was_deleted_by_mistake_comes_back_into_the_live_database(world: World, cache: Any) -> None:
     """Last here, for it takes bases and moves the collection."""
     live, names = world.client.onlyvips[SOURCE], world.client.onlyvips.list_collection_names()
-    before, cache = state(live), Redis.from_url(lab.env["ONLYVIPS_LAB_REDIS_URL"])
-    kept = [(key, cache.dump(key), max(0, cache.pttl(key))) for key in cache.scan_iter()]  # others' tests want it back
+    before = state(live)
     cache.set("user_profile:1", "as it was")
     live.delete_many({})
     live.insert_one({"_id": "written after it"})
@@ -258,8 +299,6 @@ def test_what_was_deleted_by_mistake_comes_back_into_the_live_database(world: Wo
     assert state(live) == before
     assert sorted(world.client.onlyvips.list_collection_names()) == sorted(names)
     assert cache.get("user_profile:1") is None
-    for key, value, expires in kept:
-        cache.restore(key, expires, value, replace=True)
     newest = told(world.platform.onlyvips("restore", "plan", "-e", ENVIRONMENT, "--target", TARGET, "--json"))["base"]
     assert done.stdout.partition("for what is there now: ")[2].partition(".")[0] in newest
     safety = done.stdout.partition("Safety backup: ")[2].partition(".")[0]
