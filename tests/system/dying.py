@@ -1,7 +1,7 @@
-"""The command, which dies by SIGKILL at a chosen rename of a chosen restore: ``python -m tests.system.dying N MOMENT …``.
+"""The command, which dies by SIGKILL at a chosen rename of a restore: ``python -m tests.system.dying N MOMENT …``.
 
-``N`` counts the renames of collections from 1; ``MOMENT`` is ``before`` or ``after`` it, or ``between`` the drop of what
-was there and the rename itself, which are two steps on FerretDB.
+``N`` counts the renames of collections from 1; ``MOMENT`` is ``before`` or ``after`` it, or ``between`` the drop of
+what was there and the rename itself, which are two steps on FerretDB.
 """
 
 from __future__ import annotations
