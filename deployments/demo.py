@@ -25,6 +25,7 @@ from onlyvips.core import report
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("ONLYVIPS_LAB_HOME", "~/.onlyvips-lab")).expanduser()
 RATE = {"backend": 200, "miniapp": 40}
+DOCUMENTS = "80000"
 LATE = 5.5
 """Seconds after which the gateway has obeyed the last change, too."""
 console = Console(highlight=False, soft_wrap=True)
@@ -138,7 +139,11 @@ def main() -> int:
     """The demonstration."""
     began = time.monotonic()
     os.environ["ONLYVIPS_LAB_HOME"] = str(HOME)
-    if (code := lab("down")) or (code := lab("up", "--fresh")) or (code := lab("load-data")):
+    if (
+        (code := lab("down"))
+        or (code := lab("up", "--fresh", "--documents", DOCUMENTS))
+        or (code := lab("load-data", "--documents", DOCUMENTS))
+    ):
         return code
     found = endpoints()
     load = found["ONLYVIPS_LAB_LOAD_URL"]
