@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import console, following, running
+from flows.commands import console, following, planning, running
+from flows.commands.options import EnvironmentName, Json, ServiceName, VersionName, me
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core import report
@@ -19,19 +17,9 @@ from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.wiring import reconciling
 
-app = App(name="release", help="Release a service: start, status, abort, reconcile.")
+app = App(name="release", help="Release a service: plan, start, status, abort, reconcile.")
 
-EnvironmentName = Annotated[str, Parameter(name=["--environment", "-e"], help="Environment, for example lab.")]
-ServiceName = Annotated[str, Parameter(name=["--service", "-s"], help="Service, for example backend.")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout and nothing else.")]
-
-
-def _me() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # in a pod whose user has no name
-        user = f"user {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+app.command(planning.plan)
 
 
 @app.command
@@ -39,7 +27,7 @@ def start(
     *,
     environment: EnvironmentName,
     service: ServiceName,
-    version: Annotated[str, Parameter(name=["--version", "-v"], help="Tag of the image, for example v0.9.0.")],
+    version: VersionName,
     operator: Annotated[str, Parameter(help="Who asks for it; you, when not given.")] = "",
     local: Annotated[
         bool, Parameter(negative="", help="Run in this process even where a Prefect server answers.")
@@ -65,7 +53,7 @@ def start(
         raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
     if not detach:
         _see_the_cluster(environment, service)
-    asked = following.Asked(environment, service, version, operator or _me(), quiet=json)
+    asked = following.Asked(environment, service, version, operator or me(), quiet=json)
     if api:
         record = following.through_server(api, loaded, asked, detach=detach)
     else:
@@ -145,15 +133,15 @@ def _status_json(record: Record, driver: Driver) -> dict[str, object]:
 @app.command
 def abort(*, environment: EnvironmentName, service: ServiceName, reason: str = "", json: Json = False) -> int:
     """Ask the open release of SERVICE to go back. A living driver does it; without one, this command does."""
-    me = _me()
-    record = wiring.abort(environment, service, by=me, reason=reason)
-    finish = partial(wiring.reconcile, environment, service, holder=f"abort by {me}", attended=True)
+    who = me()
+    record = wiring.abort(environment, service, by=who, reason=reason)
+    finish = partial(wiring.reconcile, environment, service, holder=f"abort by {who}", attended=True)
     try:
         record = finish()[0] or record
     except Driven as alive:
         if not json:
             console.say(f"{alive} It goes back by itself; following it.")
-        asked = following.Asked(environment, service, record.version, me, quiet=json)
+        asked = following.Asked(environment, service, record.version, who, quiet=json)
         silence = 2 * environments.load(environment).waits.lease
         record = following.until_closed(asked, record.id, finish=finish, silence=silence)
     if json:
@@ -173,7 +161,7 @@ def reconcile(*, environment: EnvironmentName, service: ServiceName = "", json: 
     no Prefect.
     """
     told = [
-        reconciling.one(environment, name, f"reconcile by {_me()}")
+        reconciling.one(environment, name, f"reconcile by {me()}")
         for name in reconciling.services(environment, service)
     ]
     if json:

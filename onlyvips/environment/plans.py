@@ -11,16 +11,20 @@ from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
 from onlyvips.environment.delivery import Release, Service
 from onlyvips.environment.model import Environment
-from onlyvips.environment.problems import nearest
+from onlyvips.environment.problems import dotted, nearest
 from onlyvips.environment.protection import Protected
+from onlyvips.environment.rules import broken
 from onlyvips.errors import Refused
 
 _DAY = 86400.0
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
-def release_plan(environment: Environment, service: str, version: str) -> plan.ReleasePlan:
-    """All that a rollout of ``service`` to ``version`` needs to know.
+def release_plan(
+    environment: Environment, service: str, version: str, strategy: plan.Strategy | None = None
+) -> plan.ReleasePlan:
+    """All that a rollout of ``service`` to ``version`` needs to know; by another ``strategy`` than the environment's,
+    where one is asked for and the service can be released by it.
 
     The migration and the secrets are those of ``release.version``; a variant of it (``v0.9.0-rc1``) has them too, any
     other version is a change of image alone.
@@ -28,6 +32,8 @@ def release_plan(environment: Environment, service: str, version: str) -> plan.R
     if service not in environment.services:
         known = nearest(service, environment.services)
         raise Refused(f"{environment.name} has no service `{service}`{known}")
+    if strategy is not None:
+        environment = by_strategy(environment, service, strategy)
     ours = _is_the_release(environment.release, version)
     return plan.ReleasePlan(
         environment=environment.name,
@@ -43,6 +49,16 @@ def release_plan(environment: Environment, service: str, version: str) -> plan.R
         automatic_managers=environment.platform.automatic_managers,
         margins=_margins(environment),
     )
+
+
+def by_strategy(environment: Environment, service: str, strategy: plan.Strategy) -> Environment:
+    """The environment as if its file said so. Raises Refused with the key and what speaks against it."""
+    asked = environment.services[service].model_copy(update={"strategy": strategy})
+    changed = environment.model_copy(update={"services": {**environment.services, service: asked}})
+    flaws = [f"{dotted(path)}: {sentence}" for path, sentence in broken(changed) if path[:2] == ("services", service)]
+    if flaws:
+        raise Refused(f"{service} cannot be released by {strategy} in {environment.name}: {'; '.join(flaws)}.")
+    return changed
 
 
 def _margins(environment: Environment) -> plan.Margins:

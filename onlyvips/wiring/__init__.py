@@ -136,14 +136,22 @@ def _metrics(loaded: Environment) -> PrometheusMetrics:
 def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, version: str) -> Facts:
     """All that can be refused before anything changes, the cheapest first."""
     facts = preflight.check_platform(cluster, plan, version)
-    preflight.check_metrics(_metrics(loaded))
-    check_recipients(environments.recipients(loaded))
-    preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database)
-    preflight.check_lock(lockable_stores(loaded))
-    probe_stores(stores_of(loaded))
-    backups.check_lease(loaded, "mongodb")
-    preflight.check_duplicates(database_of(loaded), plan)
+    for check_one in checks_of(loaded, plan):
+        check_one()
     return facts
+
+
+def checks_of(loaded: Environment, plan: ReleasePlan) -> list[Callable[[], object]]:
+    """What is asked of everything but the cluster before a release; each raises Refused by itself."""
+    return [
+        lambda: preflight.check_metrics(_metrics(loaded)),
+        lambda: check_recipients(environments.recipients(loaded)),
+        lambda: preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database),
+        lambda: preflight.check_lock(lockable_stores(loaded)),
+        lambda: probe_stores(stores_of(loaded)),
+        lambda: backups.check_lease(loaded, "mongodb"),
+        lambda: preflight.check_duplicates(database_of(loaded), plan),
+    ]
 
 
 def _back_up(loaded: Environment, record: Record, progress: Callable[[], None]) -> str:

@@ -1,0 +1,48 @@
+"""What a release would do, from the environment and what can be read: nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.core.forecast import Forecast, Found, forecast
+from onlyvips.core.plan import ReleasePlan, Strategy
+from onlyvips.environment import Environment
+from onlyvips.errors import Permanent, Transient, UnknownOutcome
+from onlyvips.steps import preflight, records
+
+T = TypeVar("T")
+
+
+def foresee(environment: str, service: str, version: str, strategy: Strategy | None = None) -> Forecast:
+    """All that a release of ``version`` would do, and everything that would refuse it now, not the first alone.
+
+    Raises Refused for what is wrong with the question: the environment's file, the service, the version, the strategy.
+    """
+    loaded = environments.load(environment)
+    plan = environments.release_plan(loaded, service, version, strategy)
+    return forecast(plan, version, _found(loaded, plan, version))
+
+
+def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
+    cluster, refusals = wiring.cluster_of(loaded), list[str]()
+    facts = _asked(lambda: preflight.check_platform(cluster, plan, version), refusals)
+    still_open = _asked(lambda: records.find_open(cluster, plan.service.name), refusals)
+    if still_open is not None:
+        refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")
+    for check in wiring.checks_of(loaded, plan):
+        _asked(check, refusals)
+    found = Found("", 0) if facts is None else Found(facts.image, facts.capacity)
+    return replace(found, refusals=tuple(dict.fromkeys(refusals)))
+
+
+def _asked(ask: Callable[[], T], refusals: list[str]) -> T | None:
+    """What it answers; what it raises becomes a refusal, and the next one is asked all the same."""
+    try:
+        return ask()
+    except (Permanent, Transient, UnknownOutcome) as error:
+        refusals.append(str(error))
+        return None

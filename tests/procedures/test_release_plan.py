@@ -1,0 +1,92 @@
+"""``onlyvips release plan``: everything that would refuse a release is told at once, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from flows.commands import release, run
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.errors import Refused, Transient
+from onlyvips.wiring import planning
+from tests.core.broken_environments import PRODUCTION
+from tests.procedures.theatre import GOOD, OLD, Theatre
+
+
+@pytest.fixture
+def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
+    """Production's environment, a platform in memory, every other system well."""
+    theatre = Theatre()
+    loaded = environments.from_text(PRODUCTION, "production", "production.yaml")
+    monkeypatch.setattr(environments, "load", lambda _: loaded)
+    monkeypatch.setattr(wiring, "cluster_of", lambda _: theatre.cluster)
+    monkeypatch.setattr(wiring, "checks_of", lambda *_: [])
+    return theatre
+
+
+def plan(version: str = GOOD, **more: Any) -> int:
+    return release.planning.plan(environment="production", service="backend", version=version, **more)
+
+
+def test_it_tells_every_step_and_writes_nothing(theatre: Theatre, capsys: Any) -> None:
+    before = list(theatre.cluster.all("Deployment", {}))
+    assert plan() == 0
+    out = capsys.readouterr().out
+    assert "it would replace ghcr.io/onlyvips/backend:v0.8.0 on 4 pods" in out
+    assert "stage 2 of 3: 25 % of requests on 1 pod, held for 1 h" in out and "Nothing was changed." in out
+    assert list(theatre.cluster.all("Deployment", {})) == before
+    assert list(theatre.cluster.all("ConfigMap", {})) == []
+
+
+def test_every_refusal_is_told_and_the_exit_code_says_so(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def refuse(error: Exception) -> Any:
+        def check() -> None:
+            raise error
+
+        return check
+
+    checks = [refuse(Refused("No oplog.")), lambda: None, refuse(Transient("The store is away."))]
+    monkeypatch.setattr(wiring, "checks_of", lambda *_: checks)
+    assert plan(OLD, json=True) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is False
+    runs, *others = told["found"]["refusals"]
+    assert "runs v0.8.0 already" in runs and others == ["No oplog.", "The store is away."]
+
+
+def test_a_release_that_is_open_is_told(theatre: Theatre, capsys: Any) -> None:
+    told: list[int] = []
+
+    def ask(rollout: object, action: object) -> None:
+        if not told:
+            told.append(plan())
+
+    theatre.process("first").release(GOOD, ask)
+    assert told == [2]
+    assert f"of {GOOD} is open (phase prepare)." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("service", "strategy", "sentence"),
+    [
+        ("backend", "recreate", "services.backend.strategy: recreate stops a service before the new one runs"),
+        ("showcu-panel", "canary", "services.showcu-panel.route: this key is missing: a canary needs the HTTPRoute"),
+        ("bot", "rolling", "services.bot.strategy: a polling bot never runs twice"),
+    ],
+)
+def test_a_strategy_that_a_service_cannot_do_is_refused_with_its_key(
+    theatre: Theatre, capsys: Any, service: str, strategy: str, sentence: str
+) -> None:
+    asked = ["release", "plan", "-e", "production", "-s", service, "-v", GOOD, "--strategy", strategy]
+    assert run(asked) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_service_that_is_misspelt_is_refused_with_the_nearest(theatre: Theatre) -> None:
+    with pytest.raises(Refused, match="has no service `bakend`; did you mean `backend`"):
+        planning.foresee("production", "bakend", GOOD)
