@@ -92,12 +92,23 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Told:
+    """News, by its key, that ``target`` was given; ``failed`` says why it did not take it, "" when it did."""
+
+    news: str
+    target: str
+    at: float
+    failed: str = ""
+
+
+@dataclass(frozen=True)
 class Record:
     """One release of one service. Times are unix seconds, for people; ``weight`` is the canary's, in percent.
 
     ``weight`` was last read back; ``intended_weight`` was written before the route was asked for it. ``stage_since``
     and ``canary_since`` are moments on the metrics system's own clock. ``evidence`` is a key, ``evidence_at`` names the
-    stores that have it. ``waiting`` says for what, while it waits.
+    stores that have it. ``waiting`` says for what, while it waits; ``waiting_for`` is that wait's short name,
+    ``waiting_since`` its beginning.
     """
 
     id: str
@@ -136,6 +147,9 @@ class Record:
     waiting: str = ""
     strategy: Strategy = "canary"
     holders: tuple[str, ...] = field(default=())
+    waiting_for: str = ""
+    waiting_since: float = 0.0
+    told: tuple[Told, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -157,6 +171,11 @@ class Record:
         old, recent = self.looks[:-_TOLD_LOOKS], self.looks[-_TOLD_LOOKS:]
         waiting = "" if look.elapsed else self.waiting  # a look while it waits covers no time of a stage
         return replace(self, looks=(*map(_brief, old), *recent, look), waiting=waiting)
+
+    def waits(self, what: str, reason: str, at: float) -> Record:
+        """With what it waits for; the same wait goes on from when it began."""
+        since = self.waiting_since if self.waiting and self.waiting_for == what else at
+        return replace(self, waiting=reason, waiting_for=what, waiting_since=since)
 
     def intend(self, action: str, reason: str, at: float) -> Record:
         """With the intent of ``action`` written down."""
@@ -221,5 +240,6 @@ def _record(data: dict[str, Any]) -> Record:
             "secrets": tuple((old, new) for old, new in data["secrets"]),
             "holders": tuple(data["holders"]),
             "evidence_at": tuple(data.get("evidence_at", ())),
+            "told": tuple(Told(**told) for told in data.get("told", ())),
         }
     )

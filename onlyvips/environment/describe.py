@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from onlyvips.core.retention import policy_told
 from onlyvips.environment.delivery import Service
 from onlyvips.environment.model import Environment
-from onlyvips.environment.operations import Alert, Signal
+from onlyvips.environment.operations import Alert, Notifications, Signal
 from onlyvips.environment.plans import retention_policies
 from onlyvips.environment.protection import Destination, Drill, Protected
 from onlyvips.environment.quantities import show_duration as d
@@ -258,7 +258,20 @@ def _people(environment: Environment) -> list[str]:
         f"Leads: {leads}. Escalation: {people.escalation}.",
         f"On call: {people.on_call or 'no number is given'}. War room: {people.war_room}.",
         f"Slack {people.notifications.slack_channel}; each message has {', '.join(people.notifications.says)}.",
+        *_notifications(people.notifications),
     ]
+
+
+def _notifications(notifications: Notifications) -> list[str]:
+    """Who is told what."""
+    if not notifications.targets:
+        return ["Nobody is told of a release: people.notifications.targets names nobody."]
+    told = []
+    for name, target in notifications.targets.items():
+        wants = "everything" if "all" in target.wants else ", ".join(target.wants)
+        to = {"leads": ", mailed to the leads", "escalation": ", mailed to the escalation"}.get(target.to or "", "")
+        told.append(f"{name} ({target.url}{to}) is told: {wants}.")
+    return [*told, f"Escalation: nobody answered for {d(notifications.escalate_after)}."]
 
 
 def _references(environment: Environment) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from onlyvips.core.news import Event
 from onlyvips.environment.base import Email, Identifier, Name, Section, Text
 from onlyvips.environment.quantities import Duration, Share, Threshold
 from onlyvips.environment.references import SecretReference
@@ -81,12 +82,21 @@ class Security(Section):
     run_time: Annotated[dict[Name, Text], Field(min_length=1)]
 
 
+class NotificationTarget(Section):
+    """Where messages go: an Apprise URL, always a secret, and which ``wants``. ``to``: a mail server's addresses."""
+
+    url: SecretReference
+    wants: Annotated[tuple[Literal["all", Event], ...], Field(min_length=1)]
+    to: Literal["leads", "escalation"] | None = None
+
+
 class Notifications(Section):
-    """What each says, and where to. ``slack_webhook`` is a secret."""
+    """What each says, and where to. Nobody answers for ``escalate_after``: that is told too."""
 
     says: tuple[Text, ...]
     slack_channel: Text
-    slack_webhook: SecretReference | None = None
+    targets: dict[Name, NotificationTarget] = {}
+    escalate_after: Duration
 
 
 class People(Section):

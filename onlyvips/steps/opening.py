@@ -13,6 +13,7 @@ from onlyvips.errors import Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease, Manifest
 from onlyvips.steps import records
 from onlyvips.steps.fence import Fence
+from onlyvips.steps.herald import SILENT
 from onlyvips.steps.observe import Observer, canary_name
 from onlyvips.steps.preflight import Facts
 from onlyvips.steps.rollout import Rollout
@@ -130,14 +131,16 @@ def finish(site: Site, release: str, holder: str, *, attended: bool, limit: floa
     Nobody comes after this one, so it has patience with an API that is away for a moment.
     """
     epoch = _patiently(site, lambda: site.lease.acquire(holder))
+    herald = SILENT
     try:
-        fence = Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress)
-        rollout = Rollout(site.tools(fence), release, attended=attended)
+        tools = site.tools(Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress))
+        rollout, herald = Rollout(tools, release, attended=attended), tools.herald
         _patiently(site, lambda: rollout.take_over(holder))
         _drive(site, rollout, limit)
         return _patiently(site, rollout.record)
     finally:
         site.lease.release()
+        herald.settle()
 
 
 def _patiently(site: Site, ask: Callable[[], T]) -> T:

@@ -1,7 +1,7 @@
 """Where a release's record lives: one ConfigMap a release, found by labels.
 
 ``record.json`` is the driver's and is written through its fence; ``commands.json`` is what people asked, written by
-anybody, so that an abort never waits for a lease.
+anybody, so that an abort never waits for a lease; ``told.json`` is the news that was sent, written by who sent it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from onlyvips.core.manifests import MANAGED, PREFIX, object_of, own_metadata
-from onlyvips.core.record import Command, Record, from_json, to_json
-from onlyvips.errors import Conflict, Permanent, UnknownOutcome
+from onlyvips.core.record import Command, Record, Told, from_json, to_json
+from onlyvips.errors import Conflict, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Cluster, Manifest
 from onlyvips.steps.fence import Fence
 
@@ -62,7 +62,8 @@ def load(cluster: Cluster, release: str) -> Record:
 def _parse(manifest: Manifest) -> Record:
     data = manifest["data"]
     commands = tuple(Command(**command) for command in json.loads(data.get("commands.json", "[]")))
-    return replace(from_json(data["record.json"]), commands=commands)
+    told = tuple(Told(**told) for told in json.loads(data.get("told.json", "[]")))
+    return replace(from_json(data["record.json"]), commands=commands, told=told)
 
 
 def create(cluster: Cluster, fence: Fence, record: Record, run: str) -> None:
@@ -108,3 +109,24 @@ def command(cluster: Cluster, release: str, asked: Command) -> None:
         except (Conflict, UnknownOutcome):
             continue
     raise Permanent(f"The {asked.name} of release {release} could not be written: its record changes all the time.")
+
+
+def note_told(cluster: Cluster, release: str, told: Told) -> None:
+    """Write down what a target was given, or did not take: the newest of it counts. Needs no lease."""
+    for _ in range(6):
+        if (found := cluster.get("ConfigMap", config_map(release))) is None:
+            return
+        known = json.loads(found["data"].get("told.json", "[]"))
+        others = [one for one in known if (one["news"], one["target"]) != (told.news, told.target)]
+        value = json.dumps([*others, asdict(told)], ensure_ascii=False)
+        try:
+            cluster.patch(
+                "ConfigMap",
+                found["metadata"]["name"],
+                found["metadata"]["resourceVersion"],
+                [{"op": "add", "path": "/data/told.json", "value": value}],
+            )
+            return
+        except (Conflict, UnknownOutcome):
+            continue
+    raise Transient(f"That {told.target} was told could not be written: the record of {release} changes all the time.")

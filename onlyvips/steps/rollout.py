@@ -60,6 +60,7 @@ class Rollout:
         """Look at the world and decide. Raises Fenced when this process no longer drives."""
         self.tools.fence.progress()
         record = self.record()
+        self.tools.herald.look(record)
         waited = self._now() - self._waiting_since if self._waiting else 0.0
         world = self._observer.world(record, self._waiting, waited)
         action = next_action(record, world, self.plan, attended=self.attended)
@@ -106,7 +107,7 @@ class Rollout:
     def _wait(self, action: Action) -> str:
         """Poll until the decision changes, for at most some 20 polls, so that a person sees it go on."""
         if (record := self.record()).waiting != action.reason:
-            self._save(replace(record, waiting=action.reason))
+            self._save(record.waits(action.what, action.reason, self.tools.clock.now()))
         for _ in range(20):
             self.tools.clock.sleep(self.plan.waits.poll)
             following = self.next()

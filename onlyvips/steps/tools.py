@@ -11,6 +11,7 @@ from onlyvips.errors import Permanent
 from onlyvips.ports import Clock, Cluster, Manifest, Metrics
 from onlyvips.steps.evidence import Kept
 from onlyvips.steps.fence import Fence
+from onlyvips.steps.herald import SILENT, Herald
 
 Done = tuple[Record, str]
 """The record as it is after an act, and one sentence of what was read back."""
@@ -19,7 +20,7 @@ Done = tuple[Record, str]
 @dataclass(frozen=True)
 class Tools:
     """``back_up`` takes one complete base and returns its key; ``resolve`` reads a reference; ``keep_evidence`` stores
-    the record under the release's id and says which stores took it."""
+    the record under the release's id and says which stores took it; ``herald`` tells people."""
 
     cluster: Cluster
     metrics: Metrics
@@ -29,6 +30,7 @@ class Tools:
     back_up: Callable[[Record, Callable[[], None]], str]
     resolve: Callable[[str], str]
     keep_evidence: Callable[[Record], Kept]
+    herald: Herald = SILENT
 
 
 def live(tools: Tools, kind: str, name: str) -> Manifest:

@@ -30,6 +30,7 @@ from onlyvips.steps.tools import Tools
 from onlyvips.wiring import backups
 from onlyvips.wiring.living import lively
 from onlyvips.wiring.places import database_of, kubeconfig_of, lockable_stores, openers, place_of, stores_of
+from onlyvips.wiring.telling import herald_of
 
 _PATIENCE_LOOKS = 3
 
@@ -81,7 +82,10 @@ def record(release: str) -> Record:
 def let_go(run: str) -> None:
     """Give up the lease of the release that ``run`` drives here, when it drives one; the release stays as it is."""
     for release in [name for name, one in _driven.items() if one.run == run]:
-        _driven.pop(release).lease.release()
+        found = _driven.pop(release)
+        found.lease.release()
+        if found.rollout is not None:
+            found.rollout.tools.herald.settle()
 
 
 def run_here() -> str:
@@ -126,6 +130,7 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
         back_up=partial(_back_up, loaded),
         resolve=lambda reference: environments.resolve(loaded, reference).get_secret_value(),
         keep_evidence=lambda record: keep_evidence(openers(loaded), SystemClock(), plan, record),
+        herald=herald_of(loaded, plan, cluster),
     )
 
 

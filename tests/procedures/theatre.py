@@ -32,6 +32,7 @@ from onlyvips.errors import Transient, UnknownOutcome
 from onlyvips.ports import Manifest
 from onlyvips.steps import opening, preflight, records
 from onlyvips.steps.evidence import Kept
+from onlyvips.steps.herald import SILENT, Herald
 from onlyvips.steps.lease import CellLease
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.rollout import Rollout
@@ -115,6 +116,7 @@ class Process:
             back_up=theatre.back_up,
             resolve=lambda reference: f"value of {reference}",
             keep_evidence=theatre.keep_evidence,
+            herald=theatre.herald(self),
         )
 
     def _preflight(self, version: str) -> preflight.Facts:
@@ -238,6 +240,7 @@ class Theatre:
         self.backup_error: Exception | None = None
         self.during_backup: Callable[[], None] = lambda: None
         self.evidence: dict[str, Record] = {}
+        self.herald: Callable[[Process], Herald] = lambda _: SILENT
         self.broken_rules: list[str] = []
         self.route_writes: list[int] = []
         self._furnish(hpa)

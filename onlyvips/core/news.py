@@ -1,0 +1,198 @@
+"""What people are told of a release: derived from its record alone, so that whoever reads it next tells the same.
+
+Each piece of news has a key that stays the same however often the record is read. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from onlyvips.core import report
+from onlyvips.core.message import Message, Severity, written
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import Look, Record
+
+Event = Literal[
+    "started", "stage-passed", "held", "approval-wanted", "going-back", "rolled-back", "promoted", "escalation"
+]
+EVENTS: tuple[Event, ...] = get_args(Event)
+
+_HOLDS = ("drift", "gone", "held")
+"""Waits that only a person ends; the others end by themselves, in good time."""
+_APPROVAL = "approval"
+_BLIND = 2
+"""Looks in a row without data that are worth a message: one may be a late scrape."""
+
+
+@dataclass(frozen=True)
+class News:
+    """One thing to tell. ``key`` names it once and for all."""
+
+    event: Event
+    key: str
+    severity: Severity
+    title: str
+    happened: str
+    done: str
+    todo: str
+
+    def message(self, link: str) -> Message:
+        """As people read it."""
+        return written(self.title, self.severity, happened=self.happened, done=self.done, todo=self.todo, link=link)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Something that a person has to answer: ``what`` in short, since when, why, and how they answer."""
+
+    what: str
+    since: float
+    why: str
+    answer: str
+
+
+def news(record: Record, plan: ReleasePlan, now: float, escalate_after: float) -> tuple[News, ...]:
+    """All that the record has to tell now, in order; ``escalate_after`` seconds make an unanswered pause one more.
+
+    What was overtaken is left out: a pause that is over, a way back that is done.
+    """
+    return tuple(_all(record, plan, now, escalate_after))
+
+
+def untold(found: Iterable[News], record: Record, target: str) -> list[News]:
+    """Those that ``target`` was not given yet, as the record knows."""
+    given = {one.news for one in record.told if one.target == target and not one.failed}
+    return [one for one in found if one.key not in given]
+
+
+def _all(record: Record, plan: ReleasePlan, now: float, escalate_after: float) -> Iterator[News]:
+    yield _started(record)
+    yield from (_passed(record, plan, number) for number in range(_stages_passed(record, plan)))
+    if record.result:
+        yield _over(record)
+        return
+    if record.phase == "rollback":
+        yield _going_back(record)
+    for pause in _pauses(record):
+        event: Event = "approval-wanted" if pause.what == _APPROVAL else "held"
+        if pause.what in (*_HOLDS, _APPROVAL, "no-data"):
+            yield _paused(event, record, pause)
+        if now - pause.since >= escalate_after:
+            yield _escalated(record, pause, now)
+
+
+def _name(record: Record) -> str:
+    return f"{record.service} {record.version} in {record.environment}"
+
+
+def _where(record: Record) -> str:
+    return f"-e {record.environment} -s {record.service}"
+
+
+def _started(record: Record) -> News:
+    return News(
+        "started",
+        "started",
+        "info",
+        f"Release of {_name(record)} started",
+        f"{record.operator} asked for {record.to_image}; {record.from_image} serves on {record.capacity} pods.",
+        f"It checked what could be refused, and drives release {record.id}: nothing reached users yet.",
+        f"Nothing. To stop it: onlyvips release abort {_where(record)}",
+    )
+
+
+def _stages_passed(record: Record, plan: ReleasePlan) -> int:
+    return len(plan.stages) if record.phase == "promote" or record.result == "promoted" else record.stage
+
+
+def _passed(record: Record, plan: ReleasePlan, number: int) -> News:
+    stage, total = plan.stages[min(number, len(plan.stages) - 1)], len(plan.stages)
+    looks = [look for look in record.looks if look.stage == number and look.verdict == "pass"]
+    seen = looks[-1].reason if looks and looks[-1].reason else f"{len(looks)} looks passed"
+    following = "it is promoted next" if number + 1 >= total else f"next is {plan.stages[number + 1].weight} %"
+    return News(
+        "stage-passed",
+        f"stage-{number + 1}-passed",
+        "good",
+        f"Stage {number + 1} of {total} passed: {_name(record)}",
+        f"{stage.weight} % of requests for {stage.hold:g} s: {seen}.",
+        f"It goes on: {following}.",
+        f"Nothing. To stop it: onlyvips release abort {_where(record)}",
+    )
+
+
+def _over(record: Record) -> News:
+    good = record.result == "promoted"
+    return News(
+        "promoted" if good else "rolled-back",
+        record.result,
+        "good" if good else "bad",
+        f"{'Promoted' if good else 'Rolled back'}: {_name(record)}",
+        f"{report.headline(record)}.",
+        f"All requests of {record.service} go to {record.to_image if good else 'what served before'}; the canary is "
+        "gone, and the evidence is written next.",
+        report.advice(record),
+    )
+
+
+def _going_back(record: Record) -> News:
+    return News(
+        "going-back",
+        "going-back",
+        "bad",
+        f"Going back: {_name(record)}",
+        f"{record.reason.rstrip('.')}.",
+        f"The canary had {record.weight} % of requests; they go back to what is healthy, as its pods can carry them.",
+        f"Wait for the message that it is rolled back; onlyvips release status {_where(record)} shows how far it is.",
+    )
+
+
+def _pauses(record: Record) -> Iterator[Pause]:
+    if record.waiting and record.waiting_since:
+        what = record.waiting_for
+        how = f"approve {_where(record)}, or abort" if what == _APPROVAL else f"status {_where(record)}"
+        yield Pause(what, record.waiting_since, record.waiting.rstrip("."), f"onlyvips release {how}")
+    blind = _blind(record.looks)
+    if record.phase == "canary" and len(blind) >= _BLIND:
+        why = f"{len(blind)} looks in a row saw nothing to judge by: {blind[-1].reason or blind[-1].verdict}"
+        todo = "bring the metrics back"
+        yield Pause("no-data", blind[0].at, why.rstrip("."), todo)
+
+
+def _blind(looks: Sequence[Look]) -> list[Look]:
+    """The newest looks in a row of one stage that saw no data, oldest first."""
+    found: list[Look] = []
+    for look in reversed(looks):
+        if look.verdict not in ("no-data", "error") or (found and look.stage != found[-1].stage):
+            break
+        found.append(look)
+    return found[::-1]
+
+
+def _paused(event: Event, record: Record, pause: Pause) -> News:
+    wanted = event == "approval-wanted"
+    return News(
+        event,
+        f"{event}:{pause.what}:{pause.since:.0f}",
+        "warning",
+        f"{'Approval wanted' if wanted else 'Held'}: {_name(record)}",
+        f"{pause.why}.",
+        f"It waits, and changes nothing; the canary has {record.weight} % of requests. Without an answer it goes back "
+        "by itself.",
+        f"{'Decide' if wanted else 'Put it right, or abort'}: {pause.answer}; to go back: onlyvips release abort "
+        f"{_where(record)}",
+    )
+
+
+def _escalated(record: Record, pause: Pause, now: float) -> News:
+    return News(
+        "escalation",
+        f"escalation:{pause.what}:{pause.since:.0f}",
+        "bad",
+        f"Nobody answers: {_name(record)}",
+        f"For {max(1, round((now - pause.since) / 60))} min: {pause.why}.",
+        f"It waits, with {record.weight} % of requests on the canary, in phase {record.phase}.",
+        f"Find somebody who acts on it: {pause.answer}; to go back: onlyvips release abort {_where(record)}",
+    )

@@ -1,0 +1,66 @@
+"""Who is told of a release: the environment's targets as notifiers, and the message's link."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from onlyvips import environment as environments
+from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core.news import EVENTS
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.record import Record
+from onlyvips.environment import Environment
+from onlyvips.errors import Refused
+from onlyvips.ports import Cluster
+from onlyvips.ports.notifier import Notifier
+from onlyvips.steps import records
+from onlyvips.steps.herald import SILENT, Crier, Herald, Target
+
+_RUN = re.compile(r"\(([0-9a-f]{8}-[0-9a-f-]{27})\)")
+
+
+def herald_of(loaded: Environment, plan: ReleasePlan, cluster: Cluster) -> Herald:
+    """Who tells people of a release of the plan's service."""
+    if not (targets := targets_of(loaded)):
+        return SILENT
+    return Crier(
+        targets,
+        SystemClock(),
+        plan,
+        escalate_after=loaded.people.notifications.escalate_after,
+        note=partial(records.note_told, cluster),
+        link=partial(link, loaded),
+    )
+
+
+def targets_of(loaded: Environment) -> list[Target]:
+    """The environment's targets; an address is looked up, and can be found wrong, only when something is sent there."""
+    return [
+        Target(
+            name, frozenset(EVENTS if "all" in one.wants else (event for event in one.wants if event != "all")), opened
+        )
+        for name, one in loaded.people.notifications.targets.items()
+        for opened in [partial(_notifier, loaded, name)]
+    ]
+
+
+def _notifier(loaded: Environment, name: str) -> Notifier:
+    from onlyvips.adapters.notifier_apprise import AppriseNotifier  # it takes a second to import, and few need it
+
+    target, people = loaded.people.notifications.targets[name], loaded.people
+    to = {"leads": tuple(people.leads.values()), "escalation": (people.escalation,)}.get(target.to or "", ())
+    return AppriseNotifier(name, environments.resolve(loaded, target.url).get_secret_value(), to)
+
+
+def link(loaded: Environment, record: Record) -> str:
+    """Where a person looks at a release: the Prefect run that drives it, else the command that tells of it."""
+    command = f"onlyvips release status -e {record.environment} -s {record.service}"
+    found = _RUN.search(record.holders[-1]) if record.holders else None
+    reference = loaded.endpoints.prefect_ui
+    if found is None or reference is None:
+        return command
+    try:
+        return f"{environments.endpoint(loaded, reference).rstrip('/')}/runs/flow-run/{found.group(1)}"
+    except Refused:
+        return command
