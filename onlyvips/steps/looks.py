@@ -38,6 +38,11 @@ def take_look(metrics: Metrics, plan: ReleasePlan, record: Record, *, at: float,
     return Look(at, record.stage, record.weight, elapsed, verdict, reason, values)
 
 
+def judged(plan: ReleasePlan) -> int:
+    """How many metrics share alpha."""
+    return len(plan.guardrails) + (_COMPARISONS if plan.margins else 0)
+
+
 def _window(record: Record, end: float) -> Window:
     since = record.stage_since or end - _MARGIN
     return Window(record.canary_since or since - _MARGIN, since, end)
@@ -46,8 +51,7 @@ def _window(record: Record, end: float) -> Window:
 def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window) -> tuple[Value, ...]:
     number = 1 + sum(1 for look in record.looks if look.values)
     planned = planned_looks(plan.stages, plan.waits.look)
-    judged = len(plan.guardrails) + (_COMPARISONS if plan.margins else 0)
-    alpha = alpha_of_look(number, planned, judged, plan.alpha)
+    alpha = alpha_of_look(number, planned, judged(plan), plan.alpha)
     labels = {"app": plan.service.name, "track": "canary", "version": record.version}
     fresh = window.end - _STALE_LOOKS * plan.waits.look
     values = [_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails]
