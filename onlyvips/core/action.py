@@ -20,6 +20,9 @@ Kind = Literal[
     "replace-stable",
     "scale-stable",
     "restore-stable",
+    "note-progress",
+    "stop",
+    "start",
     "remove-canary",
     "remove-leftovers",
     "write-evidence",
@@ -45,7 +48,7 @@ class Action:
         words = self.kind.replace("-", " ")
         if self.kind == "set-weight":
             return f"{words} {self.number} %"
-        if self.kind in ("create-canary", "scale-canary", "scale-stable"):
+        if self.kind in ("create-canary", "scale-canary", "scale-stable", "start"):
             return f"{words} to {self.number} pod{'' if self.number == 1 else 's'}"
         return f"{words} {self.phase}" if self.kind == "enter" else f"{words} {self.what}".strip()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onlyvips.core.action import Action, enter, wait
-from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down, with_rule
+from onlyvips.core.carry import cannot_carry, clear_away, held, present, scaled_down, with_rule
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record, abort_reason
 from onlyvips.core.world import Split, Workload, World, pods_for, weight_for
@@ -62,7 +62,7 @@ def _first_of_all(
     if (drift := _drift(record, stable, canary, split)) is not None:
         if split.weight > lowest:
             return enter("rollback", f"{drift}, and {_few(canary)}")
-        return _held(drift, world, plan)
+        return held(drift, world, plan)
     if split.weight > lowest:
         return Action("set-weight", _few(canary), number=lowest)
     return None
@@ -93,12 +93,6 @@ def _drift(record: Record, stable: Workload, canary: Workload, split: Split) -> 
     if record.canary_template not in ("", canary.template):
         return "the pod template of the canary was changed by somebody else"
     return None
-
-
-def _held(drift: str, world: World, plan: ReleasePlan) -> Action:
-    if world.waiting == "drift" and world.waited >= plan.waits.maximum_hold:
-        return enter("rollback", f"{drift}; nobody put it right within {plan.waits.maximum_hold:.0f} s")
-    return wait("drift", f"{drift}: held, nothing is overwritten; put it back or abort")
 
 
 def stage_looks(record: Record) -> tuple[Look, ...]:

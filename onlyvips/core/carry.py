@@ -48,6 +48,13 @@ def waited_out(who: str, plan: ReleasePlan, world: World) -> bool:
     return world.waiting == f"{who}-ready" and world.waited >= plan.waits.ready + plan.waits.propagation
 
 
+def held(drift: str, world: World, plan: ReleasePlan) -> Action:
+    """The wait while another hand's work stands there: nothing is overwritten, and at the maximum hold it goes back."""
+    if world.waiting == "drift" and world.waited >= plan.waits.maximum_hold:
+        return enter("rollback", f"{drift}; nobody put it right within {plan.waits.maximum_hold:.0f} s")
+    return wait("drift", f"{drift}: held, nothing is overwritten; put it back or abort")
+
+
 def scaled_down(record: Record, stable: Workload) -> Action | None:
     """Stable lost pods of its count meanwhile (an autoscaler saw it idle): all of the traffic needs them again."""
     if stable.replicas >= record.capacity:

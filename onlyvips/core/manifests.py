@@ -54,6 +54,21 @@ def image_of(deployment: Manifest, repository: str) -> str:
     return next((image for image in images if _repository(image) == repository), "")
 
 
+def containers_of(deployment: Manifest, repository: str) -> list[str]:
+    """Names of the containers that run ``repository``."""
+    return [each["name"] for each in _running(deployment, repository)]
+
+
+def container_of(deployment: Manifest, repository: str) -> Manifest:
+    """The container that runs ``repository``; the caller saw that there is one."""
+    return _running(deployment, repository)[0]
+
+
+def _running(deployment: Manifest, repository: str) -> list[Manifest]:
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return [each for each in containers if _repository(each["image"]) == repository]
+
+
 def _repository(image: str) -> str:
     name, _, tag = image.partition("@")[0].rpartition(":")
     return name if name and "/" not in tag else image.partition("@")[0]

@@ -108,7 +108,8 @@ class Record:
     ``weight`` was last read back; ``intended_weight`` was written before the route was asked for it. ``stage_since``
     and ``canary_since`` are moments on the metrics system's own clock. ``evidence`` is a key, ``evidence_at`` names the
     stores that have it. ``waiting`` says for what, while it waits; ``waiting_for`` is that wait's short name,
-    ``waiting_since`` its beginning.
+    ``waiting_since`` its beginning. In place (rolling, recreate) ``canary_template`` is the new version's, ``rolled``
+    the most pods of it that were up for a whole propagation; ``judged``: the metrics know the service.
     """
 
     id: str
@@ -146,6 +147,8 @@ class Record:
     canary_template: str = ""
     waiting: str = ""
     strategy: Strategy = "canary"
+    rolled: int = 0
+    judged: bool = True
     holders: tuple[str, ...] = field(default=())
     waiting_for: str = ""
     waiting_since: float = 0.0

@@ -25,7 +25,8 @@ def headline(record: Record) -> str:
         return f"{name} {'was promoted' if record.result == 'promoted' else 'was rolled back'}{why}"
     if not record.open:
         return f"{name} was closed by hand"
-    return f"{name} is in phase {record.phase}, canary at {record.weight} %" + (
+    at = f", canary at {record.weight} %" if record.strategy == "canary" else ""
+    return f"{name} is in phase {record.phase}{at}" + (
         f", going back: {record.reason.rstrip('.')}" if record.phase == "rollback" else ""
     )
 
@@ -106,10 +107,10 @@ def summary(record: Record) -> dict[str, Any]:
 def markdown(record: Record, plan: ReleasePlan) -> str:
     """The living report of a release."""
     phases = " → ".join(f"**{phase}**" if phase == record.phase else phase for phase in phases_of(record.strategy))
-    stages = ", ".join(f"{stage.weight} % for {stage.hold:g} s" for stage in plan.stages)
+    shares = _shares(record, plan) if record.strategy == "canary" else ""
     parts = [
         f"# {record.service} {record.version} on {record.environment}\n\n{headline(record)}.\n\n{advice(record)}",
-        f"{phases}\n\nStages: {stages}. Canary now at **{record.weight} %** of requests. {waiting(record)}".rstrip(),
+        f"{phases}\n\n{shares}{waiting(record)}".rstrip(),
         _table(("time", "weight", "verdict", "what was seen"), [_look_row(look) for look in record.looks]),
         _table(("time", "step", "why", "read back"), [_step_row(step) for step in record.steps]),
         f"From `{record.from_image}` to `{record.to_image}`, by {record.operator}. "
@@ -117,6 +118,11 @@ def markdown(record: Record, plan: ReleasePlan) -> str:
         + (f" in {', '.join(record.evidence_at)}." if record.evidence_at else "."),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _shares(record: Record, plan: ReleasePlan) -> str:
+    stages = ", ".join(f"{stage.weight} % for {stage.hold:g} s" for stage in plan.stages)
+    return f"Stages: {stages}. Canary now at **{record.weight} %** of requests. "
 
 
 def _look_row(look: Look) -> tuple[str, ...]:

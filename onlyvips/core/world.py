@@ -16,7 +16,8 @@ class Workload:
     ``release`` is the id in its pod template (empty: not by us). ``ready`` counts pods of the current template that
     are Ready and not terminating; ``visible`` those that were so for a whole propagation, so that the router can see
     them. ``quiet``: seconds since a pod left. ``complete``: no pod of another template is left. ``template``:
-    fingerprint of the pod template.
+    fingerprint of the pod template. ``others`` counts pods of another template, ``running`` all pods of which a process
+    may live, those that are ending too; ``ending`` names these.
     """
 
     image: str
@@ -28,6 +29,9 @@ class Workload:
     complete: bool
     trouble: str = ""
     template: str = ""
+    others: int = 0
+    running: int = 0
+    ending: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def release_plan(
         migration=_migration(environment) if ours else None,
         secrets=_secrets(environment.release, service) if ours else (),
         automatic_managers=environment.platform.automatic_managers,
-        margins=_margins(environment),
+        margins=None if environment.services[service].strategy in ("rolling", "recreate") else _margins(environment),
     )
 
 
@@ -62,7 +62,7 @@ def by_strategy(environment: Environment, service: str, strategy: plan.Strategy)
 
 
 def _margins(environment: Environment) -> plan.Margins:
-    """What the canary may be worse by; a pod warms up for a look's length."""
+    """What the canary may be worse by; a pod warms up for a look's length. In place nothing stands still beside it."""
     analysis = environment.analysis
     return plan.Margins(
         analysis.errors_margin, analysis.latency_margin, analysis.minimum_requests, environment.waits.look

@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 
 from onlyvips.core import manifests
+from onlyvips.core.action import Action
 from onlyvips.core.manifests import RELEASE, annotations_of
 from onlyvips.core.record import Record
 from onlyvips.errors import OnlyVipsError, Permanent
 from onlyvips.ports import Cluster, Manifest
 from onlyvips.steps.observe import HELD_MINIMUM, SCALER, scaler_of
-from onlyvips.steps.tools import Tools
+from onlyvips.steps.tools import Done, Tools
 
 
 def snapshot_of(cluster: Cluster, record: Record, kind: str) -> Manifest:
@@ -75,6 +76,15 @@ def let_go(now: Manifest) -> Sequence[Manifest]:
         {"op": "add", "path": "/metadata/annotations", "value": notes},
         {"op": "add", "path": "/spec/minReplicas", "value": minimum},
     )
+
+
+def scale_stable(tools: Tools, record: Record, action: Action) -> Done:
+    """Up only: what somebody took away meanwhile is needed again."""
+    hold_minimum(tools, record)
+    name = tools.plan.service.deployment
+    operation = {"op": "replace", "path": "/spec/replicas", "value": action.number}
+    changed = tools.fence.patch("Deployment", name, lambda now: () if replicas(now) >= action.number else (operation,))
+    return record, f"{name}: {pods(changed)} asked for"
 
 
 def pods(deployment: Manifest) -> str:

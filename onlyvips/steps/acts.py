@@ -17,7 +17,7 @@ from onlyvips.core.manifests import fingerprint, own_metadata
 from onlyvips.core.plan import Strategy
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
-from onlyvips.steps import acts_canary, records
+from onlyvips.steps import acts_canary, acts_recreate, acts_rolling, records
 from onlyvips.steps.acting import delete_own, let_go
 from onlyvips.steps.migrate import migrate
 from onlyvips.steps.observe import SCALER, scaler_of
@@ -120,4 +120,8 @@ _COMMON: _Acts = {
     "enter": _enter,
     "close": _close,
 }
-_OF: Mapping[Strategy, _Acts] = {"canary": acts_canary.ACTS}
+_OF: Mapping[Strategy, _Acts] = {
+    "canary": acts_canary.ACTS,
+    "rolling": acts_rolling.ACTS,
+    "recreate": acts_recreate.ACTS,
+}

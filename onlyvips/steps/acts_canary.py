@@ -11,7 +11,7 @@ from onlyvips.core.manifests import fingerprint, own_metadata
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Manifest
-from onlyvips.steps.acting import delete_own, hold_minimum, metrics_time, pods, replicas, snapshot_of
+from onlyvips.steps.acting import delete_own, hold_minimum, metrics_time, pods, replicas, scale_stable, snapshot_of
 from onlyvips.steps.observe import canary_name
 from onlyvips.steps.tools import Done, Tools, live
 
@@ -36,15 +36,6 @@ def _scale_canary(tools: Tools, record: Record, action: Action) -> Done:
     operation = {"op": "replace", "path": "/spec/replicas", "value": action.number}
     changed = tools.fence.patch("Deployment", name, lambda now: () if replicas(now) == action.number else (operation,))
     return replace(record, canary_scaled=action.number), f"{name}: {pods(changed)} asked for"
-
-
-def _scale_stable(tools: Tools, record: Record, action: Action) -> Done:
-    """Up only: what somebody took away meanwhile is needed again."""
-    hold_minimum(tools, record)
-    name = tools.plan.service.deployment
-    operation = {"op": "replace", "path": "/spec/replicas", "value": action.number}
-    changed = tools.fence.patch("Deployment", name, lambda now: () if replicas(now) >= action.number else (operation,))
-    return record, f"{name}: {pods(changed)} asked for"
 
 
 def _grown(tools: Tools, record: Record) -> Record:
@@ -140,7 +131,7 @@ ACTS: Mapping[str, Callable[[Tools, Record, Action], Done]] = {
     "scale-canary": _scale_canary,
     "set-weight": _set_weight,
     "next-stage": _next_stage,
-    "scale-stable": _scale_stable,
+    "scale-stable": scale_stable,
     "replace-stable": _replace_stable,
     "restore-stable": _restore_stable,
     "remove-canary": _remove_canary,

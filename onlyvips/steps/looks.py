@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 from onlyvips.core.judge import alpha_of_look, increase, judge, judge_against, overall, planned_looks
 from onlyvips.core.plan import Guardrail, Margins, ReleasePlan
@@ -50,15 +51,20 @@ def _window(record: Record, end: float) -> Window:
 
 def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window) -> tuple[Value, ...]:
     number = 1 + sum(1 for look in record.looks if look.values)
-    planned = planned_looks(plan.stages, plan.waits.look)
-    alpha = alpha_of_look(number, planned, judged(plan), plan.alpha)
-    labels = {"app": plan.service.name, "track": "canary", "version": record.version}
+    alpha = alpha_of_look(number, _planned(plan), judged(plan), plan.alpha)
+    labels = {"app": plan.service.name, "version": record.version}
+    labels |= {"track": "canary"} if record.strategy == "canary" else {}
     fresh = window.end - _STALE_LOOKS * plan.waits.look
     values = [_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails]
     if plan.margins:
         sides = _sides(metrics, plan, plan.margins, labels, window, fresh)
         values += judge_against(*sides, plan.margins, alpha)
     return tuple(_grown(value, record) for value in values)
+
+
+def _planned(plan: ReleasePlan) -> int:
+    """Looks that a release needs when nothing holds it up; in place, as many as fit into the wait for one pod."""
+    return planned_looks(plan.stages, plan.waits.look) or ceil(plan.waits.ready / plan.waits.look)
 
 
 def _sides(

@@ -87,7 +87,8 @@ class Observer:
             return None
         spec, status = deployment["spec"], deployment.get("status") or {}
         release = template_release(deployment)
-        pods = [pod for pod in self._cluster.list("Pod", spec["selector"]["matchLabels"]) if not _leaving(pod)]
+        every = self._cluster.list("Pod", spec["selector"]["matchLabels"])
+        pods = [pod for pod in every if not _leaving(pod)]
         current = [pod for pod in pods if annotations_of(pod).get(RELEASE, "") == release]
         ready = {key for pod in current if (key := _ready_key(pod)) is not None}
         others = {key for pod in pods if pod not in current and (key := _ready_key(pod)) is not None}
@@ -95,8 +96,21 @@ class Observer:
         observed = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
         complete = observed and len(current) == len(pods) and int(status.get("updatedReplicas", 0)) >= spec["replicas"]
         image = image_of(deployment, self._plan.service.image)
-        trouble, template = _trouble(current), fingerprint(spec["template"])
-        return Workload(image, release, spec["replicas"], len(ready), visible, quiet, complete, trouble, template)
+        trouble = "its Deployment is paused" if spec.get("paused") else _trouble(current)
+        return Workload(
+            image,
+            release,
+            spec["replicas"],
+            len(ready),
+            visible,
+            quiet,
+            complete,
+            trouble,
+            fingerprint(spec["template"]),
+            others=len(pods) - len(current),
+            running=max(sum(map(may_run, every)), int(status.get("replicas", 0))),
+            ending=tuple(pod["metadata"]["name"] for pod in every if may_run(pod) and _leaving(pod)),
+        )
 
     def _seen(self, uid: str, ready: set[_Key], others: set[_Key]) -> tuple[int, float]:
         """How many of the ``ready`` pods the router can see, and for how long no pod, of ``others`` too, has left."""
@@ -133,6 +147,11 @@ def _leaving(pod: Manifest) -> bool:
         "Succeeded",
         "Failed",
     )
+
+
+def may_run(pod: Manifest) -> bool:
+    """Whether a process of the pod may live: one that is ending runs until the node says otherwise."""
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
 def _ready_key(pod: Manifest) -> _Key | None:

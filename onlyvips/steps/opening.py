@@ -12,10 +12,10 @@ from onlyvips.core.record import Record
 from onlyvips.errors import Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease, Manifest
 from onlyvips.steps import records
+from onlyvips.steps.deployed import Facts
 from onlyvips.steps.fence import Fence
 from onlyvips.steps.herald import SILENT
 from onlyvips.steps.observe import Observer, canary_name
-from onlyvips.steps.preflight import Facts
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
 
@@ -121,6 +121,7 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
         plan_hash=fingerprint(repr(site.plan)),
         capacity=facts.capacity,
         strategy=service.strategy,
+        judged=facts.judged,
         created=site.clock.now(),
     )
 

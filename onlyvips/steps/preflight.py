@@ -2,71 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from onlyvips.core import httproute
-from onlyvips.core.manifests import fingerprint, image_of, template_release
-from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.manifests import fingerprint, template_release
+from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.world import pods_for
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase, SourceOplog
+from onlyvips.steps import preflight_in_place
+from onlyvips.steps.deployed import NOTHING, Facts, check_deployment, healthy, there
+from onlyvips.steps.looks import REQUESTS
 from onlyvips.steps.observe import canary_name
 
-_NOTHING = "nothing was changed"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a new record starts from."""
-
-    image: str
-    release: str
-    capacity: int
-    template: str = ""
+_RECENT = 300.0
 
 
 def check_platform(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
-    """Deployment, Service and route as a canary needs them. Raises Refused with what is wrong and what to do."""
+    """What the service's strategy needs of the platform. Raises Refused with what is wrong and what to do."""
+    strategy = plan.service.strategy
+    if strategy not in _BY_STRATEGY:
+        raise Refused(f"{plan.service.name} is released by {strategy}, which is not built yet: {NOTHING}.")
+    return _BY_STRATEGY[strategy](cluster, plan, version)
+
+
+def _canary(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
+    """Deployment, Service and route as a canary needs them."""
     service = plan.service
-    if service.strategy != "canary":
-        raise Refused(f"{service.name} is released by {service.strategy}, which is not built yet: {_NOTHING}.")
-    deployment = _there(cluster, plan, "Deployment", service.deployment)
-    front = _there(cluster, plan, "Service", service.service)
+    deployment = there(cluster, plan, "Deployment", service.deployment)
+    front = there(cluster, plan, "Service", service.service)
     _check_tracks(deployment, front)
     _check_version_label(deployment, plan)
-    image = image_of(deployment, service.image)
-    if not image:
-        raise Refused(
-            f"No container of Deployment {service.deployment} runs an image of {service.image}: {_NOTHING}; "
-            "correct `image` in the environment."
-        )
-    if image == f"{service.image}:{version}":
-        raise Refused(f"{service.name} runs {version} already: {_NOTHING}.")
+    image = check_deployment(deployment, plan, version)
     _check_route(cluster, plan)
     _check_names(cluster, plan)
     template = fingerprint(deployment["spec"]["template"])
-    return Facts(image, template_release(deployment), _healthy(deployment, plan), template)
-
-
-def _there(cluster: Cluster, plan: ReleasePlan, kind: str, name: str) -> Manifest:
-    found = cluster.get(kind, name)
-    if found is None:
-        raise Refused(
-            f"{kind} {name} does not exist in namespace {plan.namespace}: {_NOTHING}; correct `{kind.lower()}` of "
-            f"{plan.service.name} in environment {plan.environment}, or deploy it first."
-        )
-    _check_managers(found, plan)
-    return found
-
-
-def _check_managers(found: Manifest, plan: ReleasePlan) -> None:
-    managers = {entry.get("manager", "") for entry in found["metadata"].get("managedFields") or []}
-    if foreign := sorted(managers & set(plan.automatic_managers)):
-        raise Refused(
-            f"{found['kind']} {found['metadata']['name']} is written by {', '.join(foreign)}, which would undo the "
-            f"release: {_NOTHING}; suspend it for this object first."
-        )
+    return Facts(image, template_release(deployment), _enough(deployment, plan), template)
 
 
 def _check_tracks(deployment: Manifest, front: Manifest) -> None:
@@ -79,7 +51,7 @@ def _check_tracks(deployment: Manifest, front: Manifest) -> None:
     lacking = [where for where, labels in places.items() if labels.get("track") != "stable"]
     if lacking:
         raise Refused(
-            f"A canary needs `track: stable` in {', '.join(lacking)}, or it would get stable's traffic: {_NOTHING}; "
+            f"A canary needs `track: stable` in {', '.join(lacking)}, or it would get stable's traffic: {NOTHING}; "
             "adopt the Deployment once (docs/runbooks/release.md, Adoption), then release."
         )
 
@@ -91,11 +63,11 @@ def _check_version_label(deployment: Manifest, plan: ReleasePlan) -> None:
     if labels.get("app") != plan.service.name or "version" not in labels:
         raise Refused(
             f"The pods of Deployment {name} need the labels `app: {plan.service.name}` and `version`, by which the "
-            f"judge finds the canary's counters: {_NOTHING}; add them, then release."
+            f"judge finds the canary's counters: {NOTHING}; add them, then release."
         )
     if "version" in deployment["spec"]["selector"]["matchLabels"]:
         raise Refused(
-            f"The selector of Deployment {name} has `version`, so stable cannot get another one in place: {_NOTHING}; "
+            f"The selector of Deployment {name} has `version`, so stable cannot get another one in place: {NOTHING}; "
             "adopt the Deployment once (docs/runbooks/release.md, Adoption), then release."
         )
 
@@ -103,12 +75,12 @@ def _check_version_label(deployment: Manifest, plan: ReleasePlan) -> None:
 def _check_route(cluster: Cluster, plan: ReleasePlan) -> None:
     service = plan.service
     if service.route is None:
-        raise Refused(f"{service.name} has no `route` in environment {plan.environment}: {_NOTHING}; add one.")
-    route = _there(cluster, plan, "HTTPRoute", service.route.name)
+        raise Refused(f"{service.name} has no `route` in environment {plan.environment}: {NOTHING}; add one.")
+    route = there(cluster, plan, "HTTPRoute", service.route.name)
     index = httproute.rule_index(route, service.route.rule, service.service)
     if index is None:
         raise Refused(
-            f"HTTPRoute {service.route.name} has no rule {service.route.rule}: {_NOTHING}; correct `route` of "
+            f"HTTPRoute {service.route.name} has no rule {service.route.rule}: {NOTHING}; correct `route` of "
             f"{service.name}, or add the rule."
         )
     canary = canary_name(service.service)
@@ -117,7 +89,7 @@ def _check_route(cluster: Cluster, plan: ReleasePlan) -> None:
     if strangers or weight:
         what = f"also leads to {', '.join(strangers)}" if strangers else f"gives {weight} % to {canary} already"
         raise Refused(
-            f"Rule {service.route.rule} of HTTPRoute {service.route.name} {what}: {_NOTHING}; set it to "
+            f"Rule {service.route.rule} of HTTPRoute {service.route.name} {what}: {NOTHING}; set it to "
             f"{service.service} alone, then release."
         )
 
@@ -126,22 +98,23 @@ def _check_names(cluster: Cluster, plan: ReleasePlan) -> None:
     for kind, name in (("Deployment", plan.service.deployment), ("Service", plan.service.service)):
         if cluster.get(kind, canary_name(name)) is not None:
             raise Refused(
-                f"{kind} {canary_name(name)} is there already, without an open release: {_NOTHING}; run `onlyvips "
+                f"{kind} {canary_name(name)} is there already, without an open release: {NOTHING}; run `onlyvips "
                 f"release reconcile -e {plan.environment} -s {plan.service.name}`, or remove it by hand if it is yours."
             )
 
 
-def _healthy(deployment: Manifest, plan: ReleasePlan) -> int:
-    capacity = int(deployment["spec"]["replicas"])
-    ready = int((deployment.get("status") or {}).get("readyReplicas", 0))
-    if capacity < 1 or ready < capacity:
-        raise Refused(
-            f"{ready} of {capacity} pods of {plan.service.deployment} are ready, so there is no healthy stable to go "
-            f"back to: {_NOTHING}; repair stable first."
-        )
+def _enough(deployment: Manifest, plan: ReleasePlan) -> int:
+    capacity = healthy(deployment, plan)
     if pods_for(plan.stages[0].weight, capacity) > capacity:
-        raise Refused(f"{plan.service.deployment} has too few pods for the first stage: {_NOTHING}.")
+        raise Refused(f"{plan.service.deployment} has too few pods for the first stage: {NOTHING}.")
     return capacity
+
+
+_BY_STRATEGY: Mapping[Strategy, Callable[[Cluster, ReleasePlan, str], Facts]] = {
+    "canary": _canary,
+    "rolling": preflight_in_place.rolling,
+    "recreate": preflight_in_place.recreate,
+}
 
 
 def check_metrics(metrics: Metrics) -> None:
@@ -149,7 +122,16 @@ def check_metrics(metrics: Metrics) -> None:
     try:
         metrics.now()
     except Transient as error:
-        raise Refused(f"{error} Without it nobody can judge a canary: {_NOTHING}; bring it back first.") from error
+        raise Refused(f"{error} Without it nobody can judge a release: {NOTHING}; bring it back first.") from error
+
+
+def seen(metrics: Metrics, plan: ReleasePlan, facts: Facts) -> Facts:
+    """The facts, with whether the metrics know the service: in place one that they do not is released unjudged."""
+    if plan.service.strategy not in ("rolling", "recreate"):
+        return facts
+    now = metrics.now()
+    found = metrics.samples(REQUESTS, {"app": plan.service.name}, now - _RECENT, now)
+    return replace(facts, judged=facts.judged and bool(found))
 
 
 def check_source(database: SourceDatabase, name: str) -> None:
@@ -158,7 +140,7 @@ def check_source(database: SourceDatabase, name: str) -> None:
         database.server()
         database.namespaces(name)
     except (Permanent, Transient) as error:
-        raise Refused(f"{name} cannot be backed up: {error} {_NOTHING.capitalize()}.") from error
+        raise Refused(f"{name} cannot be backed up: {error} {NOTHING.capitalize()}.") from error
 
 
 def check_oplog(oplog: SourceOplog) -> None:
@@ -189,13 +171,11 @@ def check_duplicates(database: SourceDatabase, plan: ReleasePlan) -> None:
         try:
             found = database.duplicates(plan.migration.database, index.collection, keys, 5)
         except Permanent as error:
-            raise Refused(
-                f"The migration's unique index cannot be checked: {error} {_NOTHING.capitalize()}."
-            ) from error
+            raise Refused(f"The migration's unique index cannot be checked: {error} {NOTHING.capitalize()}.") from error
         if found:
             raise Refused(
                 f"{plan.migration.database}.{index.collection} has several documents with the same {', '.join(keys)} "
-                f"({', '.join(found)} …), so the migration's unique index would fail: {_NOTHING}; merge them first."
+                f"({', '.join(found)} …), so the migration's unique index would fail: {NOTHING}; merge them first."
             )
 
 

@@ -47,7 +47,7 @@ class Rollout:
             ("HTTPRoute", service.route.name if service.route else ""),
             ("Deployment", service.deployment),
             ("Deployment", canary_name(service.deployment)),
-            ("Service", canary_name(service.service)),
+            ("Service", canary_name(service.service) if service.service else ""),
             (SCALER, scaler["metadata"]["name"] if scaler else ""),
         ):
             if name:
@@ -83,7 +83,7 @@ class Rollout:
         except Fenced:
             raise
         except Permanent as error:
-            if record.stable_replaced or record.phase in ("rollback", "evidence"):
+            if (record.stable_replaced and record.phase != "roll") or record.phase in ("rollback", "evidence"):
                 raise
             self._save(replace(self.record(), phase="rollback", reason=str(error)))
             return f"going back: {error}"
@@ -121,7 +121,8 @@ class Rollout:
         if self._now() - self._looked < self.plan.waits.look:
             return
         self._looked, record = self._now(), self.record()
-        if record.phase in ("canary", "promote") and record.weight > 0 and not record.stable_replaced:
+        shown = record.phase in ("canary", "promote") and record.weight > 0 and not record.stable_replaced
+        if shown or (record.phase == "roll" and record.replaced and record.judged):
             self._judge(self._with_window(record), elapsed=0.0)
 
     def _judge(self, record: Record, elapsed: float) -> Look:

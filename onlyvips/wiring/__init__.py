@@ -19,12 +19,12 @@ from onlyvips.errors import Misuse, Permanent, Refused
 from onlyvips.ports import Cluster, Lease
 from onlyvips.steps import opening, preflight, records
 from onlyvips.steps.backup import probe_stores
+from onlyvips.steps.deployed import Facts
 from onlyvips.steps.evidence import keep_evidence
 from onlyvips.steps.fence import Fence, highest_epoch
 from onlyvips.steps.lease import CellLease
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.pipe import check_recipients
-from onlyvips.steps.preflight import Facts
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
 from onlyvips.wiring import backups
@@ -98,9 +98,8 @@ def site_of(loaded: Environment, service: str, version: str) -> Site:
     plan = environments.release_plan(loaded, service, version)
     cluster, clock = cluster_of(loaded), SystemClock()
     patience = max(_PATIENCE_LOOKS * plan.waits.look, 4 * plan.lease_duration)
-    stamped = (
-        [("Deployment", plan.service.deployment), ("HTTPRoute", plan.service.route.name)] if plan.service.route else []
-    )
+    routes = [("HTTPRoute", plan.service.route.name)] if plan.service.route else []
+    stamped = [("Deployment", plan.service.deployment), *routes]
     floor = partial(highest_epoch, cluster, service, stamped)
     cell = KubernetesCell(cluster, _lease_name(service))
     lease = CellLease(cell, clock, plan.lease_duration, patience, floor=floor)
@@ -143,7 +142,7 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     facts = preflight.check_platform(cluster, plan, version)
     for check_one in checks_of(loaded, plan):
         check_one()
-    return facts
+    return preflight.seen(_metrics(loaded), plan, facts)
 
 
 def checks_of(loaded: Environment, plan: ReleasePlan) -> list[Callable[[], object]]:

@@ -241,7 +241,7 @@ def test_a_stable_that_is_not_healthy_is_refused() -> None:
 def test_without_prometheus_a_release_is_refused() -> None:
     theatre = Theatre()
     theatre.platform.metrics.prometheus_away()
-    with pytest.raises(Refused, match="nobody can judge a canary"):
+    with pytest.raises(Refused, match="nobody can judge a release"):
         theatre.process("first").release(GOOD)
 
 

@@ -31,6 +31,7 @@ from onlyvips.core.world import weight_for
 from onlyvips.errors import Transient, UnknownOutcome
 from onlyvips.ports import Manifest
 from onlyvips.steps import opening, preflight, records
+from onlyvips.steps.deployed import Facts
 from onlyvips.steps.evidence import Kept
 from onlyvips.steps.herald import SILENT, Herald
 from onlyvips.steps.lease import CellLease
@@ -119,10 +120,10 @@ class Process:
             herald=theatre.herald(self),
         )
 
-    def _preflight(self, version: str) -> preflight.Facts:
+    def _preflight(self, version: str) -> Facts:
         facts = preflight.check_platform(self, self.theatre.plan, version)
         preflight.check_metrics(self.theatre.platform.metrics)
-        return facts
+        return preflight.seen(self.theatre.platform.metrics, self.theatre.plan, facts)
 
     def _heart(self, interval: float, stop: threading.Event, beat: Callable[[], bool]) -> None:
         def once() -> bool:

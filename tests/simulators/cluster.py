@@ -25,6 +25,8 @@ KINDS = (
     "Service",
     "Pod",
     "Deployment",
+    "StatefulSet",
+    "DaemonSet",
     "Job",
     "Lease",
     "HorizontalPodAutoscaler",

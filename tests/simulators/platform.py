@@ -12,7 +12,7 @@ from random import Random
 from onlyvips.ports import Manifest
 from tests.simulators.clock import SimClock
 from tests.simulators.cluster import SimCluster
-from tests.simulators.controllers import Controllers, Nature, ready
+from tests.simulators.controllers import Controllers, Nature, ready, serves
 from tests.simulators.metrics import SimMetrics
 
 _SCRAPE = 2.0
@@ -115,14 +115,14 @@ class Platform:
 
     def _pod_changed(self, before: Manifest | None, after: Manifest | None) -> None:
         pod = (after or before or {})["metadata"]
-        serves = after is not None and ready(after)
-        if serves == (pod["uid"] in self._serving):
+        up = after is not None and serves(after)
+        if up == (pod["uid"] in self._serving):
             return
         self._count()
         self._shares = None
-        if serves:
+        if up:
             self._serving.add(pod["uid"])
-            labels = {key: pod["labels"][key] for key in ("app", "track", "version")}
+            labels = {key: pod["labels"][key] for key in ("app", "track", "version") if key in pod["labels"]}
             self._pods.setdefault(pod["uid"], _Pod({**labels, "pod": pod["name"]}))
         else:
             self._serving.discard(pod["uid"])

@@ -1,0 +1,101 @@
+"""What a release of every strategy asks of the Deployment that it finds: refused by name, before anything changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onlyvips.core.manifests import containers_of, image_of
+from onlyvips.core.plan import ReleasePlan
+from onlyvips.errors import Permanent, Refused
+from onlyvips.ports import Cluster, Manifest
+
+NOTHING = "nothing was changed"
+_OTHERS = ("StatefulSet", "DaemonSet")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a new record starts from."""
+
+    image: str
+    release: str
+    capacity: int
+    template: str = ""
+    judged: bool = True
+
+
+def there(cluster: Cluster, plan: ReleasePlan, kind: str, name: str) -> Manifest:
+    """The live object, which no automatic manager writes to. Raises Refused."""
+    found = cluster.get(kind, name)
+    if found is None:
+        if kind == "Deployment":
+            _check_other_kinds(cluster, plan, name)
+        raise Refused(
+            f"{kind} {name} does not exist in namespace {plan.namespace}: {NOTHING}; correct `{kind.lower()}` of "
+            f"{plan.service.name} in environment {plan.environment}, or deploy it first."
+        )
+    check_managers(found, plan)
+    return found
+
+
+def _check_other_kinds(cluster: Cluster, plan: ReleasePlan, name: str) -> None:
+    for kind in _OTHERS:
+        try:
+            found = cluster.get(kind, name)
+        except Permanent:  # not ours to read: then it is told as what does not exist
+            continue
+        if found is not None:
+            raise Refused(
+                f"{name} is a {kind}, which {plan.service.strategy} cannot release (it needs a Deployment, whose pods "
+                f"are alike and replaced freely): {NOTHING}; update it by its own means."
+            )
+
+
+def check_managers(found: Manifest, plan: ReleasePlan) -> None:
+    """Raise Refused where a manager that writes by itself owns something of the object."""
+    managers = {entry.get("manager", "") for entry in found["metadata"].get("managedFields") or []}
+    if foreign := sorted(managers & set(plan.automatic_managers)):
+        raise Refused(
+            f"{found['kind']} {found['metadata']['name']} is written by {', '.join(foreign)}, which would undo the "
+            f"release: {NOTHING}; suspend it for this object first."
+        )
+
+
+def check_deployment(deployment: Manifest, plan: ReleasePlan, version: str) -> str:
+    """The image that it runs, in one container, and not ``version`` already; Raises Refused, for a paused one too."""
+    service, name = plan.service, deployment["metadata"]["name"]
+    if deployment["spec"].get("paused"):
+        raise Refused(
+            f"Deployment {name} is paused, so no new version would come up: {NOTHING}; `kubectl rollout resume`."
+        )
+    image = image_of(deployment, service.image)
+    if not image:
+        raise Refused(
+            f"No container of Deployment {name} runs an image of {service.image}: {NOTHING}; "
+            "correct `image` in the environment."
+        )
+    if len(several := containers_of(deployment, service.image)) > 1:
+        raise Refused(
+            f"Containers {', '.join(several)} of Deployment {name} all run {service.image}, so which one is released "
+            f"cannot be told: {NOTHING}; give the others an image of their own."
+        )
+    if image == f"{service.image}:{version}":
+        raise Refused(f"{service.name} runs {version} already: {NOTHING}.")
+    return image
+
+
+def healthy(deployment: Manifest, plan: ReleasePlan) -> int:
+    """How many pods it has, all of them ready. Raises Refused where not, or where it has none."""
+    name, capacity = plan.service.deployment, int(deployment["spec"]["replicas"])
+    status = deployment.get("status") or {}
+    ready = int(status.get("readyReplicas", 0))
+    if capacity < 1:
+        raise Refused(
+            f"Deployment {name} is scaled to 0, so there is nothing to release: {NOTHING}; scale it up first."
+        )
+    if ready < capacity:
+        raise Refused(
+            f"{ready} of {capacity} pods of {name} are ready, so there is no healthy stable to go "
+            f"back to: {NOTHING}; repair stable first."
+        )
+    return capacity
