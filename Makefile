@@ -56,6 +56,7 @@ soak: venv
 bench: venv
 	@$(PY) -m tests.bench
 	@$(PY) -m tests.bench judge
+	@$(PY) -m tests.bench rollback
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,6 @@
-"""Our backups beside the usual tools, and the judge by chance: python -m tests.bench [base|media|restore|judge] …"""
+"""Our backups beside the usual tools, the judge by chance, and the way back of a canary:
+python -m tests.bench [base|media|restore|judge|rollback] …
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from onlyvips.errors import OnlyVipsError
-from tests.bench import base, judge, media, report, restore
+from tests.bench import base, judge, media, report, restore, rollback
 from tests.bench.measure import Failed
 from tests.bench.programs import builds, prepare
 
@@ -99,6 +101,22 @@ def only_judge(*, runs: Count = 300, as_json: Json = False) -> int:
         print(json.dumps([line.facts() for line in lines], indent=1))
     else:
         judge.show(lines, Console(highlight=False, width=WIDTH))
+    return 0
+
+
+@app.command(name="rollback")
+def only_rollback(*, rounds: Count = 3, as_json: Json = False) -> int:
+    """A canary on a lab of its own: the way back of a version that turns bad, and what a good one takes of our time.
+
+    Args:
+        rounds: How often each is measured.
+        as_json: Print JSON in place of tables.
+    """
+    backs, releases = rollback.measure(rounds, console)
+    if as_json:
+        print(json.dumps({"machine": report.machine(), **rollback.facts(backs, releases)}, indent=1))
+    else:
+        rollback.show(backs, releases, Console(highlight=False, width=WIDTH))
     return 0
 
 

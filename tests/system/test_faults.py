@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from pymongo import MongoClient
 
+from onlyvips import environment as environments
 from tests.conftest import ROOT, Lab
 from tests.system.platform import Platform
 
@@ -156,6 +158,63 @@ def test_when_prometheus_goes_away_in_mid_canary_the_release_goes_back_as_inconc
     assert "inconclusive, no data" in output
     assert platform.image() == before
     assert seen["lost"] == {}, seen["losses"]
+
+
+def test_when_the_apiserver_is_away_for_longer_than_the_lease_nothing_is_decided_and_the_release_goes_on(
+    platform: Platform,
+) -> None:
+    version = platform.other_version()
+    with platform.traffic(watched=False) as counts:
+        process = platform.begin(version)
+        platform.wait_for(lambda record: record.open and record.weight == 10)
+        with stopped(platform.lab, "apiserver"):
+            time.sleep(2 * environments.load("quick").waits.lease)
+        output, _ = process.communicate(timeout=200)
+        seen = counts()
+    assert process.returncode == 0, output
+    assert platform.image().endswith(f":{version}")
+    record = platform.newest()
+    assert record is not None and len(record.holders) == 1
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def test_a_driver_that_was_frozen_and_taken_over_writes_nothing_when_it_wakes(platform: Platform) -> None:
+    before = platform.image()
+    with platform.traffic() as counts:
+        process = platform.begin(platform.other_version())
+        platform.wait_for(lambda record: record.open and record.weight == 10)
+        os.killpg(process.pid, signal.SIGSTOP)
+        try:
+            done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
+            assert done.returncode == 0, done.stdout + done.stderr
+            left = versions(platform)
+        finally:
+            os.killpg(process.pid, signal.SIGCONT)
+        output, _ = process.communicate(timeout=200)
+        seen = counts()
+    assert process.returncode == 1 and "no longer drives the release" in output, output
+    assert versions(platform) == left
+    assert (platform.image(), platform.weight()) == (before, 0)
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def versions(platform: Platform) -> dict[str, tuple[int, str]]:
+    """What a driver writes to: the generation of each, and the epoch that it carries."""
+    record = platform.newest()
+    assert record is not None
+    found = {}
+    for kind, name in (
+        ("HTTPRoute", "onlyvips"),
+        ("Deployment", "backend"),
+        ("HorizontalPodAutoscaler", "backend"),
+        ("ConfigMap", f"onlyvips-release-{record.id}"),
+        ("Lease", "onlyvips-release-backend"),
+    ):
+        live = platform.cluster.get(kind, name)
+        assert live is not None
+        notes = live["metadata"].get("annotations", {})
+        found[kind] = live["metadata"].get("generation", 0), f"{notes} {live.get('data')} {live.get('spec')}"
+    return found
 
 
 def test_a_full_disk_at_one_destination_stops_the_release_before_anything_changes(

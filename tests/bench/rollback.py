@@ -1,0 +1,277 @@
+"""A canary on the lab under 100 requests a second: how soon a version that turns bad has no weight any more, how many
+bad answers were served until then, and how long a good release takes of our own.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from onlyvips.core.record import Record
+from onlyvips.steps import records
+from tests.bench.measure import Failed
+from tests.conftest import ROOT, Lab, lab_command, read_endpoints
+from tests.system.platform import LATE, Platform
+
+RATE = 100
+"""Requests a second."""
+SHARES = (1.0, 0.2)
+"""Of its answers that are errors, once it is bad."""
+WEIGHTS = (10, 50)
+"""In the middle of which stage it turns bad."""
+HOLD, SHORTEST = "90s", "6s"
+OWN = 20.0
+"""Seconds of our own that a release may take."""
+_GLANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Back:
+    """One version that turned bad at ``weight`` percent: ``seconds`` from its first bad answer at the client until the
+    route was read with a weight of 0, ``last`` until the last bad answer, ``bad`` answers in all, ``lost`` requests."""
+
+    share: float
+    weight: int
+    seconds: float
+    last: float
+    bad: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """One good release, in seconds: ``wall`` from the command's start to its end; ``spent`` by what it was spent on."""
+
+    wall: float
+    spent: dict[str, float]
+    lost: int
+
+    @property
+    def own(self) -> float:
+        """What is neither watching nor waiting for pods and the router."""
+        return self.wall - sum(seconds for what, seconds in self.spent.items() if what in NOT_OURS)
+
+
+HOLDS, WAITS = "holds (looks)", "waits for ready pods and for the router"
+NOT_OURS = (HOLDS, WAITS)
+
+
+@dataclass
+class Watch:
+    """What a client saw, sample by sample, since its load began: seconds, bad answers, the canary's weight."""
+
+    platform: Platform
+    samples: list[tuple[float, int, int]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def look(self) -> None:
+        """Until it is over."""
+        cluster = self.platform.cluster
+        with httpx.Client(trust_env=False, timeout=10) as client:
+            while not self.over.wait(_GLANCE):
+                stats = client.get(f"{self.platform.load}/stats").json()
+                bad = sum(sum(target["faults"].values()) for target in stats["targets"].values())
+                rule = self.platform.rule(cluster)
+                weight = sum(one["weight"] for one in rule["backendRefs"] if one["name"].endswith("-canary"))
+                self.samples.append((time.monotonic(), bad, weight))
+
+    def back(self, share: float, weight: int, stats: dict[str, Any]) -> Back:
+        """What it comes to. Raises Failed when nobody saw a bad answer, or the weight stayed."""
+        first = next((at for at, bad, _ in self.samples if bad), None)
+        if first is None:
+            raise Failed("No bad answer was served: the fault came too late.")
+        zero = next((at for at, _, now in self.samples if at >= first and now == 0), None)
+        if zero is None:
+            raise Failed("The weight did not come to 0.")
+        most = self.samples[-1][1]
+        last = next(at for at, bad, _ in self.samples if bad == most)
+        target = stats["targets"]["backend"]
+        return Back(share, weight, zero - first, last - first, most, sum(target["lost"].values()))
+
+
+@contextmanager
+def a_lab(console: Console) -> Iterator[Platform]:
+    """The platform on a lab of its own, which goes at the end."""
+    with tempfile.TemporaryDirectory(prefix="onlyvips-bench-") as folder:
+        home, environments = Path(folder) / "lab", Path(folder) / "environments"
+        environments.mkdir()
+        console.print("rollback: a lab is started …")
+        try:
+            lab_command(home, "up", "--documents", "4000")
+            lab_command(home, "load-data", "--documents", "4000")
+            os.environ["ONLYVIPS_LAB_HOME"] = str(home)
+            yield Platform(Lab(home, read_endpoints(home)), environments)
+        finally:
+            lab_command(home, "down", check=False)
+
+
+def environment(platform: Platform, name: str, holds: dict[int, str]) -> str:
+    """The lab's environment with these stages. Returns its name."""
+    document = yaml.safe_load((ROOT / "deployments/environments/lab.yaml").read_text())
+    document["name"] = name
+    document["strategies"]["canary"]["stages"] = [{"weight": f"{one}%", "hold": hold} for one, hold in holds.items()]
+    (platform.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    return name
+
+
+@contextmanager
+def traffic(platform: Platform) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Open-loop load; the value ends it and tells the counts."""
+    targets = [{"name": "backend", "path": "/api/tasks", "rate": RATE}]
+    httpx.post(f"{platform.load}/start", json={"targets": targets}, trust_env=False).raise_for_status()
+
+    def counts() -> dict[str, Any]:
+        time.sleep(LATE)
+        stats: dict[str, Any] = httpx.post(f"{platform.load}/stop", timeout=30, trust_env=False).json()
+        return stats
+
+    try:
+        yield counts
+    finally:
+        httpx.post(f"{platform.load}/stop", timeout=30, trust_env=False)
+
+
+def turn_bad(platform: Platform, share: float, weight: int) -> Back:
+    """A version that is good until the middle of a stage, and then answers ``share`` of its requests with errors."""
+    platform.clean()
+    name = environment(platform, f"bad-at-{weight}", {one: HOLD if one == weight else SHORTEST for one in WEIGHTS})
+    version, watch = platform.other_version(), Watch(platform)
+    with traffic(platform) as counts:
+        process = platform.begin(version, name)
+        platform.wait_for(
+            lambda one: one.version == version and one.open and bool(one.looks) and one.looks[-1].weight == weight
+        )
+        thread = threading.Thread(target=watch.look)
+        thread.start()
+        try:
+            platform.fault(version, "--error-rate", str(share))
+            output, _ = process.communicate(timeout=300)
+            stats = counts()
+        finally:
+            watch.over.set()
+            thread.join()
+    if process.returncode != 1:
+        raise Failed(f"The release of a bad version exited with {process.returncode}:\n{output[-2000:]}")
+    return watch.back(share, weight, stats)
+
+
+def good(platform: Platform) -> Release:
+    """A good release with the shortest holds that an environment may have, its time by what it was spent on."""
+    platform.clean()
+    version = platform.other_version()
+    name = environment(platform, "shortest", {10: SHORTEST, 25: SHORTEST, 50: SHORTEST})
+    with traffic(platform) as counts:
+        began = time.monotonic()
+        process = platform.begin(version, name)
+        spent: dict[str, float] = {}
+        told = threading.Thread(target=_spend, args=(platform, version, process, spent))
+        told.start()
+        output, _ = process.communicate(timeout=300)
+        wall = time.monotonic() - began
+        told.join()
+        stats = counts()
+    if process.returncode:
+        raise Failed(f"The release of a good version exited with {process.returncode}:\n{output[-2000:]}")
+    record = platform.newest()
+    assert record is not None
+    spent[HOLDS] = sum(look.elapsed for look in record.looks)
+    acts = "acts and decisions"
+    spent[acts] = spent.get(acts, 0.0) - spent[HOLDS]  # looks are among them as one samples
+    return Release(wall, spent, sum(stats["targets"]["backend"]["lost"].values()))
+
+
+def _spend(platform: Platform, version: str, process: Any, spent: dict[str, float]) -> None:
+    """Add up what each moment is spent on, as the release's record says."""
+    cluster, last = platform.cluster, time.monotonic()
+    while process.poll() is None:
+        found = [one for one in records.every(cluster, "backend") if one.version == version]
+        now = time.monotonic()
+        what = _doing(found[-1]) if found else "start of the command, preflight"
+        spent[what] = spent.get(what, 0.0) + now - last
+        last = now
+        time.sleep(_GLANCE)
+
+
+def _doing(record: Record) -> str:
+    if not record.open:
+        return "end of the command"
+    if record.waiting:
+        return WAITS
+    before = {"backup": "backup, read back", "evidence": "evidence"}
+    return before.get(record.phase, "acts and decisions")
+
+
+def measure(rounds: int, console: Console) -> tuple[list[Back], list[Release]]:
+    """Every share at every weight, and a good release; each ``rounds`` times."""
+    backs, releases = [], []
+    with a_lab(console) as platform:
+        for number in range(1, rounds + 1):
+            for share in SHARES:
+                for weight in WEIGHTS:
+                    console.print(f"rollback: round {number} of {rounds}, {share:.0%} errors at {weight} % …")
+                    backs.append(turn_bad(platform, share, weight))
+            console.print(f"rollback: round {number} of {rounds}, a good version …")
+            releases.append(good(platform))
+    return backs, releases
+
+
+def facts(backs: list[Back], releases: list[Release]) -> dict[str, Any]:
+    """For machines."""
+    return {
+        "rate": RATE,
+        "back": [asdict(one) for one in backs],
+        "good": [asdict(one) | {"own": one.own} for one in releases],
+    }
+
+
+def show(backs: list[Back], releases: list[Release], console: Console) -> None:
+    """Tables for people."""
+    console.print(_backs(backs))
+    console.print(
+        "Looks every 3 s, Prometheus scrapes every second; a guardrail needs 100 requests of the canary's own."
+    )
+    console.print(_releases(releases))
+
+
+def _backs(backs: list[Back]) -> Table:
+    table = Table(title=f"A version that turns bad in mid-stage, {RATE} requests/s in all; median (least to most)")
+    for head in ("errors", "weight", "s to weight 0", "s to the last bad answer", "bad answers", "lost requests"):
+        table.add_column(head, justify="right")
+    for share in SHARES:
+        for weight in WEIGHTS:
+            found = [one for one in backs if (one.share, one.weight) == (share, weight)]
+            seconds = _spread([one.seconds for one in found]), _spread([one.last for one in found])
+            bad, lost = _spread([one.bad for one in found], 0), str(sum(one.lost for one in found))
+            table.add_row(f"{share:.0%}", f"{weight} %", *seconds, bad, lost)
+    return table
+
+
+def _releases(releases: list[Release]) -> Table:
+    own = [one.own for one in releases]
+    reached = "reached" if median(own) <= OWN else "MISSED"
+    table = Table(title=f"A good release by what it takes: {_spread(own)} s of our own, asked ≤ {OWN:.0f}: {reached}")
+    for head in ("spent on", "seconds", "ours"):
+        table.add_column(head, justify="left" if head == "spent on" else "right")
+    for what in dict.fromkeys(what for one in releases for what in one.spent):
+        seconds = _spread([one.spent.get(what, 0.0) for one in releases])
+        table.add_row(what, seconds, "" if what in NOT_OURS else "yes")
+    table.add_row("all of it", _spread([one.wall for one in releases]), "")
+    table.add_row("requests lost", str(sum(one.lost for one in releases)), "")
+    return table
+
+
+def _spread(values: list[float] | list[int], digits: int = 1) -> str:
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

@@ -1,0 +1,129 @@
+"""The rights of the reconciler's CronJob: all that it does is allowed, and nothing is allowed that it never does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from onlyvips import environment as environments
+from onlyvips.environment.references import is_reference
+from onlyvips.ports import Manifest
+from tests.procedures.test_release_kills import killed_at, writes_of
+from tests.procedures.theatre import BAD, GOOD, Process, Theatre
+
+FOLDER = Path(__file__).parents[2] / "deployments" / "kubernetes" / "reconciler"
+RESOURCES = {
+    "ConfigMap": ("", "configmaps"),
+    "Secret": ("", "secrets"),
+    "Service": ("", "services"),
+    "Pod": ("", "pods"),
+    "Deployment": ("apps", "deployments"),
+    "Lease": ("coordination.k8s.io", "leases"),
+    "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
+    "HTTPRoute": ("gateway.networking.k8s.io", "httproutes"),
+    "Job": ("batch", "jobs"),
+}
+Ask = tuple[str, str, str]
+"""Verb, kind, and a name where there is one."""
+
+
+def documents(file: str) -> list[dict[str, Any]]:
+    """The objects of one of the manifests."""
+    return list(yaml.safe_load_all((FOLDER / file).read_text()))
+
+
+RULES = next(one["rules"] for one in documents("rights.yaml") if one["kind"] == "Role")
+
+
+class Watched(Process):
+    """A process of which is written down what it asks the apiserver for."""
+
+    def __init__(self, theatre: Theatre, holder: str) -> None:
+        self.asked: set[Ask] = set()
+        super().__init__(theatre, holder)
+
+    def get(self, kind: str, name: str) -> Manifest | None:
+        self.asked.add(("get", kind, name))
+        return super().get(kind, name)
+
+    def list(self, kind: str, labels: Mapping[str, str]) -> list[Manifest]:
+        self.asked.add(("list", kind, ""))
+        return super().list(kind, labels)
+
+    def create(self, manifest: Manifest) -> Manifest:
+        self.asked.add(("create", manifest["kind"], ""))
+        return super().create(manifest)
+
+    def patch(self, kind: str, name: str, *rest: Any) -> Manifest:
+        self.asked.add(("patch", kind, name))
+        return super().patch(kind, name, *rest)
+
+    def delete(self, kind: str, name: str, version: str) -> None:
+        self.asked.add(("delete", kind, name))
+        super().delete(kind, name, version)
+
+
+def deaths() -> Iterator[Theatre]:
+    """The platform after the driver died, at each of its writes; and once more with its Lease gone."""
+    for version in (GOOD, BAD):
+        for write in range(2, writes_of(version) + 1):
+            yield killed_at(version, write, "after")
+    theatre = killed_at(GOOD, 30, "after")
+    theatre.cluster.drop("Lease", "onlyvips-release-backend")
+    yield theatre
+
+
+@pytest.fixture(scope="module")
+def asked() -> set[Ask]:
+    """All that a reconciler asked for, whenever the driver died."""
+    found: set[Ask] = set()
+    for theatre in deaths():
+        reconciler = Watched(theatre, "reconciler")
+        reconciler.reconcile()
+        found |= reconciler.asked
+    return found
+
+
+def allows(rule: dict[str, Any], ask: Ask) -> bool:
+    """As the apiserver decides: any one rule is enough."""
+    verb, kind, name = ask
+    group, resource = RESOURCES[kind]
+    named = rule.get("resourceNames")
+    mine = group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]
+    return mine and (named is None or (verb not in ("list", "create") and name in named))
+
+
+def test_all_that_a_reconciler_does_is_allowed(asked: set[Ask]) -> None:
+    assert {ask for ask in asked if not any(allows(rule, ask) for rule in RULES)} == set()
+
+
+def test_nothing_is_allowed_that_a_reconciler_never_does(asked: set[Ask]) -> None:
+    for rule in RULES:
+        for verb in rule["verbs"]:
+            alone = {**rule, "verbs": [verb]}
+            assert any(allows(alone, ask) for ask in asked), f"{verb} {rule['resources']}"
+
+
+def test_no_rule_has_a_wildcard_or_names_what_no_service_has() -> None:
+    services = environments.load("production").services
+    known = {name for one in services.values() for name in (one.deployment, one.service or one.deployment)}
+    known |= {one.route.name for one in services.values() if one.route}
+    for rule in RULES:
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        for name in rule.get("resourceNames", ()):
+            assert name.removeprefix("onlyvips-release-").removesuffix("-canary") in known | set(services)
+
+
+def test_the_cronjob_has_every_secret_that_evidence_needs_by_reference_and_no_other() -> None:
+    (cronjob,) = documents("cronjob.yaml")
+    (container,) = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    given = {one["name"] for one in container["env"] if "valueFrom" in one}
+    production = environments.load("production")
+    stores = production.backup.destinations.values()
+    wanted = [value for one in stores for value in (one.access_key, one.secret_key, one.url, one.path) if value]
+    assert given == {value.removeprefix("env:") for value in wanted if is_reference(value)}
+    assert not any("SECRET" in one["name"] or "KEY" in one["name"] for one in container["env"] if "value" in one)
