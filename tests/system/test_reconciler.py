@@ -23,8 +23,10 @@ pytestmark = pytest.mark.lab
 
 MANIFESTS = ROOT / "deployments" / "kubernetes" / "reconciler"
 NAME, POD_SECRETS = "onlyvips-reconciler", "onlyvips-lab"
+PATIENT = "patient"
+"""As ``quick``, with a canary that stays at half of the traffic."""
 INSIDE = "inside"
-"""The environment as a pod reads it: as ``quick``, with the pod's own account."""
+"""The same as a pod reads it, with the pod's own account."""
 
 
 class Kubectl:
@@ -69,8 +71,10 @@ def overlay(platform: Platform, folder: Path) -> Path:
         "generatorOptions": {"disableNameSuffixHash": True},
     }
     document = yaml.safe_load((platform.folder / "quick.yaml").read_text())
-    document |= {"name": INSIDE, "endpoints": document["endpoints"] | {"kubeconfig": "automatic"}}
-    (folder / f"{INSIDE}.yaml").write_text(yaml.safe_dump(document))
+    document["strategies"]["canary"]["stages"][-1]["hold"] = "3m"
+    (platform.folder / f"{PATIENT}.yaml").write_text(yaml.safe_dump(document | {"name": PATIENT}))
+    document["endpoints"]["kubeconfig"] = "automatic"
+    (folder / f"{INSIDE}.yaml").write_text(yaml.safe_dump(document | {"name": INSIDE}))
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return folder
 
@@ -114,12 +118,11 @@ def test_the_cronjob_leaves_a_living_driver_alone_and_rolls_back_what_a_dead_one
 ) -> None:
     before = platform.image()
     with platform.traffic() as counts:
-        process = platform.begin(platform.other_version())
-        platform.wait_for(lambda record: record.open and record.weight == 10)
+        process = platform.begin(platform.other_version(), PATIENT)
+        platform.wait_for(lambda record: record.open and record.weight == 50)
         job(kubectl, "while-it-lives")
-        platform.wait_for(lambda record: record.weight == 50 and record.looks[-1].weight == 50)
-        kill(process)
         good, told = ended(kubectl, "while-it-lives")
+        kill(process)
         assert good and "backend: " in told and "drives this release and is alive" in told, told
         kubectl("patch", "cronjob", NAME, "-p", '{"spec": {"suspend": false}}')
         record = platform.wait_for(lambda record: not record.open)
