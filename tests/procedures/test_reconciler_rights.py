@@ -118,12 +118,14 @@ def test_no_rule_has_a_wildcard_or_names_what_no_service_has() -> None:
             assert name.removeprefix("onlyvips-release-").removesuffix("-canary") in known | set(services)
 
 
-def test_the_cronjob_has_every_secret_that_evidence_needs_by_reference_and_no_other() -> None:
+def test_the_cronjob_has_every_secret_that_evidence_and_news_need_by_reference_and_none_stops_it() -> None:
     (cronjob,) = documents("cronjob.yaml")
     (container,) = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    given = {one["name"] for one in container["env"] if "valueFrom" in one}
+    given = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one}
     production = environments.load("production")
     stores = production.backup.destinations.values()
     wanted = [value for one in stores for value in (one.access_key, one.secret_key, one.url, one.path) if value]
-    assert given == {value.removeprefix("env:") for value in wanted if is_reference(value)}
+    wanted += [one.url for one in production.people.notifications.targets.values()]
+    assert given.keys() == {value.removeprefix("env:") for value in wanted if is_reference(value)}
+    assert all(one["optional"] for one in given.values())
     assert not any("SECRET" in one["name"] or "KEY" in one["name"] for one in container["env"] if "value" in one)
