@@ -10,6 +10,7 @@ import numpy as np
 from onlyvips.core.judge import increase
 from onlyvips.core.plan import ReleasePlan, Stage
 from onlyvips.core.power import ASKED, Judging, Sight, Traffic, sights
+from onlyvips.core.spans import span
 from onlyvips.errors import OnlyVipsError
 from onlyvips.ports import Metrics, Sample
 from onlyvips.steps.looks import DURATION, ERRORS, REQUESTS, judged
@@ -32,14 +33,16 @@ class StageSight:
     warning: str
 
 
-def foresight(metrics: Metrics, plan: ReleasePlan, now: float) -> tuple[StageSight, ...]:
-    """Each stage of the plan, judged beforehand by stable's last 15 minutes; ``now`` is the metrics system's own clock.
+def foresight(metrics: Metrics, plan: ReleasePlan) -> tuple[StageSight, ...]:
+    """Each stage of the plan, judged beforehand by stable's last 15 minutes.
 
     A metrics system that is away or knows nothing is a warning, no error.
     """
+    if not plan.stages:
+        return ()
     found: tuple[Sight, ...] | str
     try:
-        found = _sights(plan, _traffic(metrics, plan, now))
+        found = _sights(plan, _traffic(metrics, plan, metrics.now()))
     except OnlyVipsError as error:
         found = f"today's traffic is not known ({str(error).rstrip('.')}), so nobody can say what it will see"
     told = []
@@ -47,7 +50,7 @@ def foresight(metrics: Metrics, plan: ReleasePlan, now: float) -> tuple[StageSig
         sight = None if isinstance(found, str) else found[place]
         reasons = [found] if isinstance(found, str) else list(_doubts(plan, sight))
         reasons += _too_short(plan, stage)
-        name = f"Stage {place + 1} ({stage.weight} % for {_span(stage.hold)})"
+        name = f"Stage {place + 1} ({stage.weight} % for {span(stage.hold)})"
         told.append(StageSight(place + 1, stage, sight, f"{name}: {'; '.join(reasons)}." if reasons else ""))
     return tuple(told)
 
@@ -74,7 +77,7 @@ def _traffic(metrics: Metrics, plan: ReleasePlan, now: float) -> Traffic | str:
     total = _grown(requests, now)
     if seconds < _SHORTEST or not alive or not total:
         who = f"{plan.service.name}'s stable"
-        return f"{who} counted no request in the last {_span(_WINDOW)}, so nobody can say what it will see"
+        return f"{who} counted no request in the last {span(_WINDOW)}, so nobody can say what it will see"
     bounds, buckets = _histogram(samples(f"{DURATION}_bucket"), now)
     errors = min(1.0, _grown(samples(ERRORS), now) / total)
     return Traffic(total / seconds, errors, len({_pod(one) for one in alive}), bounds, buckets)
@@ -119,11 +122,4 @@ def _doubts(plan: ReleasePlan, sight: Sight | None) -> Iterator[str]:
 
 def _too_short(plan: ReleasePlan, stage: Stage) -> list[str]:
     long = [rail for rail in plan.guardrails if rail.recent > stage.hold]
-    return [f"it is shorter than the {_span(rail.recent)} of {rail.name}" for rail in long]
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((3600, "h"), (60, "m")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size:g}{unit}"
-    return f"{seconds:g}s"
+    return [f"it is shorter than the {span(rail.recent)} of {rail.name}" for rail in long]

@@ -16,7 +16,7 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Command, Driver, Record
 from onlyvips.environment import Environment
 from onlyvips.errors import Misuse, Permanent, Refused
-from onlyvips.ports import Cluster, Lease
+from onlyvips.ports import Cluster, Lease, Metrics
 from onlyvips.steps import opening, preflight, records
 from onlyvips.steps.backup import probe_stores
 from onlyvips.steps.deployed import Facts
@@ -122,7 +122,7 @@ def cluster_of(loaded: Environment) -> KubernetesCluster:
 def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, fence: Fence) -> Tools:
     return Tools(
         cluster=cluster,
-        metrics=_metrics(loaded),
+        metrics=metrics_of(loaded),
         clock=SystemClock(),
         fence=fence,
         plan=plan,
@@ -133,7 +133,8 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
     )
 
 
-def _metrics(loaded: Environment) -> PrometheusMetrics:
+def metrics_of(loaded: Environment) -> Metrics:
+    """The counters that the judge reads."""
     return PrometheusMetrics(environments.endpoint(loaded, loaded.endpoints.prometheus))
 
 
@@ -142,13 +143,13 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     facts = preflight.check_platform(cluster, plan, version)
     for check_one in checks_of(loaded, plan):
         check_one()
-    return preflight.seen(_metrics(loaded), plan, facts)
+    return preflight.seen(metrics_of(loaded), plan, facts)
 
 
 def checks_of(loaded: Environment, plan: ReleasePlan) -> list[Callable[[], object]]:
     """What is asked of everything but the cluster before a release; each raises Refused by itself."""
     return [
-        lambda: preflight.check_metrics(_metrics(loaded)),
+        lambda: preflight.check_metrics(metrics_of(loaded)),
         lambda: check_recipients(environments.recipients(loaded)),
         lambda: preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database),
         lambda: preflight.check_lock(lockable_stores(loaded)),

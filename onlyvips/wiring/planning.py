@@ -13,6 +13,7 @@ from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.environment import Environment
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
 from onlyvips.steps import preflight, records
+from onlyvips.steps.foresight import foresight
 
 T = TypeVar("T")
 
@@ -24,7 +25,10 @@ def foresee(environment: str, service: str, version: str, strategy: Strategy | N
     """
     loaded = environments.load(environment)
     plan = environments.release_plan(loaded, service, version, strategy)
-    return forecast(plan, version, _found(loaded, plan, version))
+    found = _found(loaded, plan, version)
+    # What keeps the metrics system from being asked at all is among the refusals already.
+    sights = _asked(lambda: foresight(wiring.metrics_of(loaded), plan), []) or ()
+    return forecast(plan, version, found, [one.warning for one in sights if one.warning])
 
 
 def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:

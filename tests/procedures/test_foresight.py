@@ -35,7 +35,7 @@ def scraped(rate: int, errors: int = 0, seconds: int = 1200, before: int = 10**6
 
 
 def seen(metrics: SimMetrics, plan: ReleasePlan = PLAN) -> tuple[StageSight, ...]:
-    return foresight(metrics, plan, metrics.now())
+    return foresight(metrics, plan)
 
 
 def test_a_stage_with_enough_traffic_has_no_warning() -> None:
@@ -47,7 +47,7 @@ def test_a_stage_with_enough_traffic_has_no_warning() -> None:
 def test_a_blind_stage_is_told_with_its_power_and_what_to_do() -> None:
     first = seen(scraped(rate=60, errors=0))[0]
     assert first.warning.startswith(
-        "Stage 1 (10 % for 30m): at today's traffic it gets about 0.28 requests/s, too few to be sure; of canaries "
+        "Stage 1 (10 % for 30 min): at today's traffic it gets about 0.28 requests/s, too few to be sure; of canaries "
     )
     assert "errors of 1 % against none it finds " in first.warning
     assert first.warning.endswith(
@@ -58,23 +58,22 @@ def test_a_blind_stage_is_told_with_its_power_and_what_to_do() -> None:
 def test_no_request_of_stable_is_a_warning_for_each_stage() -> None:
     for told in (seen(SimMetrics(SimClock())), seen(scraped(rate=0))):
         assert [one.sight for one in told] == [None, None]
-        assert "backend's stable counted no request in the last 15m" in told[1].warning
+        assert "backend's stable counted no request in the last 15 min" in told[1].warning
 
 
 def test_a_metrics_system_that_is_away_is_a_warning_and_no_failure() -> None:
     metrics = scraped(rate=2000)
-    now = metrics.now()
     metrics.prometheus_away()
-    told = foresight(metrics, PLAN, now)
+    told = seen(metrics)
     assert "today's traffic is not known (Prometheus did not answer: ConnectError)" in told[0].warning
 
 
 def test_a_stage_shorter_than_the_window_of_a_guardrail_is_told() -> None:
     rails = tuple(replace(rail, recent=300.0) for rail in PLAN.guardrails)
     short = replace(PLAN, guardrails=rails, stages=(Stage(50, 240.0),), waits=replace(PLAN.waits, look=60.0))
-    assert f"it is shorter than the 5m of {rails[0].name}" in seen(scraped(rate=20000), short)[0].warning
+    assert f"it is shorter than the 5 min of {rails[0].name}" in seen(scraped(rate=20000), short)[0].warning
 
 
 def test_without_margins_it_says_that_nothing_is_compared() -> None:
     told = seen(scraped(rate=2000), replace(PLAN, margins=None))
-    assert told[0].warning == "Stage 1 (10 % for 30m): it is judged by its guardrails alone, not beside stable."
+    assert told[0].warning == "Stage 1 (10 % for 30 min): it is judged by its guardrails alone, not beside stable."

@@ -24,6 +24,7 @@ def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
     monkeypatch.setattr(environments, "load", lambda _: loaded)
     monkeypatch.setattr(wiring, "cluster_of", lambda _: theatre.cluster)
     monkeypatch.setattr(wiring, "checks_of", lambda *_: [])
+    monkeypatch.setattr(wiring, "metrics_of", lambda _: theatre.platform.metrics)
     return theatre
 
 
@@ -90,3 +91,14 @@ def test_a_strategy_that_a_service_cannot_do_is_refused_with_its_key(
 def test_a_service_that_is_misspelt_is_refused_with_the_nearest(theatre: Theatre) -> None:
     with pytest.raises(Refused, match="has no service `bakend`; did you mean `backend`"):
         planning.foresee("production", "bakend", GOOD)
+
+
+def test_stages_that_will_see_little_at_todays_traffic_are_told_as_warnings(theatre: Theatre, capsys: Any) -> None:
+    assert plan() == 0
+    assert (
+        "Stage 1 (10 % for 30 min): backend's stable counted no request in the last 15 min" in capsys.readouterr().out
+    )
+    theatre.platform.metrics.prometheus_away()
+    assert plan(json=True) == 0
+    first = json.loads(capsys.readouterr().out)["warnings"][0]
+    assert "today's traffic is not known (Prometheus did not answer: ConnectError)" in first
