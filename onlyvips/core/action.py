@@ -12,6 +12,7 @@ Kind = Literal[
     "back-up",
     "create-secrets",
     "migrate",
+    "run-hook",
     "create-canary",
     "scale-canary",
     "set-weight",

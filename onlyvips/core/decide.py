@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onlyvips.core import canary, recreate, rolling
+from onlyvips.core import canary, recreate, rolling, together
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.going_back import roll_back
 from onlyvips.core.phases import BEFORE_TRAFFIC
@@ -30,7 +30,7 @@ _BACK: Mapping[Strategy, _Next] = {"canary": roll_back, "rolling": rolling.back,
 def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bool) -> Action:
     """The next act of the release. ``attended``: its own driver asks; otherwise the reconciler, who only goes back or,
     past "stable replaced", completes."""
-    before = _before_traffic(record, attended)
+    before = _before_traffic(record, plan, attended)
     if before is not None:
         return before
     if record.phase == "rollback":
@@ -39,16 +39,20 @@ def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bo
         return _finish(record)
     if record.phase == "closed":
         return wait("closed", "the release is closed")
-    return _FORWARD[record.strategy](record, world, plan, attended)
+    if record.phase == "together":
+        return together.wait_for_all(record, world, plan)
+    return together.not_yet(record, plan, _FORWARD[record.strategy](record, world, plan, attended))
 
 
-def _before_traffic(record: Record, attended: bool) -> Action | None:
+def _before_traffic(record: Record, plan: ReleasePlan, attended: bool) -> Action | None:
     if record.phase not in BEFORE_TRAFFIC:
         return None
     if record.aborted:
         return enter("rollback", abort_reason(record))
     if not attended:
         return enter("rollback", "its driver is gone and the new version has no traffic yet")
+    if record.phase == "prepare" and (hook := together.before(record, plan)) is not None:
+        return hook
     if record.phase == "prepare":
         return enter("backup", "the snapshot is kept") if record.snapshot else Action("snapshot", _snapshot_reason)
     if record.phase == "backup":

@@ -178,6 +178,15 @@ def migration_job(name: str, image: str, command: list[str], env: list[Manifest]
     return {**manifest, "apiVersion": "batch/v1"}
 
 
+def hook_job(name: str, image: str, command: list[str], seconds: int, plan: str, own: Manifest) -> Manifest:
+    """A Job that is tried once and stopped after ``seconds``; what it says last is kept in its pod's status."""
+    manifest = migration_job(name, image, command, [], plan, own)
+    spec = manifest["spec"] | {"backoffLimit": 0, "activeDeadlineSeconds": max(1, seconds)}
+    (container,) = spec["template"]["spec"]["containers"]
+    container |= {"name": "hook", "terminationMessagePolicy": "FallbackToLogsOnError"}
+    return {**manifest, "spec": spec}
+
+
 def metadata_patch(manifest: Manifest, change: Callable[[dict[str, str]], None]) -> list[Manifest]:
     """JSON Patch that changes the annotations of ``manifest`` as ``change`` does."""
     wanted = annotations_of(manifest)

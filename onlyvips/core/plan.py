@@ -105,6 +105,16 @@ class MigrationPlan:
 
 
 @dataclass(frozen=True)
+class HookPlan:
+    """A Job that a release runs to its end, once: ``image`` with ``command``, for at most ``timeout`` seconds."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True)
 class SecretPlan:
     """A Secret of the release: ``values`` maps each key to a *reference* (``env:``, ``file:`` …), never to a value.
 
@@ -136,6 +146,23 @@ class ReleasePlan:
     secrets: tuple[SecretPlan, ...]
     automatic_managers: tuple[str, ...]
     margins: Margins | None = None
+    before: tuple[HookPlan, ...] = ()
+    after: tuple[HookPlan, ...] = ()
+
+
+@dataclass(frozen=True)
+class ManyPlan:
+    """A release of several ``services``, in the order in which they go forward. ``before`` and ``after`` are hooks;
+    ``contract`` is the migration that nothing can be taken back across."""
+
+    environment: str
+    services: tuple[str, ...]
+    waits: Waits
+    lease_duration: float
+    migration: MigrationPlan | None = None
+    before: tuple[HookPlan, ...] = ()
+    after: tuple[HookPlan, ...] = ()
+    contract: HookPlan | None = None
 
 
 @dataclass(frozen=True)

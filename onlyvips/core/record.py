@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from onlyvips.core.hooks import HookRun
 from onlyvips.core.phases import Phase
 from onlyvips.core.plan import Strategy
 from onlyvips.errors import Permanent
@@ -109,7 +110,8 @@ class Record:
     and ``canary_since`` are moments on the metrics system's own clock. ``evidence`` is a key, ``evidence_at`` names the
     stores that have it. ``waiting`` says for what, while it waits; ``waiting_for`` is that wait's short name,
     ``waiting_since`` its beginning. In place (rolling, recreate) ``canary_template`` is the new version's, ``rolled``
-    the most pods of it that were up for a whole propagation; ``judged``: the metrics know the service.
+    the most pods of it that were up for a whole propagation; ``judged``: the metrics know the service. ``group`` is the
+    release of all services that it is a part of.
     """
 
     id: str
@@ -149,6 +151,8 @@ class Record:
     strategy: Strategy = "canary"
     rolled: int = 0
     judged: bool = True
+    group: str = ""
+    hooks: tuple[HookRun, ...] = ()
     holders: tuple[str, ...] = field(default=())
     waiting_for: str = ""
     waiting_since: float = 0.0
@@ -241,6 +245,7 @@ def _record(data: dict[str, Any]) -> Record:
             "steps": tuple(Step(**step) for step in data["steps"]),
             "commands": tuple(Command(**command) for command in data["commands"]),
             "secrets": tuple((old, new) for old, new in data["secrets"]),
+            "hooks": tuple(HookRun(**hook) for hook in data.get("hooks", ())),
             "holders": tuple(data["holders"]),
             "evidence_at": tuple(data.get("evidence_at", ())),
             "told": tuple(Told(**told) for told in data.get("told", ())),

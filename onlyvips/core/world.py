@@ -7,6 +7,10 @@ nothing yet, so it waits a whole propagation before it relies on a router: no cl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Together = Literal["", "undecided", "promoted", "failed"]
+"""What was decided about all services of a release of several; empty for a release of one."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class World:
     leftovers: tuple[str, ...] = ()
     waited: float = 0.0
     waiting: str = ""
+    together: Together = ""
 
 
 def pods_for(weight: int, capacity: int) -> int:

@@ -19,6 +19,7 @@ from onlyvips.core.record import Record
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
 from onlyvips.steps import acts_canary, acts_recreate, acts_rolling, records
 from onlyvips.steps.acting import delete_own, let_go
+from onlyvips.steps.hooks import run_hook
 from onlyvips.steps.migrate import migrate
 from onlyvips.steps.observe import SCALER, scaler_of
 from onlyvips.steps.tools import Done, Tools, live
@@ -115,6 +116,7 @@ _COMMON: _Acts = {
     "back-up": _back_up,
     "create-secrets": _create_secrets,
     "migrate": migrate,
+    "run-hook": run_hook,
     "remove-leftovers": _remove_leftovers,
     "write-evidence": _write_evidence,
     "enter": _enter,

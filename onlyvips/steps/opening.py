@@ -14,7 +14,6 @@ from onlyvips.ports import Clock, Cluster, Lease, Manifest
 from onlyvips.steps import records
 from onlyvips.steps.deployed import Facts
 from onlyvips.steps.fence import Fence
-from onlyvips.steps.herald import SILENT
 from onlyvips.steps.observe import Observer, canary_name
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
@@ -26,12 +25,15 @@ _PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Start:
-    """Who asks for what. ``run`` names the run across its attempts, ``holder`` this attempt of it."""
+    """Who asks for what. ``run`` names the run across its attempts, ``holder`` this attempt of it. ``group`` is the
+    release of all services that asks, with the ``backup`` that it took."""
 
     version: str
     operator: str
     run: str
     holder: str
+    group: str = ""
+    backup: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,24 @@ def open_release(site: Site, start: Start) -> Rollout:
 
 
 def _check_version(found: Record | None, start: Start) -> None:
-    if found is not None and found.version != start.version:
+    if found is not None and found.group != start.group:
+        what = f"release {found.group} of all services" if found.group else "a release of its own"
         raise Refused(
-            f"Release {found.id} of {found.service} {found.version} is still open (phase {found.phase}, canary at "
-            f"{found.weight} %), so {start.version} was refused and nothing was changed; wait for it, or `onlyvips "
-            f"release abort -e {found.environment} -s {found.service}`, or, if its driver is dead, `onlyvips release "
-            f"reconcile -e {found.environment} -s {found.service}`."
+            f"{found.service} is part of {what}, which is open ({found.id}, phase {found.phase}): nothing was changed; "
+            f"wait for it, or `onlyvips release abort -e {found.environment} -s {found.service}`."
         )
+    if found is not None and found.version != start.version:
+        stands = f"phase {found.phase}, canary at {found.weight} %"
+        where = f"-e {found.environment} -s {found.service}"
+        raise still_open(f"{found.id} of {found.service} {found.version}", stands, start.version, where)
+
+
+def still_open(what: str, stands: str, version: str, where: str) -> Refused:
+    """The refusal of ``version`` while another release is on its way."""
+    return Refused(
+        f"Release {what} is still open ({stands}), so {version} was refused and nothing was changed; wait for it, or "
+        f"`onlyvips release abort {where}`, or, if its driver is dead, `onlyvips release reconcile {where}`."
+    )
 
 
 def _new_record(site: Site, start: Start, facts: Facts) -> Record:
@@ -123,6 +136,8 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
         strategy=service.strategy,
         judged=facts.judged,
         created=site.clock.now(),
+        group=start.group,
+        backup=start.backup,
     )
 
 
@@ -131,20 +146,29 @@ def finish(site: Site, release: str, holder: str, *, attended: bool, limit: floa
 
     Nobody comes after this one, so it has patience with an API that is away for a moment.
     """
-    epoch = _patiently(site, lambda: site.lease.acquire(holder))
-    herald = SILENT
+    rollout = resume(site, release, holder, attended=attended)
     try:
-        tools = site.tools(Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress))
-        rollout, herald = Rollout(tools, release, attended=attended), tools.herald
-        _patiently(site, lambda: rollout.take_over(holder))
-        _drive(site, rollout, limit)
-        return _patiently(site, rollout.record)
+        drive(site, rollout, limit, lambda record: not record.open)
+        return patiently(site, rollout.record)
     finally:
         site.lease.release()
-        herald.settle()
+        rollout.tools.herald.settle()
 
 
-def _patiently(site: Site, ask: Callable[[], T]) -> T:
+def resume(site: Site, release: str, holder: str, *, attended: bool) -> Rollout:
+    """Take the lease of an open release, to drive it. Raises Driven while its driver lives."""
+    epoch = patiently(site, lambda: site.lease.acquire(holder))
+    try:
+        fence = Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress)
+        rollout = Rollout(site.tools(fence), release, attended=attended)
+        patiently(site, lambda: rollout.take_over(holder))
+    except BaseException:
+        site.lease.release()
+        raise
+    return rollout
+
+
+def patiently(site: Site, ask: Callable[[], T]) -> T:
     """Ask until it answers, for at most ``_PATIENCE`` seconds: every step converges from what is there."""
     until = site.clock.monotonic() + _PATIENCE
     while True:
@@ -156,12 +180,13 @@ def _patiently(site: Site, ask: Callable[[], T]) -> T:
             site.clock.sleep(max(site.plan.waits.poll, error.delay if isinstance(error, Transient) else 0.0))
 
 
-def _drive(site: Site, rollout: Rollout, limit: float) -> None:
+def drive(site: Site, rollout: Rollout, limit: float, arrived: Callable[[Record], bool]) -> None:
+    """Drive it until it has ``arrived``, or one wait is longer than ``limit`` seconds."""
     waiting_since = site.clock.monotonic()
 
     def turn() -> bool:
         nonlocal waiting_since
-        if not rollout.record().open:
+        if arrived(rollout.record()):
             return False
         action = rollout.next()
         if action.kind != "wait":
@@ -171,7 +196,7 @@ def _drive(site: Site, rollout: Rollout, limit: float) -> None:
         rollout.perform(action)
         return True
 
-    while _patiently(site, turn):
+    while patiently(site, turn):
         pass
 
 

@@ -14,6 +14,7 @@ from onlyvips.core.manifests import MANAGED, PREFIX, object_of, own_metadata
 from onlyvips.core.record import Command, Record, Told, from_json, to_json
 from onlyvips.errors import Conflict, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Cluster, Manifest
+from onlyvips.steps import group_records
 from onlyvips.steps.fence import Fence
 
 SERVICE, STATE, RUN = f"{PREFIX}/service", f"{PREFIX}/state", f"{PREFIX}/run"
@@ -56,7 +57,13 @@ def load(cluster: Cluster, release: str) -> Record:
     found = cluster.get("ConfigMap", config_map(release))
     if found is None:
         raise Permanent(f"There is no release {release} in this environment: see `onlyvips release status`.")
-    return _parse(found)
+    return group_records.with_group(cluster, _parse(found))
+
+
+def find(cluster: Cluster, release: str) -> Record | None:
+    """The record of ``release``, None when there is none."""
+    found = cluster.get("ConfigMap", config_map(release))
+    return _parse(found) if found is not None else None
 
 
 def _parse(manifest: Manifest) -> Record:

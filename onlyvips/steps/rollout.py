@@ -12,7 +12,7 @@ from onlyvips.core.decide import next_action
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
 from onlyvips.errors import Fenced, Permanent
-from onlyvips.steps import acting, acts, records
+from onlyvips.steps import acting, acts, group_records, records
 from onlyvips.steps.looks import take_look
 from onlyvips.steps.observe import SCALER, Observer, canary_name, scaler_of
 from onlyvips.steps.tools import Tools
@@ -63,6 +63,7 @@ class Rollout:
         self.tools.herald.look(record)
         waited = self._now() - self._waiting_since if self._waiting else 0.0
         world = self._observer.world(record, self._waiting, waited)
+        world = replace(world, together=group_records.decision(self.tools.cluster, record))
         action = next_action(record, world, self.plan, attended=self.attended)
         if action.kind == "wait" and action.what != self._waiting:
             self._waiting, self._waiting_since = action.what, self._now()

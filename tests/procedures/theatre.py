@@ -368,7 +368,7 @@ class Theatre:
         if before is None or after is None:
             return
         name = after["metadata"]["name"]
-        if kind == "HTTPRoute":
+        if kind == "HTTPRoute" and name == "onlyvips":
             self._check_route(_canary_weight(before["spec"]["rules"]), _canary_weight(after["spec"]["rules"]), after)
         if kind == "Service" and name == "backend" and before["spec"] != after["spec"]:
             self.broken_rules.append("stable's Service was changed")
@@ -389,7 +389,7 @@ class Theatre:
 
     def ready(self, track: str) -> int:
         """Ready pods of ``stable`` or ``canary``."""
-        return sum(1 for pod in self.cluster.all("Pod", {"track": track}) if ready(pod))
+        return sum(1 for pod in self.cluster.all("Pod", {"app": "backend", "track": track}) if ready(pod))
 
 
 def _canary_weight(rules: Sequence[Manifest]) -> int:

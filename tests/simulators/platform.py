@@ -45,13 +45,14 @@ class View:
 class Platform:
     """A cluster with its controllers, a router for one rule of one HTTPRoute, and its traffic."""
 
-    def __init__(self, seed: int, route: str, rule: int, rate: float) -> None:
-        self.clock = SimClock()
-        self.cluster = SimCluster(self.clock)
-        self.metrics = SimMetrics(self.clock)
+    def __init__(self, seed: int, route: str, rule: int, rate: float, beside: Platform | None = None) -> None:
+        """``beside``: the platform whose cluster this one is another service of."""
+        self.clock = beside.clock if beside else SimClock()
+        self.cluster = beside.cluster if beside else SimCluster(self.clock)
+        self.metrics = beside.metrics if beside else SimMetrics(self.clock)
         self.random = Random(seed)
-        self.nature = Nature()
-        self.controllers = Controllers(self.clock, self.cluster, self.random, self.nature)
+        self.nature = beside.nature if beside else Nature()
+        self.controllers = beside.controllers if beside else Controllers(*self._world())
         self.versions: dict[str, Version] = {}
         self.view = View()
         self.lost: list[tuple[float, float, str]] = []
@@ -66,6 +67,9 @@ class Platform:
         self._open = False
         self.cluster.watchers.append(self._changed)
         self.clock.every(_SCRAPE, self._scrape)
+
+    def _world(self) -> tuple[SimClock, SimCluster, Random, Nature]:
+        return self.clock, self.cluster, self.random, self.nature
 
     def open_for_traffic(self) -> None:
         """Requests come from now on."""

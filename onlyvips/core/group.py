@@ -1,0 +1,125 @@
+"""The record of a release of several services: what is shared by all of them, and what was decided about them.
+
+Each service has a release of its own (``core.record``) that names this one; it lives in a ConfigMap beside them. Frozen
+values; ``to_json`` / ``from_json`` are exact inverses.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from onlyvips.core.hooks import HookRun
+from onlyvips.core.record import Command, Result, Step
+from onlyvips.core.world import Together
+from onlyvips.errors import Permanent
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """One release of ``services``, in the order in which they go forward. Times are unix seconds, for people.
+
+    ``decision`` is about all of them at once; ``reason`` says why. ``contract``: the Job that later code cannot be
+    taken back across, from the intent on.
+    """
+
+    id: str
+    environment: str
+    version: str
+    operator: str
+    plan_hash: str
+    created: float
+    services: tuple[str, ...]
+    schema: int = SCHEMA
+    decision: Together = "undecided"
+    reason: str = ""
+    backup: str = ""
+    migration: str = ""
+    contract: Literal["", "begun", "complete"] = ""
+    hooks: tuple[HookRun, ...] = ()
+    steps: tuple[Step, ...] = ()
+    commands: tuple[Command, ...] = ()
+    holders: tuple[str, ...] = ()
+    evidence: str = ""
+    evidence_at: tuple[str, ...] = ()
+    closed: bool = False
+
+    @property
+    def open(self) -> bool:
+        """True while somebody has to finish it."""
+        return not self.closed
+
+    @property
+    def result(self) -> Result:
+        """What became of it, once that is decided."""
+        return {"promoted": "promoted", "failed": "rolled-back"}.get(self.decision, "")  # type: ignore[return-value]
+
+    @property
+    def aborted(self) -> Command | None:
+        """The first abort that was asked for."""
+        return next((command for command in self.commands if command.name == "abort"), None)
+
+    def member(self, service: str) -> str:
+        """The id of the release of ``service`` in it: known before that is made, so that it is found after a death."""
+        return f"{service}{self.id.removeprefix(PREFIX)}"
+
+    @property
+    def suffix(self) -> str:
+        """What the ids of its members end with."""
+        return self.id.rpartition("-")[2]
+
+    def step(self, action: str, reason: str, at: float, observed: str) -> Group:
+        """With one more act that was done."""
+        return replace(self, steps=(*self.steps, Step(action, reason, at, at, observed)))
+
+
+PREFIX = "all"
+"""How the id of every release of several services begins."""
+
+
+def identity(version: str, suffix: str) -> str:
+    """The id of a new one."""
+    return f"{PREFIX}-{version.lower().replace('.', '-')}-{suffix}"
+
+
+def going_back(group: Group) -> Command | None:
+    """What its members hear as an abort: a person's, or that one of them failed."""
+    if group.decision == "promoted":
+        return None
+    if group.decision == "failed":
+        return Command("abort", f"The release of all services {group.id}", group.created, group.reason)
+    return group.aborted
+
+
+def to_json(group: Group) -> str:
+    """The record as compact JSON."""
+    return json.dumps(vars(group), default=vars, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str) -> Group:
+    """Parse what ``to_json`` wrote. Raises Permanent for another schema or a document that is not such a record."""
+    try:
+        data = json.loads(text)
+        if (found := data.get("schema")) != SCHEMA:
+            raise Permanent(f"This record has schema {found}, this program reads {SCHEMA}: use its version.")
+        if unknown := set(data) - {each.name for each in fields(Group)}:
+            raise ValueError(f"unknown keys {sorted(unknown)}")
+        return Group(**{**data, **_parsed(data)})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Permanent(
+            f"The record of a release of all services cannot be read ({error}): look at it, do not delete it."
+        ) from error
+
+
+def _parsed(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "services": tuple(data["services"]),
+        "hooks": tuple(HookRun(**hook) for hook in data.get("hooks", ())),
+        "steps": tuple(Step(**step) for step in data.get("steps", ())),
+        "commands": tuple(Command(**command) for command in data.get("commands", ())),
+        "holders": tuple(data.get("holders", ())),
+        "evidence_at": tuple(data.get("evidence_at", ())),
+    }

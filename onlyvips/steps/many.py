@@ -1,0 +1,315 @@
+"""A release of several services as its driver sees it: shared steps here, each member by its own ``Rollout``.
+
+The driver holds the Lease of the whole for all the time, and the Lease of a member while it drives that one: a member
+that waits for the others has no Lease, and whoever comes for it comes by the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from onlyvips.core import group as groups
+from onlyvips.core.group import Group, going_back
+from onlyvips.core.manifests import fingerprint
+from onlyvips.core.many import MEMBERS, Do, Members, arrived, next_step
+from onlyvips.core.plan import ManyPlan
+from onlyvips.core.record import Record
+from onlyvips.errors import Driven, Fenced, Permanent, Transient, UnknownOutcome
+from onlyvips.ports import Clock, Cluster, Lease
+from onlyvips.steps import group_records, hooks, jobs, migrate, opening, records
+from onlyvips.steps.evidence import Kept
+from onlyvips.steps.fence import Fence
+from onlyvips.steps.jobs import Jobs
+from onlyvips.steps.opening import Site, Start
+from onlyvips.steps.rollout import Rollout
+
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class ManySite:
+    """Where a release of several services happens. ``lease`` is that of the whole; ``member`` is the site of one."""
+
+    cluster: Cluster
+    clock: Clock
+    lease: Lease
+    plan: ManyPlan
+    member: Callable[[str], Site]
+    preflight: Progress
+    back_up: Callable[[str, Progress], str]
+    keep_evidence: Callable[[Group, Sequence[Record]], Kept]
+    suffix: Callable[[], str]
+
+
+class Many:
+    """One release of several services, driven under one epoch. ``attended``: by its own driver, or for a person."""
+
+    def __init__(self, site: ManySite, fence: Fence, group: str, holder: str, *, attended: bool) -> None:
+        self.site, self.fence, self.id, self.holder, self.attended = site, fence, group, holder, attended
+
+    def group(self) -> Group:
+        """The record of the whole as the cluster has it now."""
+        return group_records.load(self.site.cluster, self.id)
+
+    def members(self, group: Group) -> Members:
+        """The records of its members as the cluster has them now, in order."""
+        return {service: records.find(self.site.cluster, group.member(service)) for service in group.services}
+
+    def take_over(self) -> None:
+        """The first act of a driver: our epoch on the record of the whole, and our name in it."""
+        group = self.group()
+        if group.open and self.holder not in group.holders:
+            self.save(replace(group, holders=(*group.holders, self.holder)))
+        else:
+            self.fence.stamp("ConfigMap", group_records.config_map(self.id))
+
+    def next(self) -> Do | None:
+        """Look and decide. Raises Fenced when this process no longer drives."""
+        self.fence.progress()
+        group = self.group()
+        return next_step(group, self.members(group), self.site.plan, attended=self.attended)
+
+    def open(self, do: Do) -> tuple[Rollout, Lease]:
+        """Take the Lease of the member that ``do`` is about, to drive it."""
+        group = self.group()
+        site = self.site_of(group, do.service)
+        if do.kind == "prepare":
+            start = Start(group.version, group.operator, "", self.holder, group=group.id, backup=group.backup)
+            return opening.open_release(site, start), site.lease
+        return opening.resume(site, group.member(do.service), self.holder, attended=self.attended), site.lease
+
+    def site_of(self, group: Group, service: str) -> Site:
+        """The site of a member: whoever drives it lives as long as the driver of the whole."""
+        site = self.site.member(service)
+        lease = _Under(site.lease, self.site.lease)
+        return replace(site, lease=lease, suffix=lambda: group.suffix)
+
+    def perform(self, do: Do) -> str:
+        """Do what is not about one member. What cannot be done while nothing is decided makes all go back."""
+        group = self.group()
+        if next_step(group, self.members(group), self.site.plan, attended=self.attended) != do:
+            return "something else is due by now: decided anew"
+        try:
+            group, observed = _ACTS[do.kind](self, group, do)
+        except (Fenced, Driven):
+            raise
+        except Permanent as error:
+            return self.give_up(error)
+        self.save(group.step(do.title, do.reason, self.site.clock.now(), observed))
+        return observed
+
+    def give_up(self, error: Permanent) -> str:
+        """All go back because of ``error``; once it was decided otherwise it is raised."""
+        group = self.group()  # a contract migration that fails is after the decision, too
+        if group.decision != "undecided":
+            raise error
+        self.save(replace(group, decision="failed", reason=str(error)))
+        return f"going back: {error}"
+
+    def jobs(self) -> Jobs:
+        """Who runs Jobs for all services. Nothing aborts what comes after the decision."""
+        waits = self.site.plan.waits
+        return Jobs(
+            cluster=self.site.cluster,
+            clock=self.site.clock,
+            fence=self.fence,
+            owner=self.id,
+            service=group_records.LEASE,
+            poll=waits.poll,
+            patience=waits.job,
+            aborted=lambda: going_back(self.group()) is not None,
+        )
+
+    def hearing(self) -> None:
+        """Progress of something long: keeps the Lease and hears an abort."""
+        with suppress(Transient, UnknownOutcome):
+            self.fence.progress()
+            if (command := self.group().aborted) is not None:
+                raise Permanent(f"{command.by} asked for an abort: {command.reason or 'no reason given'}")
+
+    def save(self, group: Group) -> None:
+        """Write the record of the whole under our epoch."""
+        group_records.save(self.fence, group)
+
+
+class _Under:
+    """The Lease of a member that is driven for the whole: without the Lease of the whole it is not held either."""
+
+    def __init__(self, lease: Lease, whole: Lease) -> None:
+        self._lease, self._whole = lease, whole
+
+    def acquire(self, holder: str) -> int:
+        self._whole.progress()
+        return self._lease.acquire(holder)
+
+    def holder(self) -> str:
+        return self._lease.holder()
+
+    def progress(self) -> None:
+        self._whole.progress()
+        self._lease.progress()
+
+    def release(self) -> None:
+        self._lease.release()
+
+
+def open_many(site: ManySite, start: Start) -> Many:
+    """Drive the release of all services: a new one, or the open one of the same version whose driver is gone.
+
+    Raises Refused, having changed nothing, when something else is on its way, when its driver lives (Driven), or when
+    the preflight of a service finds something.
+    """
+    found = group_records.find_open(site.cluster)
+    _check(site, found, start)
+    if found is None:
+        site.preflight()
+    epoch = site.lease.acquire(start.holder)
+    try:
+        fence = Fence(site.cluster, group_records.LEASE, epoch, site.lease.progress)
+        found = group_records.find_open(site.cluster)
+        _check(site, found, start)
+        if found is None:
+            found = _new(site, start)
+            group_records.create(fence, found, start.run)
+        many = Many(site, fence, found.id, start.holder, attended=True)
+        many.take_over()
+    except BaseException:
+        site.lease.release()
+        raise
+    return many
+
+
+def _check(site: ManySite, found: Group | None, start: Start) -> None:
+    if found is not None and found.version != start.version:
+        stands, where = f"{found.decision} so far", f"-e {found.environment} -s {found.services[0]}"
+        raise opening.still_open(f"{found.id} of all services", stands, start.version, where)
+    for service in site.plan.services if found is None else ():
+        if (other := records.find_open(site.cluster, service)) is not None:
+            where = f"-e {other.environment} -s {service}"
+            raise opening.still_open(f"{other.id} of {service}", f"phase {other.phase}", start.version, where)
+
+
+def _new(site: ManySite, start: Start) -> Group:
+    return Group(
+        id=groups.identity(start.version, site.suffix()),
+        environment=site.plan.environment,
+        version=start.version,
+        operator=start.operator,
+        plan_hash=fingerprint(repr(site.plan)),
+        created=site.clock.now(),
+        services=site.plan.services,
+    )
+
+
+def _back_up(many: Many, group: Group, _: Do) -> tuple[Group, str]:
+    backup = many.site.back_up(group.id, many.hearing)
+    return replace(group, backup=backup), f"backup {backup} is complete and was read back"
+
+
+def _migrate(many: Many, group: Group, _: Do) -> tuple[Group, str]:
+    plan = many.site.plan.migration
+    if plan is None:
+        return replace(group, migration="none"), "this version brings no migration"
+    observed = migrate.run(many.jobs(), plan, many.site.plan.waits.job)
+    if observed is None:
+        return group, f"an abort was asked for; Job {plan.job} was left running, an index more does no harm"
+    return replace(group, migration=plan.job), observed
+
+
+def _run_hook(many: Many, group: Group, do: Do) -> tuple[Group, str]:
+    plan = next(hook for hook in (*many.site.plan.before, *many.site.plan.after) if hook.name == do.what)
+    runs, observed = hooks.run(many.jobs(), plan, group.hooks)
+    return replace(group, hooks=runs), observed
+
+
+def _contract(many: Many, group: Group, _: Do) -> tuple[Group, str]:
+    """The intent is in the record before the Job is: from then on nothing goes back any more."""
+    plan = many.site.plan.contract
+    assert plan is not None
+    many.save(replace(group, contract="begun"))
+    runner = many.jobs()
+    observed = jobs.run(runner, hooks.wanted(runner, plan, "contract migration", again=True))
+    assert observed is not None
+    return replace(group, contract="complete"), observed
+
+
+def _promote(_many: Many, group: Group, do: Do) -> tuple[Group, str]:
+    return replace(group, decision="promoted", reason=do.reason), "decided: promoted"
+
+
+def _fail(_many: Many, group: Group, do: Do) -> tuple[Group, str]:
+    return replace(group, decision="failed", reason=do.reason), "decided: all go back, in reverse order"
+
+
+def _write_evidence(many: Many, group: Group, _: Do) -> tuple[Group, str]:
+    members = [record for record in many.members(group).values() if record is not None]
+    kept = many.site.keep_evidence(group, members)
+    return replace(group, evidence=kept.key, evidence_at=kept.stores), kept.observed
+
+
+def _close(_many: Many, group: Group, _: Do) -> tuple[Group, str]:
+    return replace(group, closed=True), f"closed: {group.result}"
+
+
+_ACTS: dict[str, Callable[[Many, Group, Do], tuple[Group, str]]] = {
+    "back-up": _back_up,
+    "migrate": _migrate,
+    "run-hook": _run_hook,
+    "contract": _contract,
+    "promote": _promote,
+    "fail": _fail,
+    "write-evidence": _write_evidence,
+    "close": _close,
+}
+
+
+def finish(site: ManySite, group: str, holder: str, *, attended: bool) -> Group:
+    """Drive an open release of all services to its end, or until one wait takes too long, or only a person may go on.
+
+    Raises Driven while its driver lives.
+    """
+    calm = site.member(site.plan.services[0])
+    epoch = opening.patiently(calm, lambda: site.lease.acquire(holder))
+    try:
+        fence = Fence(site.cluster, group_records.LEASE, epoch, site.lease.progress)
+        many = Many(site, fence, group, holder, attended=attended)
+        opening.patiently(calm, many.take_over)
+        while (do := opening.patiently(calm, many.next)) is not None:
+            if not _turn(many, do, calm):
+                break
+        return opening.patiently(calm, many.group)
+    finally:
+        site.lease.release()
+
+
+def _turn(many: Many, do: Do, calm: Site) -> bool:
+    if do.kind not in MEMBERS:
+        opening.patiently(calm, lambda: many.perform(do))
+        return True
+    waits = many.site.plan.waits
+    with driving(many, do) as rollout:
+        if rollout is None:
+            return True
+        opening.drive(calm, rollout, 2 * (waits.ready + waits.propagation), lambda record: arrived(do, record))
+        return arrived(do, opening.patiently(calm, rollout.record))
+
+
+@contextmanager
+def driving(many: Many, do: Do) -> Iterator[Rollout | None]:
+    """Hold the Lease of the member that ``do`` is about while the block runs; None when it cannot be opened, so that
+    all go back."""
+    try:
+        rollout, lease = many.open(do)
+    except (Driven, Fenced):
+        raise
+    except Permanent as error:
+        many.give_up(error)
+        yield None
+        return
+    try:
+        yield rollout
+    finally:
+        lease.release()
+        rollout.tools.herald.settle()
