@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import console, following, planning, running
+from flows.commands import asking, console, following, planning, running
 from flows.commands.options import EnvironmentName, Json, ServiceName, VersionName, me
 from onlyvips import environment as environments
 from onlyvips import wiring
@@ -17,9 +17,11 @@ from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.wiring import reconciling
 
-app = App(name="release", help="Release a service: plan, start, status, abort, reconcile.")
+app = App(name="release", help="Release a service: plan, start, watch, hold, resume, promote, abort, reconcile.")
 
 app.command(planning.plan)
+for each in (asking.watch, asking.hold, asking.resume, asking.promote):
+    app.command(each)
 
 
 @app.command

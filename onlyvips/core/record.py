@@ -84,12 +84,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Command:
-    """What a person asked of a running release."""
+    """What a person asked of a running release. Who it was is claimed, unless an authenticating proxy proved it;
+    ``what``: what is approved."""
 
     name: CommandName
     by: str
     at: float
     reason: str
+    what: str = ""
+    proven: bool = False
 
 
 @dataclass(frozen=True)

@@ -183,10 +183,10 @@ def status(environment: str, service: str = "") -> list[tuple[Record, Driver]]:
     """Every release in the environment with who drives it ("" when it is closed or nobody does), oldest first."""
     cluster = cluster_of(check_service(environment, service))
     found = records.every(cluster, service)
-    return [(record, _driver(cluster, record) if record.open else Driver("", "")) for record in found]
+    return [(record, driver_of(cluster, record) if record.open else Driver("", "")) for record in found]
 
 
-def _driver(cluster: Cluster, record: Record) -> Driver:
+def driver_of(cluster: Cluster, record: Record) -> Driver:
     """As the Lease says. A driver that was killed stands there too, so the moment of its last renewal is told."""
     lease = cluster.get("Lease", _lease_name(record.service))
     spec = lease["spec"] if lease else {}

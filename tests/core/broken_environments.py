@@ -175,6 +175,9 @@ BROKEN = {
     "short maximum hold": Case(
         "  maximum_hold: 2h", "  maximum_hold: 30s", "waits.maximum_hold", "shorter than one look"
     ),
+    "short hold of a person": Case(
+        "  hold_limit: 4h", "  hold_limit: 30s", "waits.hold_limit", "shorter than one look (waits.look is 1m)"
+    ),
     "ready too soon": Case("  ready: 10m", "  ready: 30s", "waits.ready", "not longer than waits.propagation"),
     # the judge and alerts
     "unknown guardrail": Case("[api-errors, api-", "[api-erors, api-", "analysis.guardrails[0]", "mean `api-errors`?"),
