@@ -30,7 +30,7 @@ BROKEN = {
     "unknown key in a mapping of names": Case(
         "    deployment: bot", "    deploiment: bot", "services.bot.deploiment", "did you mean `deployment`?"
     ),
-    "unknown key like no other": Case("  lease: 60s", "  qqq: 60s", "waits.qqq", "unknown key; valid here: hold_limit, job"),
+    "unknown key like no other": Case("  lease: 60s", "  qqq: 60s", "waits.qqq", "unknown key; valid here: hold_limit"),
     "missing key": Case("  lease: 60s\n", "\n", "waits.lease", "this key is missing"),
     "duplicate key": Case("  poll: 2s\n", "  poll: 2s\n@@  poll: 3s\n", "waits.poll", "written twice (first in line"),
     "duplicate section": Case("\nwaits:  ", "\nname: production\n\nwaits:  ", "name", "written twice"),
