@@ -26,6 +26,7 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
+from onlyvips.wiring import evidence
 from tasks import showing
 from tasks.policies import rollout_task
 
@@ -115,13 +116,16 @@ def conclude(release: str) -> dict[str, Any]:
 
 
 def _show_evidence(record: Record) -> None:
-    for place in wiring.evidence_places(record):
-        create_link_artifact(
-            place,
-            link_text=f"Evidence of {record.id}",
-            key=f"{_key(record)}-evidence",
-            description=report.headline(record),
-        )
+    """The document, and the page of it that people read."""
+    shown = (("evidence", evidence.places(record), "Evidence"), ("page", evidence.page_places(record), "The page"))
+    for key, places, text in shown:
+        for place in places:
+            create_link_artifact(
+                place,
+                link_text=f"{text} of {record.id}",
+                key=f"{_key(record)}-{key}",
+                description=report.headline(record),
+            )
 
 
 def go_back(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -48,20 +48,17 @@ class Teller:
 
     def __init__(self, quiet: bool) -> None:
         self._quiet, self._steps, self._looks, self._waiting = quiet, 0, 0, ""
-        self._commands = 0
 
     def tell(self, record: Record) -> None:
         """Print what is new."""
         if not self._quiet:
-            for command in record.commands[self._commands :]:
-                console.say(f"  {report.command_line(command)}")
             for line in report.lines(record, self._steps, self._looks):
                 console.say(f"  {line}")
             if (told := report.waiting(record)) and told != self._waiting:
                 console.say(f"            {told}")
         self._waiting = report.waiting(record)
         self._steps = sum(1 for step in record.steps if step.done is not None)
-        self._looks, self._commands = len(record.looks), len(record.commands)
+        self._looks = len(record.looks)
 
 
 def through_server(api: str, loaded: Environment, asked: Asked, *, detach: bool) -> Record | None:

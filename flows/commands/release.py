@@ -8,20 +8,19 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import asking, console, following, planning, running
+from flows.commands import console, following, planning, reading, running
 from flows.commands.options import EnvironmentName, Json, ServiceName, VersionName, me
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcome
-from onlyvips.wiring import reconciling
+from onlyvips.wiring import evidence, reconciling
 
-app = App(name="release", help="Release a service: plan, start, watch, hold, resume, promote, abort, reconcile.")
+app = App(name="release", help="Release a service: plan, start, status, abort, reconcile, evidence.")
 
 app.command(planning.plan)
-for each in (asking.watch, asking.hold, asking.resume, asking.promote):
-    app.command(each)
+app.command(reading.evidence)
 
 
 @app.command
@@ -95,8 +94,9 @@ def _told(record: Record, json: bool) -> int:
     else:
         console.say(f"{report.headline(record)}.", "bold green" if record.result == "promoted" else "bold red")
         console.say(report.advice(record))
-        for place in wiring.evidence_places(record)[:1]:
-            console.say(f"Evidence: {place}")
+        for place in evidence.places(record)[:1]:
+            how = f"onlyvips release evidence -e {record.environment} --release {record.id} --html FILE"
+            console.say(f"Evidence: {place}; as a page: {how}")
     return console.OK if record.result == "promoted" else console.FAILED
 
 

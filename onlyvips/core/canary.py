@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from onlyvips.core import commands
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.carry import cannot_carry, clear_away, held, present, scaled_down, with_rule
 from onlyvips.core.plan import ReleasePlan
@@ -42,8 +41,6 @@ def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
         return first
     if split.weight != record.weight:
         return Action("set-weight", "meant by a driver that died before it wrote it down", number=split.weight)
-    if (pause := commands.held(record, world, plan)) is not None:
-        return pause
     wanted = _pods_wanted(record, plan, split.weight >= stage.weight, capacity)
     if canary.replicas < wanted:
         return Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
@@ -110,8 +107,6 @@ def _judge_stage(record: Record, plan: ReleasePlan) -> Action:
     if last is not None and last.verdict != "pass" and unresolved >= max(plan.waits.maximum_hold, stage.hold):
         why = "no data" if last.verdict in ("no-data", "error") else "too few requests"
         return enter("rollback", f"inconclusive, {why} for {unresolved:.0f} s: {last.reason}")
-    if last is not None and last.verdict == "pass" and (hurried := commands.hurried(record)):
-        return enter("promote", f"{hurried}; the last look passed: {last.reason}")
     if last is not None and last.verdict == "pass" and _watched(looks) >= stage.hold:
         reason = f"stage {record.stage + 1} passed: {last.reason}"
         return enter("promote", reason) if record.stage + 1 == len(plan.stages) else Action("next-stage", reason)
@@ -154,8 +149,6 @@ def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action
         return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
     if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
         return first
-    if (pause := commands.held(record, world, plan)) is not None:
-        return pause
     capacity = max(record.capacity, stable.replicas)
     if canary.replicas < capacity:
         return Action("scale-canary", "promotion needs the canary at full capacity", number=capacity)

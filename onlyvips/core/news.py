@@ -91,6 +91,13 @@ def _where(record: Record) -> str:
     return f"-e {record.environment} -s {record.service}"
 
 
+def _exposed(record: Record) -> str:
+    """Who sees the new version."""
+    if record.strategy == "canary":
+        return f"The canary has {record.weight} % of requests"
+    return f"By {record.strategy}, some or all requests may reach {record.to_image}"
+
+
 def _started(record: Record) -> News:
     return News(
         "started",
@@ -131,7 +138,7 @@ def _over(record: Record) -> News:
         "good" if good else "bad",
         f"{'Promoted' if good else 'Rolled back'}: {_name(record)}",
         f"{report.headline(record)}.",
-        f"All requests of {record.service} go to {record.to_image if good else 'what served before'}; the canary is "
+        f"{record.service} runs {record.to_image if good else 'what it ran before'}; what only the release needed is "
         "gone, and the evidence is written next.",
         report.advice(record),
     )
@@ -144,7 +151,7 @@ def _going_back(record: Record) -> News:
         "bad",
         f"Going back: {_name(record)}",
         f"{record.reason.rstrip('.')}.",
-        f"The canary had {record.weight} % of requests; they go back to what is healthy, as its pods can carry them.",
+        f"{_exposed(record)}; it goes back to what is healthy, as its pods can carry the requests.",
         f"Wait for the message that it is rolled back; onlyvips release status {_where(record)} shows how far it is.",
     )
 
@@ -179,8 +186,7 @@ def _paused(event: Event, record: Record, pause: Pause) -> News:
         "warning",
         f"{'Approval wanted' if wanted else 'Held'}: {_name(record)}",
         f"{pause.why}.",
-        f"It waits, and changes nothing; the canary has {record.weight} % of requests. Without an answer it goes back "
-        "by itself.",
+        f"It waits, and changes nothing. {_exposed(record)}. Without an answer it goes back by itself.",
         f"{'Decide' if wanted else 'Put it right, or abort'}: {pause.answer}; to go back: onlyvips release abort "
         f"{_where(record)}",
     )
@@ -193,6 +199,6 @@ def _escalated(record: Record, pause: Pause, now: float) -> News:
         "bad",
         f"Nobody answers: {_name(record)}",
         f"For {max(1, round((now - pause.since) / 60))} min: {pause.why}.",
-        f"It waits, with {record.weight} % of requests on the canary, in phase {record.phase}.",
+        f"It waits, in phase {record.phase}. {_exposed(record)}.",
         f"Find somebody who acts on it: {pause.answer}; to go back: onlyvips release abort {_where(record)}",
     )

@@ -84,15 +84,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Command:
-    """What a person asked of a running release. Who it was is claimed, unless an authenticating proxy proved it;
-    ``what``: what is approved."""
+    """What a person asked of a running release."""
 
     name: CommandName
     by: str
     at: float
     reason: str
-    what: str = ""
-    proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,10 +108,10 @@ class Record:
 
     ``weight`` was last read back; ``intended_weight`` was written before the route was asked for it. ``stage_since``
     and ``canary_since`` are moments on the metrics system's own clock. ``evidence`` is a key, ``evidence_at`` names the
-    stores that have it. ``waiting`` says for what, while it waits; ``waiting_for`` is that wait's short name,
-    ``waiting_since`` its beginning. In place (rolling, recreate) ``canary_template`` is the new version's, ``rolled``
-    the most pods of it that were up for a whole propagation; ``judged``: the metrics know the service. ``group`` is the
-    release of all services that it is a part of.
+    stores that have it, ``page_at`` those that have its page. ``waiting`` says for what, while it waits;
+    ``waiting_for`` is that wait's short name, ``waiting_since`` its beginning. In place (rolling, recreate)
+    ``canary_template`` is the new version's, ``rolled`` the most pods of it that were up for a whole propagation;
+    ``judged``: the metrics know the service. ``group`` is the release of all services that it is a part of.
     """
 
     id: str
@@ -160,6 +157,7 @@ class Record:
     waiting_for: str = ""
     waiting_since: float = 0.0
     told: tuple[Told, ...] = ()
+    page_at: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -251,6 +249,7 @@ def _record(data: dict[str, Any]) -> Record:
             "hooks": tuple(HookRun(**hook) for hook in data.get("hooks", ())),
             "holders": tuple(data["holders"]),
             "evidence_at": tuple(data.get("evidence_at", ())),
+            "page_at": tuple(data.get("page_at", ())),
             "told": tuple(Told(**told) for told in data.get("told", ())),
         }
     )

@@ -171,8 +171,7 @@ class Strategies(Section):
 
 class WaitTimes(Section):
     """How long things may take, seconds when read. ``propagation``: the longest a router needs to obey;
-    ``hold_limit``: how long a person may hold a release, ``maximum_hold`` where it is left out; ``reconcile_every``:
-    between two runs of the reconciler in Prefect, none where it is left out."""
+    ``reconcile_every``: between two runs of the reconciler in Prefect, none where it is left out."""
 
     propagation: Duration
     poll: Duration
@@ -180,7 +179,6 @@ class WaitTimes(Section):
     ready: Duration
     job: Duration
     maximum_hold: Duration
-    hold_limit: Duration | None = None
     lease: Duration
     reconcile_every: Duration | None = None
 

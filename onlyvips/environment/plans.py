@@ -246,9 +246,7 @@ def _stages(environment: Environment) -> tuple[plan.Stage, ...]:
 
 def _waits(environment: Environment) -> plan.Waits:
     waits = environment.waits
-    return plan.Waits(
-        waits.propagation, waits.poll, waits.look, waits.ready, waits.job, waits.maximum_hold, waits.hold_limit or 0.0
-    )
+    return plan.Waits(waits.propagation, waits.poll, waits.look, waits.ready, waits.job, waits.maximum_hold)
 
 
 def _secrets(release: Release, service: str) -> tuple[plan.SecretPlan, ...]:

@@ -61,9 +61,6 @@ def waits(environment: Environment) -> Broken:
     if waits.maximum_hold < waits.look:
         told = f"shorter than one look (waits.look is {_d(waits.look)})"
         yield ("waits", "maximum_hold"), f"{_d(waits.maximum_hold)} is {told}: every hold would roll back at once"
-    if waits.hold_limit is not None and waits.hold_limit < waits.look:
-        told = f"shorter than one look (waits.look is {_d(waits.look)})"
-        yield ("waits", "hold_limit"), f"{_d(waits.hold_limit)} is {told}: every hold would roll back at once"
     if waits.ready <= waits.propagation:
         told = f"not longer than waits.propagation ({_d(waits.propagation)})"
         yield ("waits", "ready"), f"{_d(waits.ready)} is {told}: no pod would be ready in time"

@@ -95,7 +95,7 @@ def _remove_leftovers(tools: Tools, record: Record, action: Action) -> Done:
 
 def _write_evidence(tools: Tools, record: Record, _: Action) -> Done:
     kept = tools.keep_evidence(record)
-    return replace(record, evidence=kept.key, evidence_at=kept.stores), kept.observed
+    return replace(record, evidence=kept.key, evidence_at=kept.stores, page_at=kept.pages), kept.observed
 
 
 def _enter(_tools: Tools, record: Record, action: Action) -> Done:

@@ -1,4 +1,4 @@
-"""The evidence of a release: one JSON document in every store of the backups, written once."""
+"""The evidence of a release: one JSON document in every store of the backups, and a page of it, each written once."""
 
 from __future__ import annotations
 
@@ -6,26 +6,39 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from onlyvips.core import report
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
-from onlyvips.errors import Conflict, OnlyVipsError, Transient
+from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Transient
 from onlyvips.ports import Clock, ObjectStore
 
 
 def key_of(record: Record) -> str:
     """Where the evidence of a release is, in every store."""
-    return f"{record.environment}/evidence/release/{record.id}.json"
+    return key_at(record.environment, record.id)
+
+
+def key_at(environment: str, release: str) -> str:
+    """Where the evidence of ``release`` is, in every store of ``environment``."""
+    return f"{environment}/evidence/release/{release}.json"
+
+
+def page_key(key: str) -> str:
+    """Where the page is of the evidence at ``key``."""
+    return f"{key.removesuffix('.json')}.html"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the evidence is: ``stores`` have it under ``key``, ``refusals`` say why others do not."""
+    """Where the evidence is: ``stores`` have it under ``key``, ``pages`` have its page too, ``refusals`` say why others
+    do not."""
 
     key: str
     stores: tuple[str, ...]
     refusals: tuple[str, ...]
+    pages: tuple[str, ...] = ()
 
     @property
     def observed(self) -> str:
@@ -34,35 +47,80 @@ class Kept:
         return f"evidence {self.key} in {', '.join(self.stores)}{lacking}"
 
 
+Opened = Callable[[], ObjectStore]
+Draw = Callable[[Mapping[str, Any]], str]
+"""From the document to its page, one HTML document."""
+
+
 def keep_evidence(
-    stores: Mapping[str, Callable[[], ObjectStore]], clock: Clock, plan: ReleasePlan, record: Record
+    stores: Mapping[str, Opened], clock: Clock, plan: ReleasePlan, record: Record, draw: Draw | None = None
 ) -> Kept:
-    """Write it to every store that takes it; one that has it from an earlier attempt took it.
+    """Write it to every store that takes it, then its page; one that has it from an earlier attempt took it.
 
     Raises Transient when no store took it: the release is over, its evidence is not lost, for the record stays open.
+    Without a page a release ends all the same.
     """
     document, key = _document(clock, plan, record), key_of(record)
-    taken, refusals = [], []
-    for name, opened in stores.items():
-        try:
-            opened().put_new(key, document)
-        except Conflict:
-            pass
-        except OnlyVipsError as error:
-            refusals.append(f"{name}: {error}")
-            continue
-        taken.append(name)
+    taken, refusals = _put(stores, key, _written(document))
     if not taken:
         raise Transient(
             f"No store took the evidence {key}: {'; '.join(refusals)} Users are served, the release stays open: "
             "correct one of them, then run `onlyvips "
             f"release reconcile -e {record.environment} -s {record.service}`."
         )
-    return Kept(key, tuple(taken), tuple(refusals))
+    pages = list[str]()
+    if draw is not None:
+        pages, more = _keep_page({name: stores[name] for name in taken}, key, draw)
+        refusals += [f"page: {one}" for one in more]
+    return Kept(key, tuple(taken), tuple(refusals), tuple(pages))
 
 
-def _document(clock: Clock, plan: ReleasePlan, record: Record) -> bytes:
+def _put(stores: Mapping[str, Opened], key: str, data: bytes) -> tuple[list[str], list[str]]:
+    taken, refusals = list[str](), list[str]()
+    for name, opened in stores.items():
+        try:
+            opened().put_new(key, data)
+        except Conflict:
+            pass
+        except OnlyVipsError as error:
+            refusals.append(f"{name}: {error}")
+            continue
+        taken.append(name)
+    return taken, refusals
+
+
+def _keep_page(stores: Mapping[str, Opened], key: str, draw: Draw) -> tuple[list[str], list[str]]:
+    """Of the document as it is kept, which an earlier attempt may have written."""
+    try:
+        page = draw(json.loads(find(stores, key) or b"")).encode()
+    except Exception as error:  # noqa: BLE001 - the document is kept, and a page can be made of it at any time
+        return [], [f"it could not be made ({type(error).__name__}: {error})"]
+    return _put(stores, page_key(key), page)
+
+
+def find(stores: Mapping[str, Opened], key: str) -> bytes | None:
+    """What the first store that has ``key`` has; None where all answer that they have it not.
+
+    Raises Transient, with what each said, when none has it and not all could be asked.
+    """
+    troubles = list[str]()
+    for name, opened in stores.items():
+        try:
+            return b"".join(opened().read(key))
+        except NotFound:
+            continue
+        except OnlyVipsError as error:
+            troubles.append(f"{name}: {error}")
+    if troubles:
+        raise Transient(f"{key} was found in no store, and not all could be asked: {'; '.join(troubles)}")
+    return None
+
+
+def _document(clock: Clock, plan: ReleasePlan, record: Record) -> dict[str, Any]:
     written = datetime.fromtimestamp(clock.now(), UTC).isoformat()
     release = report.summary(replace(record, phase="closed", evidence=key_of(record)))
-    document = {"schema": 1, "kind": "release", "written": written, "release": release, "plan": asdict(plan)}
+    return {"schema": 1, "kind": "release", "written": written, "release": release, "plan": asdict(plan)}
+
+
+def _written(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False).encode()

@@ -20,16 +20,15 @@ from onlyvips.ports import Cluster, Lease, Metrics
 from onlyvips.steps import opening, preflight, records
 from onlyvips.steps.backup import probe_stores
 from onlyvips.steps.deployed import Facts
-from onlyvips.steps.evidence import keep_evidence
 from onlyvips.steps.fence import Fence, highest_epoch
 from onlyvips.steps.lease import CellLease
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.pipe import check_recipients
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
-from onlyvips.wiring import backups
+from onlyvips.wiring import backups, evidence
 from onlyvips.wiring.living import lively
-from onlyvips.wiring.places import database_of, kubeconfig_of, lockable_stores, openers, place_of, stores_of
+from onlyvips.wiring.places import database_of, kubeconfig_of, lockable_stores, stores_of
 from onlyvips.wiring.telling import herald_of
 
 _PATIENCE_LOOKS = 3
@@ -128,7 +127,7 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
         plan=plan,
         back_up=partial(_back_up, loaded),
         resolve=lambda reference: environments.resolve(loaded, reference).get_secret_value(),
-        keep_evidence=lambda record: keep_evidence(openers(loaded), SystemClock(), plan, record),
+        keep_evidence=partial(evidence.keep, loaded, plan),
         herald=herald_of(loaded, plan, cluster),
     )
 
@@ -183,10 +182,10 @@ def status(environment: str, service: str = "") -> list[tuple[Record, Driver]]:
     """Every release in the environment with who drives it ("" when it is closed or nobody does), oldest first."""
     cluster = cluster_of(check_service(environment, service))
     found = records.every(cluster, service)
-    return [(record, driver_of(cluster, record) if record.open else Driver("", "")) for record in found]
+    return [(record, _driver(cluster, record) if record.open else Driver("", "")) for record in found]
 
 
-def driver_of(cluster: Cluster, record: Record) -> Driver:
+def _driver(cluster: Cluster, record: Record) -> Driver:
     """As the Lease says. A driver that was killed stands there too, so the moment of its last renewal is told."""
     lease = cluster.get("Lease", _lease_name(record.service))
     spec = lease["spec"] if lease else {}
@@ -241,15 +240,6 @@ def reconcile(
         finished = opening.finish(site, found.id, holder, attended=attended, limit=limit)
         return finished, ()
     return None, tuple(opening.remove_orphans(site, holder))
-
-
-def evidence_places(record: Record) -> list[str]:
-    """Where the release's evidence can be read, for people."""
-    if not record.evidence:
-        return []
-    plan = environments.backup_plan(loaded := environments.load(record.environment))
-    names = record.evidence_at or [one.name for one in plan.destinations]
-    return [place_of(loaded, one, record.evidence) for one in plan.destinations if one.name in names]
 
 
 def check(environment: str, service: str, version: str) -> Facts:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from flows.commands import run
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.errors import Refused, Transient
-from onlyvips.steps.evidence import keep_evidence, key_of
+from onlyvips.steps.evidence import find, keep_evidence, key_of, page_key
+from onlyvips.wiring import evidence as wired
 from tests.core.decisions import PLAN, RECORD
 from tests.simulators.clock import SimClock
+from tests.simulators.objects import SimulatedStore
 
 RECORD = replace(RECORD, phase="evidence", result="promoted")
 
@@ -42,3 +45,76 @@ def test_what_another_attempt_wrote_stays_and_counts(tmp_path: Path) -> None:
 def test_when_no_store_takes_it_the_release_stays_open() -> None:
     with pytest.raises(Transient, match="No store took the evidence.*far: env:KEY is not set.*reconcile"):
         keep_evidence({"far": without_key}, SimClock(), PLAN, RECORD)
+
+
+def draw(document: Any) -> str:
+    return f"page of {document['release']['id']}, written {document['written']}"
+
+
+def test_the_page_is_kept_beside_the_document_of_the_document_that_is_kept(tmp_path: Path) -> None:
+    store, clock = DirectoryStore("near", tmp_path), SimClock()
+    keep_evidence({"near": lambda: store}, clock, PLAN, RECORD)
+    written = json.loads(b"".join(store.read(key_of(RECORD))))["written"]
+    clock.sleep(60.0)
+    kept = keep_evidence({"near": lambda: store, "far": without_key}, clock, PLAN, RECORD, draw)
+    assert kept.pages == ("near",)
+    assert b"".join(store.read(page_key(kept.key))).decode() == f"page of r1, written {written}"
+    assert keep_evidence({"near": lambda: store}, clock, PLAN, RECORD, lambda _: "another").pages == ("near",)
+    assert b"".join(store.read(page_key(kept.key))).startswith(b"page of r1")
+
+
+def test_a_page_that_cannot_be_made_keeps_nobody_from_the_evidence(tmp_path: Path) -> None:
+    def broken(_: Any) -> str:
+        raise ZeroDivisionError("no looks")
+
+    store = DirectoryStore("near", tmp_path)
+    kept = keep_evidence({"near": lambda: store}, SimClock(), PLAN, RECORD, broken)
+    assert (kept.stores, kept.pages) == (("near",), ())
+    assert "page: it could not be made (ZeroDivisionError: no looks)" in kept.observed
+
+
+def test_it_is_read_back_from_whichever_store_has_it() -> None:
+    empty, full = SimulatedStore("empty"), SimulatedStore("full")
+    full.put_new("key", b"kept")
+    assert find({"away": without_key, "empty": lambda: empty, "full": lambda: full}, "key") == b"kept"
+    assert find({"empty": lambda: empty}, "key") is None
+    with pytest.raises(Transient, match="not all could be asked: away: env:KEY is not set"):
+        find({"away": without_key, "empty": lambda: empty}, "key")
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The evidence of one release, in the second of two stores."""
+    empty, full = SimulatedStore("empty"), SimulatedStore("full")
+    keep_evidence({"full": lambda: full}, SimClock(), PLAN, RECORD)
+    found = {"empty": lambda: empty, "full": lambda: full}
+    monkeypatch.setattr(wired, "openers", lambda _: found)
+    monkeypatch.setattr(wired.environments, "load", lambda _: None)
+    return found
+
+
+def test_the_command_writes_the_page_that_was_kept_or_else_one_of_the_document(
+    stores: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["release", "evidence", "-e", "test", "--release", "r1"]
+    assert run([*asked, "--html", str(tmp_path / "new.html")]) == 0
+    assert "made anew" in capsys.readouterr().out
+    assert "<h1>Release r1</h1>" in (tmp_path / "new.html").read_text()
+    stores["full"]().put_new(page_key(key_of(RECORD)), b"the page")
+    assert run([*asked, "--html", str(tmp_path / "kept.html")]) == 0
+    assert (tmp_path / "kept.html").read_text() == "the page"
+    assert run([*asked, "--json"]) == 0
+    assert '"id": "r1"' in capsys.readouterr().out
+
+
+def test_the_command_refuses_what_it_cannot_find_or_would_write_over(
+    stores: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "there.html").write_text("mine")
+    ask = ["release", "evidence", "-e", "test"]
+    assert run([*ask, "--release", "r1", "--html", str(tmp_path / "there.html")]) == 2
+    assert run([*ask, "--release", "r2"]) == 2
+    assert run(ask) == 2
+    told = capsys.readouterr().err
+    assert "there already and was left alone" in told and "No store has test/evidence/release/r2.json" in told
+    assert (tmp_path / "there.html").read_text() == "mine"

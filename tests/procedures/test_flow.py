@@ -19,6 +19,7 @@ from onlyvips.core.plan import Strategy
 from onlyvips.errors import Driven, Fenced, Misuse, OnlyVipsError, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.steps.backup import Taken
 from onlyvips.steps.copies import Outcome
+from onlyvips.wiring import evidence
 from tasks import policies, releases
 from tests.core.decisions import RECORD
 
@@ -93,7 +94,7 @@ def test_nothing_is_decided_in_a_phase_that_the_record_has_left(monkeypatch: pyt
 @pytest.mark.parametrize("result", ["promoted", "rolled-back"])
 def test_a_run_is_green_only_when_it_promoted(monkeypatch: pytest.MonkeyPatch, result: Any) -> None:
     monkeypatch.setattr(wiring, "record", lambda _: replace(RECORD, phase="closed", result=result, reason="bad"))
-    monkeypatch.setattr(wiring, "evidence_places", lambda _: [])
+    monkeypatch.setattr(evidence, "places", lambda _: [])
     monkeypatch.setattr(releases, "get_run_logger", lambda: LOG)
     if result == "promoted":
         assert releases.conclude("r1")["result"] == "promoted"

@@ -16,6 +16,7 @@ from onlyvips import wiring
 from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps.preflight import Facts
+from onlyvips.wiring import evidence
 from tests.core.decisions import RECORD
 from tests.simulators.clock import SimClock
 from tests.simulators.cluster import SimCluster
@@ -34,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(running, "answering_server", lambda _: "")
     monkeypatch.setattr(following, "in_this_process", lambda *_, **__: did.append("release") or PROMOTED)
     monkeypatch.setattr(wiring, "cluster_of", lambda _: SimCluster(SimClock()))
-    monkeypatch.setattr(wiring, "evidence_places", lambda _: [])
+    monkeypatch.setattr(evidence, "places", lambda _: [])
     return did
 
 

@@ -1,0 +1,189 @@
+"""What the page of a release's evidence says, from the document that is kept. Pure.
+
+Everything that the document has is on the page: what no section knows comes last, as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from onlyvips.core.chart import Chart
+from onlyvips.core.evidence_charts import charts
+from onlyvips.core.report import clock_time
+
+Row = tuple[str, ...]
+
+_TOLD = (
+    *("schema", "phase", "open", "headline", "advice", "id", "environment", "service", "version", "from_image"),
+    *("to_image", "operator", "created", "result", "reason", "looks", "steps", "commands", "told", "holders", "backup"),
+    *("snapshot", "secrets", "migration", "plan_hash", "capacity", "evidence", "evidence_at", "page_at", "waiting"),
+    *("waiting_for", "waiting_since", "hooks"),
+)
+"""Keys that a section tells, or that say nothing of a release that is over."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A section with its rows; ``empty`` is said where there are none."""
+
+    title: str
+    heads: Row
+    rows: tuple[Row, ...]
+    empty: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows, in order. ``good``: the release was promoted."""
+
+    title: str
+    headline: str
+    advice: str
+    good: bool
+    facts: tuple[tuple[str, str], ...]
+    charts: tuple[Chart, ...]
+    tables: tuple[Table, ...]
+    others: tuple[tuple[str, str], ...]
+
+
+def page_of(document: Mapping[str, Any]) -> Page:
+    """The page of an evidence document. Raises KeyError for one that is not of a release."""
+    release = document["release"]
+    others = {key: value for key, value in release.items() if key not in _TOLD and value not in ("", None, [], {}, 0)}
+    return Page(
+        title=f"Release {release['id']}",
+        headline=f"{release['headline']}.",
+        advice=str(release.get("advice") or ""),
+        good=release.get("result") == "promoted",
+        facts=tuple(_facts(document, release)),
+        charts=tuple(charts(document)),
+        tables=(_steps(release), _looks(release), _hooks(release), _commands(release), _told(release)),
+        others=(*((key, _plain(value)) for key, value in others.items()), *_plan(document)),
+    )
+
+
+def _facts(document: Mapping[str, Any], release: Mapping[str, Any]) -> list[tuple[str, str]]:
+    steps = release.get("steps") or ()
+    ends = [step["done"] for step in steps if step.get("done")]
+    began = float(release["created"])
+    return [
+        ("service", f"{release['service']} {release['version']} in {release['environment']}"),
+        ("from", f"{release['from_image']}, on {release['capacity']} pods"),
+        ("to", str(release["to_image"])),
+        ("result", f"{release.get('result') or 'open'}: {release.get('reason') or 'no reason was written down'}"),
+        ("asked for by", f"{release['operator']} (claimed)"),
+        ("began", _moment(began)),
+        ("took", f"{_span(max(ends) - began)} until its last step was done" if ends else "nothing was done"),
+        ("driven by", "; ".join(release.get("holders") or ()) or "nobody"),
+        ("backup", str(release.get("backup") or "none")),
+        ("configuration kept as", str(release.get("snapshot") or "nothing was kept")),
+        ("secrets", _secrets(release.get("secrets") or ())),
+        ("migration", str(release.get("migration") or "none")),
+        (
+            "lost requests",
+            str(release.get("lost_requests", "not known here: they are counted where requests are sent")),
+        ),
+        ("plan", f"fingerprint {release.get('plan_hash')}"),
+        ("written", str(document.get("written") or "")),
+    ]
+
+
+def _secrets(pairs: Sequence[Sequence[str]]) -> str:
+    return "; ".join(f"{old} became {new}" for old, new in pairs) or "none"
+
+
+def _steps(release: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (clock_time(step["intended"]), step["action"], step["reason"], _took(step), step.get("observed") or "not done")
+        for step in release.get("steps") or ()
+    )
+    return Table("What was done", ("UTC", "step", "why", "took", "read back"), rows, "Nothing was done.")
+
+
+def _took(step: Mapping[str, Any]) -> str:
+    return f"{step['done'] - step['intended']:.1f} s" if step.get("done") else ""
+
+
+_LOOK = ("UTC", "stage", "weight", "metric", "canary", "stable", "difference", "p", "limit", "alpha", "verdict")
+
+
+def _looks(release: Mapping[str, Any]) -> Table:
+    rows = tuple(row for look in release.get("looks") or () for row in _rows_of(look))
+    return Table("Every look", _LOOK, rows, "No look was taken.")
+
+
+def _rows_of(look: Mapping[str, Any]) -> list[Row]:
+    place = (clock_time(look["at"]), str(look["stage"] + 1), f"{look['weight']} %")
+    if not look.get("values"):
+        return [(*place, look.get("reason") or "nothing to judge by", *[""] * 6, look["verdict"])]
+    return [(*place, *_numbers(value)) for value in look["values"]]
+
+
+def _numbers(value: Mapping[str, Any]) -> Row:
+    beside, slower = value.get("against"), str(value["name"]).startswith("latency-")
+    counted = "" if slower and beside else f"{value['bad']} of "
+    mine = f"{counted}{value['total']} ({100 * value['share']:.3g} %)" if value["total"] else "none"
+    stable = f"{beside['total']} ({100 * beside['share']:.3g} %)" if beside else ""
+    effect = (
+        f"{100 * beside['effect']:+.3g} ({100 * beside['low']:+.3g} to {100 * beside['high']:+.3g})" if beside else ""
+    )
+    return (
+        value["name"],
+        mine,
+        stable,
+        effect,
+        f"{beside['p']:.2g}" if beside else "",
+        f"{100 * value['threshold']:.3g} %",
+        f"{value['alpha']:.2g}",
+        value["verdict"],
+    )
+
+
+def _hooks(release: Mapping[str, Any]) -> Table:
+    rows = tuple((one["name"], one["state"], one.get("observed") or "") for one in release.get("hooks") or ())
+    return Table("Hooks", ("hook", "state", "what it said"), rows, "No hook was run.")
+
+
+def _commands(release: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (clock_time(one["at"]), one["name"], f"{one['by']} (claimed)", one.get("reason") or "no reason given")
+        for one in release.get("commands") or ()
+    )
+    return Table("What people asked", ("UTC", "command", "by", "why"), rows, "Nobody asked for anything.")
+
+
+def _told(release: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (clock_time(one["at"]), one["news"], one["target"], one.get("failed") or "taken")
+        for one in release.get("told") or ()
+    )
+    return Table("Who was told", ("UTC", "news", "target", "what became of it"), rows, "Nobody was told by messages.")
+
+
+def _plan(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f"plan: {key}", _plain(value)) for key, value in (document.get("plan") or {}).items() if value]
+
+
+def _plain(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(one)}" for key, one in value.items() if one not in (None, "", [], {}))
+    if isinstance(value, list | tuple):
+        return "; ".join(_plain(one) for one in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return " ".join(
+        part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{rest} s") if part
+    )
