@@ -25,6 +25,12 @@ Kind = Literal[
     "stop",
     "start",
     "remove-canary",
+    "bring-up",
+    "smoke-test",
+    "switch",
+    "move-scaler",
+    "retire",
+    "put-back",
     "remove-leftovers",
     "write-evidence",
     "enter",
@@ -35,7 +41,8 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Action:
-    """What to do next and why. ``number`` is a weight or a count of pods; ``what`` names a wait: it is timed."""
+    """What to do next and why. ``number`` is a weight or a count of pods; ``what`` names a wait, which is
+    timed, or a colour."""
 
     kind: Kind
     reason: str
@@ -49,6 +56,10 @@ class Action:
         words = self.kind.replace("-", " ")
         if self.kind == "set-weight":
             return f"{words} {self.number} %"
+        if self.kind == "switch":
+            return f"switch to {self.what}"
+        if self.kind == "bring-up":
+            return f"bring up {self.what} with {self.number} pod{'' if self.number == 1 else 's'}"
         if self.kind in ("create-canary", "scale-canary", "scale-stable", "start"):
             return f"{words} to {self.number} pod{'' if self.number == 1 else 's'}"
         return f"{words} {self.phase}" if self.kind == "enter" else f"{words} {self.what}".strip()

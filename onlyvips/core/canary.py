@@ -101,6 +101,15 @@ def stage_looks(record: Record) -> tuple[Look, ...]:
 
 
 def _judge_stage(record: Record, plan: ReleasePlan) -> Action:
+    if (more := watch(record, plan)) is not None:
+        return more
+    reason = f"stage {record.stage + 1} passed: {record.looks[-1].reason}"
+    return enter("promote", reason) if record.stage + 1 == len(plan.stages) else Action("next-stage", reason)
+
+
+def watch(record: Record, plan: ReleasePlan) -> Action | None:
+    """The next look of the stage, or the way back where it stays inconclusive; None once it was watched for its hold
+    and the last look passed."""
     looks, stage = stage_looks(record), plan.stages[record.stage]
     last = looks[-1] if looks else None
     unresolved = _unresolved(looks)
@@ -108,8 +117,7 @@ def _judge_stage(record: Record, plan: ReleasePlan) -> Action:
         why = "no data" if last.verdict in ("no-data", "error") else "too few requests"
         return enter("rollback", f"inconclusive, {why} for {unresolved:.0f} s: {last.reason}")
     if last is not None and last.verdict == "pass" and _watched(looks) >= stage.hold:
-        reason = f"stage {record.stage + 1} passed: {last.reason}"
-        return enter("promote", reason) if record.stage + 1 == len(plan.stages) else Action("next-stage", reason)
+        return None
     so_far = f"{_watched(looks):.0f} of {stage.hold:g} s"
     return Action("look", f"look {len(looks) + 1} of stage {record.stage + 1}, {so_far}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onlyvips.core import canary, recreate, rolling, together
+from onlyvips.core import blue_green, canary, recreate, rolling, together
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.going_back import roll_back
 from onlyvips.core.phases import BEFORE_TRAFFIC
@@ -21,10 +21,16 @@ from onlyvips.core.world import World
 _Next = Callable[[Record, World, ReleasePlan, bool], Action]
 _FORWARD: Mapping[Strategy, _Next] = {
     "canary": canary.forward,
+    "blue-green": blue_green.forward,
     "rolling": rolling.forward,
     "recreate": recreate.forward,
 }
-_BACK: Mapping[Strategy, _Next] = {"canary": roll_back, "rolling": rolling.back, "recreate": recreate.back}
+_BACK: Mapping[Strategy, _Next] = {
+    "canary": roll_back,
+    "blue-green": blue_green.back,
+    "rolling": rolling.back,
+    "recreate": recreate.back,
+}
 
 
 def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bool) -> Action:

@@ -115,13 +115,22 @@ def _canary(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
     )
 
 
-def _blue_green(plan: ReleasePlan, _: Found) -> Iterator[Ahead]:
-    settle = plan.waits.propagation
-    yield Ahead("preview", "bring the other colour up with the new version, ready, and test it before any user sees it")
+def _blue_green(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
+    setting, settle, front = plan.blue_green, plan.waits.propagation, plan.service.service
+    tests = len(setting.tests) if setting else 0
+    pods = f"all {found.capacity} pods" if found.capacity else "all pods"
     yield Ahead(
-        "switch", f"Service {plan.service.service} selects the new colour; {span(settle)} for the router", settle
+        "preview", f"bring the other colour up with {pods} of the new version; {span(settle)} to see them", settle
     )
-    yield Ahead("warm", "keep the old colour running for an instant way back, then scale it away")
+    yield Ahead("preview", f"ask its {tests} smoke test{'' if tests == 1 else 's'} by a preview that no user takes")
+    yield Ahead("switch", f"Service {front} selects the new colour; {span(settle)} for the router", settle, weight=100)
+    for stage in plan.stages:
+        looks = max(1, ceil(stage.hold / plan.waits.look))
+        kept = f"keep the old colour ready for {span(stage.hold)} with {looks} looks, for an instant way back"
+        yield Ahead("warm", kept, max(stage.hold, looks * plan.waits.look), stage.weight, looks=looks)
+    yield Ahead(
+        "warm", "the old colour goes to sleep: its Deployment stays, without pods, and is the other one next time"
+    )
 
 
 def _rolling(plan: ReleasePlan, _: Found) -> Iterator[Ahead]:
@@ -148,7 +157,10 @@ _BACK: Mapping[Strategy, tuple[str, ...]] = {
         "a stable that has the new template already gets its old one back behind the canary",
         "the canary, its Service, its entry in the route and Secrets that only it used are removed",
     ),
-    "blue-green": ("the Service selects the old colour again, at once while it is warm", "the new colour is removed"),
+    "blue-green": (
+        "the Service selects the old colour again, at once while it is warm",
+        "the new colour is removed, or gets back the template that it had, without pods",
+    ),
     "rolling": ("the Deployment gets back the template that was recorded before",),
     "recreate": ("the Deployment gets back the template that was recorded before, old pods after new ones",),
 }

@@ -34,6 +34,11 @@ def rule_index(route: Manifest, rule: str, service: str, canary: str = "") -> in
     return found[0] if found else None
 
 
+def names(route: Manifest, index: int) -> list[str]:
+    """Backends of the rule."""
+    return _names(route["spec"]["rules"][index])
+
+
 def _names(rule: Manifest) -> list[str]:
     return [reference["name"] for reference in rule.get("backendRefs") or []]
 

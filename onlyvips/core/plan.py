@@ -83,6 +83,28 @@ class ServicePlan:
 
 
 @dataclass(frozen=True)
+class SmokeTest:
+    """A GET of ``path`` that has to be answered with ``status`` and a body that contains ``contains``."""
+
+    path: str
+    status: int = 200
+    contains: str = ""
+
+
+@dataclass(frozen=True)
+class BlueGreen:
+    """Two Deployments, ``DEPLOYMENT-COLOUR``, told apart by ``label``; ``tests`` are asked of the one without users.
+
+    ``beside`` names other services behind the same Service.
+    """
+
+    label: str
+    colours: tuple[str, str]
+    tests: tuple[SmokeTest, ...]
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Index:
     """An index of the plan: ``keys`` in order, 1 ascending, -1 descending."""
 
@@ -131,7 +153,8 @@ class ReleasePlan:
     """All that one rollout of one service needs to know of its environment.
 
     ``automatic_managers`` are field managers that write by themselves (a GitOps controller): where one owns a field
-    that a release would write, the release is refused. Without ``margins`` the canary is not compared with stable.
+    that a release would write, the release is refused. ``stages`` of blue-green is
+    one: how long the old colour is kept warm. Without ``margins`` the canary is not compared with stable.
     """
 
     environment: str
@@ -146,6 +169,7 @@ class ReleasePlan:
     secrets: tuple[SecretPlan, ...]
     automatic_managers: tuple[str, ...]
     margins: Margins | None = None
+    blue_green: BlueGreen | None = None
     before: tuple[HookPlan, ...] = ()
     after: tuple[HookPlan, ...] = ()
 

@@ -112,6 +112,8 @@ class Record:
     ``waiting_for`` is that wait's short name, ``waiting_since`` its beginning. In place (rolling, recreate)
     ``canary_template`` is the new version's, ``rolled`` the most pods of it that were up for a whole propagation;
     ``judged``: the metrics know the service. ``group`` is the release of all services that it is a part of.
+    In blue-green the "canary" is the other colour: ``colours`` names the one that users were on and the other,
+    ``tested`` says what its smoke tests found.
     """
 
     id: str
@@ -153,6 +155,8 @@ class Record:
     judged: bool = True
     group: str = ""
     hooks: tuple[HookRun, ...] = ()
+    colours: tuple[str, ...] = ()
+    tested: str = ""
     holders: tuple[str, ...] = field(default=())
     waiting_for: str = ""
     waiting_since: float = 0.0
@@ -251,5 +255,6 @@ def _record(data: dict[str, Any]) -> Record:
             "evidence_at": tuple(data.get("evidence_at", ())),
             "page_at": tuple(data.get("page_at", ())),
             "told": tuple(Told(**told) for told in data.get("told", ())),
+            "colours": tuple(data.get("colours", ())),
         }
     )

@@ -38,9 +38,16 @@ class Workload:
     ending: tuple[str, ...] = ()
 
 
+ASTRAY = -1
+
+
 @dataclass(frozen=True)
 class Split:
-    """The route's rule: the canary's ``weight`` in percent, since when it is seen so, and whether it has an entry."""
+    """The route's rule: the canary's ``weight`` in percent, since when it is seen so, and whether it has an entry.
+
+    In blue-green what the Service selects: 0 the colour that users were on, 100 the other one, ``ASTRAY`` neither; and
+    whether the preview is there.
+    """
 
     weight: int
     settled: float
@@ -49,7 +56,10 @@ class Split:
 
 @dataclass(frozen=True)
 class World:
-    """One observation. None means that there is no such object. ``waited``: seconds spent on the same wait so far."""
+    """One observation. None means that there is no such object. ``waited``: seconds spent on the same wait so far.
+
+    ``scaler``: which of the two an autoscaler scales, "" for none; only blue-green asks.
+    """
 
     stable: Workload | None
     canary: Workload | None
@@ -58,6 +68,7 @@ class World:
     waited: float = 0.0
     waiting: str = ""
     together: Together = ""
+    scaler: Literal["", "stable", "canary"] = ""
 
 
 def pods_for(weight: int, capacity: int) -> int:

@@ -32,6 +32,12 @@ def _affinity(name: str) -> str:
     return name
 
 
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("a path begins with a slash, such as /healthz")
+    return text
+
+
 class EndpointsFile(Section):
     """A file of NAME=value lines that wins over the process environment for ``env:`` names with ``prefix``."""
 
@@ -138,13 +144,31 @@ class Canary(Section):
     on_failure: Literal["roll-back"]
 
 
+class SmokeRequest(Section):
+    """A GET that the other colour has to answer with ``status`` and a body that contains ``contains``; of ``service``,
+    or of each."""
+
+    path: Annotated[Text, AfterValidator(_path)]
+    status: Whole = 200
+    contains: str = ""
+    service: Name | None = None
+
+
+class SmokeTest(Section):
+    """What is asked before the switch; ``at`` is where users come in, endpoints.api where it is left out."""
+
+    requests: Annotated[tuple[SmokeRequest, ...], Field(min_length=1)]
+    at: Endpoint | None = None
+
+
 class BlueGreen(Section):
-    """Two colours and the Service that selects one by ``label``."""
+    """Two colours and the Service that selects one by ``label``; the old one is kept warm for ``keep_warm``."""
 
     service: Name
     label: Identifier
     colours: tuple[Name, Name]
-    smoke_test: Text
+    smoke_test: SmokeTest
+    keep_warm: Duration
 
 
 class Rolling(Section):

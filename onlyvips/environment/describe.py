@@ -85,11 +85,12 @@ def _service(name: str, service: Service, environment: Environment) -> str:
     switch = environment.strategies.blue_green
     how = {
         "canary": f"canary through rule {service.route.rule} of {service.route.name}" if service.route else "canary",
-        "blue-green": f"blue-green ({', '.join(switch.colours)}), smoke test, then Service {switch.service} switches",
+        "blue-green": f"blue-green ({', '.join(switch.colours)}), smoke tests, then Service {switch.service} switches, "
+        f"and the old colour is kept for {d(switch.keep_warm)}",
         "rolling": "rolling update, undone when it fails",
         "recreate": "stopped, then started anew, for it may never run twice",
     }[service.strategy]
-    built = "" if service.strategy == "canary" else " Not built yet: a release of it is refused."
+    built = "" if service.strategy in ("canary", "blue-green") else " Not built yet: a release of it is refused."
     return f"{name} ({service.kind}, Deployment {service.deployment}, {service.image}): {how}.{built}"
 
 

@@ -35,11 +35,12 @@ def release_plan(
     if strategy is not None:
         environment = by_strategy(environment, service, strategy)
     ours = _is_the_release(environment.release, version)
+    strategy = environment.services[service].strategy
     return plan.ReleasePlan(
         environment=environment.name,
         namespace=environment.platform.namespace,
         service=_service(service, environment.services[service]),
-        stages=_stages(environment) if environment.services[service].strategy == "canary" else (),
+        stages=_stages(environment, strategy),
         waits=_waits(environment),
         guardrails=guardrails(environment),
         alpha=environment.analysis.alpha,
@@ -47,7 +48,8 @@ def release_plan(
         migration=_migration(environment) if ours else None,
         secrets=_secrets(environment.release, service) if ours else (),
         automatic_managers=environment.platform.automatic_managers,
-        margins=None if environment.services[service].strategy in ("rolling", "recreate") else _margins(environment),
+        margins=_margins(environment) if strategy == "canary" else None,  # else stable has no traffic to compare with
+        blue_green=_blue_green(environment, service) if strategy == "blue-green" else None,
     )
 
 
@@ -240,8 +242,21 @@ def _service(name: str, service: Service) -> plan.ServicePlan:
     return plan.ServicePlan(name, service.image, service.strategy, service.deployment, service.service or "", route)
 
 
-def _stages(environment: Environment) -> tuple[plan.Stage, ...]:
+def _stages(environment: Environment, strategy: plan.Strategy) -> tuple[plan.Stage, ...]:
+    if strategy == "blue-green":
+        return (plan.Stage(100, environment.strategies.blue_green.keep_warm),)
+    if strategy != "canary":
+        return ()
     return tuple(plan.Stage(stage.weight, stage.hold) for stage in environment.strategies.canary.stages)
+
+
+def _blue_green(environment: Environment, service: str) -> plan.BlueGreen:
+    setting, mine = environment.strategies.blue_green, environment.services[service]
+    services = environment.services.items()
+    beside = tuple(name for name, one in services if one.service == mine.service and name != service)
+    asked = [one for one in setting.smoke_test.requests if one.service in (None, service)]
+    tests = tuple(plan.SmokeTest(one.path, one.status, one.contains) for one in asked)
+    return plan.BlueGreen(setting.label, setting.colours, tests, beside)
 
 
 def _waits(environment: Environment) -> plan.Waits:

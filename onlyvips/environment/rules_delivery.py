@@ -92,6 +92,8 @@ def _of_service(service: Service) -> Flaws:
         yield "service", "this key is missing: a service with requests has a Kubernetes Service"
     if service.strategy == "canary" and service.route is None:
         yield "route", "this key is missing: a canary needs the HTTPRoute and the rule that split its requests"
+    if service.strategy == "blue-green" and service.route is None:
+        yield "route", "this key is missing: the other colour is tested by the HTTPRoute and the rule that lead there"
     if service.strategy == "canary" and service.kind == "front-end" and service.assets == "versioned":
         yield (
             "strategy",
@@ -136,10 +138,24 @@ def blue_green(environment: Environment) -> Broken:
     here: Path = ("strategies", "blue_green")
     if strategy.service != main:
         yield (*here, "service"), f"it switches `{strategy.service}`, but platform.main_service is `{main}`"
+    waits = environment.waits
+    if strategy.keep_warm < waits.look or strategy.keep_warm <= waits.propagation:
+        told = f"{_d(strategy.keep_warm)} is over before anybody could look (waits.look is {_d(waits.look)}"
+        yield (*here, "keep_warm"), f"{told}, waits.propagation {_d(waits.propagation)}): keep it for longer"
+    for number, request in enumerate(strategy.smoke_test.requests):
+        if (name := request.service) and name not in environment.services:
+            told = f"there is no service `{name}`{nearest(name, environment.services)}"
+            yield (*here, "smoke_test", "requests", number, "service"), told
     for name, service in environment.services.items():
+        if service.strategy == "blue-green" and not _tested(environment, name):
+            yield (*here, "smoke_test", "requests"), f"none of them is of `{name}`: it would be switched to untested"
         if service.strategy == "blue-green" and service.service not in (None, strategy.service):
             told = f"blue-green switches `{strategy.service}`, and this one is behind `{service.service}`"
             yield ("services", name, "service"), f"{told}: write `service: {strategy.service}`"
+
+
+def _tested(environment: Environment, service: str) -> bool:
+    return any(one.service in (None, service) for one in environment.strategies.blue_green.smoke_test.requests)
 
 
 def alerts(environment: Environment) -> Broken:
@@ -218,7 +234,7 @@ RULES = (
     rule(each_service, "services"),
     rule(services_together, "services"),
     rule(colours, "strategies"),
-    rule(blue_green, "strategies", "platform", "services"),
+    rule(blue_green, "strategies", "platform", "services", "waits"),
     rule(alerts, "monitoring"),
     rule(guardrails, "analysis", "monitoring"),
     rule(alpha, "analysis"),

@@ -45,9 +45,9 @@ def delete_own(tools: Tools, record: Record, kind: str, name: str) -> None:
     tools.fence.delete(kind, name)
 
 
-def hold_minimum(tools: Tools, record: Record) -> None:
-    """While the release runs the autoscaler may not take stable below the count it had."""
-    if (scaler := scaler_of(tools.cluster, tools.plan.service.deployment)) is None:
+def hold_minimum(tools: Tools, record: Record, deployment: str = "") -> None:
+    """While the release runs the autoscaler may not take stable (``deployment``) below the count it had."""
+    if (scaler := scaler_of(tools.cluster, deployment or tools.plan.service.deployment)) is None:
         return
 
     def change(now: Manifest) -> Sequence[Manifest]:

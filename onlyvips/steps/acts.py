@@ -13,11 +13,12 @@ from dataclasses import replace
 
 from onlyvips.core import manifests
 from onlyvips.core.action import Action
+from onlyvips.core.colours import colour_name
 from onlyvips.core.manifests import fingerprint, own_metadata
 from onlyvips.core.plan import Strategy
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
-from onlyvips.steps import acts_canary, acts_recreate, acts_rolling, records
+from onlyvips.steps import acts_blue_green, acts_canary, acts_recreate, acts_rolling, records
 from onlyvips.steps.acting import delete_own, let_go
 from onlyvips.steps.hooks import run_hook
 from onlyvips.steps.migrate import migrate
@@ -33,14 +34,18 @@ def perform(tools: Tools, record: Record, action: Action) -> Done:
 
 def _snapshot(tools: Tools, record: Record, _: Action) -> Done:
     """Keep what a rollback has to bring back, read once, before anything changes."""
-    service = tools.plan.service
+    service, deployment = tools.plan.service, tools.plan.service.deployment
+    if record.colours:
+        deployment, other = (colour_name(service.deployment, colour) for colour in record.colours)
     kept = {
-        "Deployment": service.deployment,
+        "Deployment": deployment,
         "Service": service.service,
         "HTTPRoute": service.route.name if service.route else "",
     }
     found = {kind: tools.cluster.get(kind, name) for kind, name in kept.items() if name}
-    found[SCALER] = scaler_of(tools.cluster, service.deployment)
+    if record.colours:
+        found[acts_blue_green.PREVIOUS] = tools.cluster.get("Deployment", other)
+    found[SCALER] = scaler_of(tools.cluster, deployment)
     name = f"onlyvips-release-{record.id}-snapshot"
     data = {kind: json.dumps(manifest, separators=(",", ":")) for kind, manifest in found.items() if manifest}
     own = own_metadata(record.id, record.service, tools.fence.epoch)
@@ -70,7 +75,8 @@ def _hearing(tools: Tools, record: Record) -> Callable[[], None]:
 
 def _create_secrets(tools: Tools, record: Record, _: Action) -> Done:
     """Secrets under names that carry a fingerprint of their values; those that are live already stay."""
-    stable = live(tools, "Deployment", tools.plan.service.deployment)
+    name = tools.plan.service.deployment
+    stable = live(tools, "Deployment", colour_name(name, record.colours[0]) if record.colours else name)
     used, renamed = manifests.secret_names(stable["spec"]["template"]), []
     for secret in tools.plan.secrets:
         values = {key: tools.resolve(reference) for key, reference in secret.values}
@@ -124,6 +130,7 @@ _COMMON: _Acts = {
 }
 _OF: Mapping[Strategy, _Acts] = {
     "canary": acts_canary.ACTS,
+    "blue-green": acts_blue_green.ACTS,
     "rolling": acts_rolling.ACTS,
     "recreate": acts_recreate.ACTS,
 }

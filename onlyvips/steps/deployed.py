@@ -22,6 +22,7 @@ class Facts:
     capacity: int
     template: str = ""
     judged: bool = True
+    colours: tuple[str, ...] = ()
 
 
 def there(cluster: Cluster, plan: ReleasePlan, kind: str, name: str) -> Manifest:

@@ -52,14 +52,22 @@ def _window(record: Record, end: float) -> Window:
 def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window) -> tuple[Value, ...]:
     number = 1 + sum(1 for look in record.looks if look.values)
     alpha = alpha_of_look(number, _planned(plan), judged(plan), plan.alpha)
-    labels = {"app": plan.service.name, "version": record.version}
-    labels |= {"track": "canary"} if record.strategy == "canary" else {}
+    labels = _labels(plan, record)
     fresh = window.end - _STALE_LOOKS * plan.waits.look
     values = [_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails]
     if plan.margins:
         sides = _sides(metrics, plan, plan.margins, labels, window, fresh)
         values += judge_against(*sides, plan.margins, alpha)
     return tuple(_grown(value, record) for value in values)
+
+
+def _labels(plan: ReleasePlan, record: Record) -> dict[str, str]:
+    """What the new version's series carry."""
+    app = {"app": plan.service.name}
+    if plan.blue_green is not None:
+        return {**app, plan.blue_green.label: record.colours[1]}
+    version = {**app, "version": record.version}
+    return {**version, "track": "canary"} if record.strategy == "canary" else version
 
 
 def _planned(plan: ReleasePlan) -> int:

@@ -78,9 +78,13 @@ class Observer:
         if index is None:
             return None
         weight = httproute.canary_weight(route, index, canary)
+        return Split(weight, self._settled(weight), httproute.lists(route, index, canary))
+
+    def _settled(self, weight: int) -> float:
+        """For how long this process has seen this weight."""
         if self._weight is None or self._weight[0] != weight:
             self._weight = (weight, self._clock.monotonic())
-        return Split(weight, self._clock.monotonic() - self._weight[1], httproute.lists(route, index, canary))
+        return self._clock.monotonic() - self._weight[1]
 
     def _workload(self, deployment: Manifest | None) -> Workload | None:
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
@@ -127,7 +131,7 @@ class Observer:
         made = self._cluster.list("Service", {RELEASE: record.id})
         services = [f"Service/{each['metadata']['name']}" for each in made]
         held = scaler_of(self._cluster, self._plan.service.deployment)
-        scalers = [f"{SCALER}/{held['metadata']['name']}"] if held and _held(held) else []
+        scalers = [f"{SCALER}/{held['metadata']['name']}"] if held and is_held(held) else []
         return (*services, *scalers, *self._unused_secrets(record, stable))
 
     def _unused_secrets(self, record: Record, stable: Manifest | None) -> list[str]:
@@ -138,7 +142,8 @@ class Observer:
         return [f"Secret/{name}" for name in names if name not in used]
 
 
-def _held(scaler: Manifest) -> bool:
+def is_held(scaler: Manifest) -> bool:
+    """Whether a release holds its minimum."""
     return HELD_MINIMUM in annotations_of(scaler)
 
 

@@ -11,7 +11,7 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease, Manifest
-from onlyvips.steps import records
+from onlyvips.steps import records, targets
 from onlyvips.steps.deployed import Facts
 from onlyvips.steps.fence import Fence
 from onlyvips.steps.observe import Observer, canary_name
@@ -135,6 +135,7 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
         capacity=facts.capacity,
         strategy=service.strategy,
         judged=facts.judged,
+        colours=facts.colours,
         created=site.clock.now(),
         group=start.group,
         backup=start.backup,
@@ -218,14 +219,10 @@ def remove_orphans(site: Site, holder: str) -> Sequence[str]:
 def _orphans(site: Site) -> list[Manifest]:
     """Raises Refused while the route sends requests to them."""
     service = site.plan.service
-    labels = {**MANAGED, "track": "canary"}
-    names = {canary_name(service.deployment), canary_name(service.service)}
-    found = [
-        each
-        for kind in ("Deployment", "Service")
-        for each in site.cluster.list(kind, labels)
-        if each["metadata"]["name"] in names and RELEASE in each["metadata"]["labels"]
-    ]
+    live = [site.cluster.get(kind, name) for kind, name in targets.passing(site.plan)]
+    ours = {*MANAGED.items()}
+    labelled = [(each, each["metadata"].get("labels") or {}) for each in live if each is not None]
+    found = [each for each, labels in labelled if ours <= {*labels.items()} and RELEASE in labels]
     if not found or records.find_open(site.cluster, service.name) is not None:
         return []
     split = Observer(site.cluster, site.clock, site.plan).split()

@@ -11,7 +11,7 @@ from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.world import pods_for
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase, SourceOplog
-from onlyvips.steps import preflight_in_place
+from onlyvips.steps import preflight_blue_green, preflight_in_place
 from onlyvips.steps.deployed import NOTHING, Facts, check_deployment, healthy, there
 from onlyvips.steps.looks import REQUESTS
 from onlyvips.steps.observe import canary_name
@@ -112,6 +112,7 @@ def _enough(deployment: Manifest, plan: ReleasePlan) -> int:
 
 _BY_STRATEGY: Mapping[Strategy, Callable[[Cluster, ReleasePlan, str], Facts]] = {
     "canary": _canary,
+    "blue-green": preflight_blue_green.check,
     "rolling": preflight_in_place.rolling,
     "recreate": preflight_in_place.recreate,
 }

@@ -12,11 +12,13 @@ from onlyvips.core.decide import next_action
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
 from onlyvips.errors import Fenced, Permanent
-from onlyvips.steps import acting, acts, group_records, records
+from onlyvips.steps import acting, acts, group_records, records, targets
 from onlyvips.steps.looks import take_look
-from onlyvips.steps.observe import SCALER, Observer, canary_name, scaler_of
+from onlyvips.steps.observe import SCALER, Observer, scaler_of
+from onlyvips.steps.observe_blue_green import BlueGreenObserver
 from onlyvips.steps.tools import Tools
 
+_WITH_USERS = ("canary", "promote", "switch", "warm")
 _UNRECORDED = ("enter", "next-stage", "close", "wait", "look")
 
 
@@ -25,7 +27,8 @@ class Rollout:
 
     def __init__(self, tools: Tools, release: str, *, attended: bool) -> None:
         self.tools, self.release, self.attended = tools, release, attended
-        self._observer = Observer(tools.cluster, tools.clock, tools.plan)
+        observer = BlueGreenObserver if tools.plan.blue_green else Observer
+        self._observer = observer(tools.cluster, tools.clock, tools.plan)
         self._waiting, self._waiting_since = "", 0.0
         self._looked = tools.clock.monotonic()
 
@@ -40,18 +43,11 @@ class Rollout:
 
     def take_over(self, holder: str) -> None:
         """The first act of a driver: our epoch on every object that will be written, and our name in the record."""
-        service = self.plan.service
         self.tools.fence.stamp("ConfigMap", records.config_map(self.release))
-        scaler = scaler_of(self.tools.cluster, service.deployment)
-        for kind, name in (
-            ("HTTPRoute", service.route.name if service.route else ""),
-            ("Deployment", service.deployment),
-            ("Deployment", canary_name(service.deployment)),
-            ("Service", canary_name(service.service) if service.service else ""),
-            (SCALER, scaler["metadata"]["name"] if scaler else ""),
-        ):
-            if name:
-                self.tools.fence.stamp(kind, name)
+        scalers = [scaler_of(self.tools.cluster, name) for name in targets.deployments(self.plan)]
+        written = [(SCALER, found["metadata"]["name"]) for found in scalers if found is not None]
+        for kind, name in (*targets.lasting(self.plan), *targets.passing(self.plan), *written):
+            self.tools.fence.stamp(kind, name)
         record = self.record()
         if record.open and holder not in record.holders:
             self._save(replace(record, holders=(*record.holders, holder)))
@@ -122,7 +118,9 @@ class Rollout:
         if self._now() - self._looked < self.plan.waits.look:
             return
         self._looked, record = self._now(), self.record()
-        shown = record.phase in ("canary", "promote") and record.weight > 0 and not record.stable_replaced
+        shown = (
+            record.phase in ("canary", "promote", "switch", "warm") and record.weight > 0 and not record.stable_replaced
+        )
         if shown or (record.phase == "roll" and record.replaced and record.judged):
             self._judge(self._with_window(record), elapsed=0.0)
 
@@ -158,8 +156,8 @@ class Rollout:
 
 def _with_intent(record: Record, action: Action, at: float) -> Record:
     record = record.intend(action.title, action.reason, at)
-    if action.kind == "set-weight":
+    if action.kind in ("set-weight", "switch"):
         record = replace(record, intended_weight=action.number)
-    if action.kind == "replace-stable":
+    if action.kind in ("replace-stable", "retire"):
         record = replace(record, stable_replaced=True)
     return record

@@ -9,6 +9,7 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent
 from onlyvips.ports import Clock, Cluster, Manifest, Metrics
+from onlyvips.ports.prober import Prober
 from onlyvips.steps.evidence import Kept
 from onlyvips.steps.fence import Fence
 from onlyvips.steps.herald import SILENT, Herald
@@ -20,7 +21,8 @@ Done = tuple[Record, str]
 @dataclass(frozen=True)
 class Tools:
     """``back_up`` takes one complete base and returns its key; ``resolve`` reads a reference; ``keep_evidence`` stores
-    the record under the release's id and says which stores took it; ``herald`` tells people."""
+    the record under the release's id and says which stores took it; ``herald`` tells people;
+    ``prober`` asks smoke tests, where there are any."""
 
     cluster: Cluster
     metrics: Metrics
@@ -31,6 +33,7 @@ class Tools:
     resolve: Callable[[str], str]
     keep_evidence: Callable[[Record], Kept]
     herald: Herald = SILENT
+    prober: Prober | None = None
 
 
 def live(tools: Tools, kind: str, name: str) -> Manifest:

@@ -12,12 +12,13 @@ from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.adapters.metrics_prometheus import PrometheusMetrics
+from onlyvips.adapters.prober_http import HttpProber
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Command, Driver, Record
 from onlyvips.environment import Environment
 from onlyvips.errors import Misuse, Permanent, Refused
 from onlyvips.ports import Cluster, Lease, Metrics
-from onlyvips.steps import opening, preflight, records
+from onlyvips.steps import opening, preflight, records, targets
 from onlyvips.steps.backup import probe_stores
 from onlyvips.steps.deployed import Facts
 from onlyvips.steps.fence import Fence, highest_epoch
@@ -97,9 +98,7 @@ def site_of(loaded: Environment, service: str, version: str) -> Site:
     plan = environments.release_plan(loaded, service, version)
     cluster, clock = cluster_of(loaded), SystemClock()
     patience = max(_PATIENCE_LOOKS * plan.waits.look, 4 * plan.lease_duration)
-    routes = [("HTTPRoute", plan.service.route.name)] if plan.service.route else []
-    stamped = [("Deployment", plan.service.deployment), *routes]
-    floor = partial(highest_epoch, cluster, service, stamped)
+    floor = partial(highest_epoch, cluster, service, targets.lasting(plan))
     cell = KubernetesCell(cluster, _lease_name(service))
     lease = CellLease(cell, clock, plan.lease_duration, patience, floor=floor)
     return Site(
@@ -127,9 +126,16 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
         plan=plan,
         back_up=partial(_back_up, loaded),
         resolve=lambda reference: environments.resolve(loaded, reference).get_secret_value(),
+        prober=_prober(loaded, plan),
         keep_evidence=partial(evidence.keep, loaded, plan),
         herald=herald_of(loaded, plan, cluster),
     )
+
+
+def _prober(loaded: Environment, plan: ReleasePlan) -> HttpProber | None:
+    """Where smoke tests come in: like users, where the environment says."""
+    at = loaded.strategies.blue_green.smoke_test.at or loaded.endpoints.api
+    return HttpProber(environments.endpoint(loaded, at)) if plan.blue_green else None
 
 
 def metrics_of(loaded: Environment) -> Metrics:

@@ -133,8 +133,8 @@ BROKEN = {
         "deployment: showcu-panel", "@@deployment: miniapp", "services.showcu-panel.deployment", "already"
     ),
     "shared route": Case(
-        "    deployment: showcu-panel",
-        "    route: {name: onlyvips, rule: backend}\n    deployment: showcu-panel",
+        "route: {name: onlyvips, rule: showcu-panel}",
+        "@@route: {name: onlyvips, rule: backend}",
         "services.showcu-panel.route",
         "another service's already",
     ),
@@ -144,19 +144,6 @@ BROKEN = {
         "services.showcu-panel.service",
         "can only be switched together",
     ),
-    "blue-green of another Service": Case(
-        "main_service: main-app",
-        "main_service: other",
-        "strategies.blue_green.service",
-        "platform.main_service is `other`",
-    ),
-    "blue-green behind another Service": Case(
-        "deployment: miniapp\n    service: main-app",
-        "deployment: miniapp\n@@    service: miniapp",
-        "services.miniapp.service",
-        "write `service: main-app`",
-    ),
-    "one colour": Case("[blue, green]", "[blue, blue]", "strategies.blue_green.colours", "must differ"),
     # stages and waits
     "falling weights": Case(
         "- {weight: 25%", "- {weight: 5%", "strategies.canary.stages[1].weight", "5% comes after 10%"
@@ -367,7 +354,6 @@ ELSEWHERE = {
     "duplicate section": "name: production\n\nwaits",
     "unhashable key": "[a]: b",
     "no Service": "  backend:\n    kind: api",
-    "blue-green of another Service": "    service: main-app\n    label",
     "one medium": "  destinations:  ",
     "all on site": "  destinations:  ",
     "all mutable": "  destinations:  ",

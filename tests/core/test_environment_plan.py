@@ -195,8 +195,15 @@ def test_a_plan_for_nothing_is_refused(service: str, version: str, message: str)
         environments.release_plan(PRODUCTION, service, version)
 
 
-def test_only_a_canary_has_stages() -> None:
-    assert environments.release_plan(PRODUCTION, "miniapp", "v0.9.0").stages == ()
+def test_the_stage_of_blue_green_is_its_warm_window_and_what_changes_in_place_has_none() -> None:
+    assert environments.release_plan(PRODUCTION, "miniapp", "v0.9.0").stages == (plan.Stage(100, 1800),)
+    assert environments.release_plan(PRODUCTION, "bot", "v0.9.0").stages == ()
+
+
+def test_a_plan_of_blue_green_has_its_own_smoke_tests_and_names_who_stands_beside_it() -> None:
+    made = environments.release_plan(PRODUCTION, "miniapp", "v0.9.0").blue_green
+    tests = (plan.SmokeTest("/", 200, "<html"),)
+    assert made == plan.BlueGreen("version", ("blue", "green"), tests, beside=("showcu-panel",))
 
 
 def test_the_backup_plan() -> None:
@@ -318,9 +325,7 @@ def test_the_directory_is_told_found_here_or_beside_the_package(
 @pytest.mark.parametrize("assets", ["published-first", "none"])
 def test_a_front_end_may_be_a_canary_when_no_page_can_be_torn(assets: str) -> None:
     old = "strategy: blue-green                            # (ours)\n    deployment: miniapp\n    service: main-app\n"
-    new = (
-        "strategy: canary\n    deployment: miniapp\n    service: miniapp\n    route: {name: onlyvips, rule: miniapp}\n"
-    )
+    new = "strategy: canary\n    deployment: miniapp\n    service: miniapp\n"
     written = (DIRECTORY / "production.yaml").read_text()
     assert old in written
     text = written.replace(old, new).replace("assets: versioned", f"assets: {assets}", 1)

@@ -93,10 +93,6 @@ def test_a_rule_that_leads_elsewhere_too_is_refused(name: str, weight: int, what
     refused(theatre, f"Rule backend of HTTPRoute onlyvips {what}")
 
 
-def test_a_strategy_that_is_not_built_yet_is_refused() -> None:
-    refused(Theatre(replace(PLAN, service=replace(PLAN.service, strategy="blue-green"))), "is released by blue-green")
-
-
 class Duplicates:
     """A database of which only duplicates are asked; ``keys`` are the questions."""
 

@@ -76,7 +76,11 @@ def test_a_release_that_is_open_is_told(theatre: Theatre, capsys: Any) -> None:
     ("service", "strategy", "sentence"),
     [
         ("backend", "recreate", "services.backend.strategy: recreate stops a service before the new one runs"),
-        ("showcu-panel", "canary", "services.showcu-panel.route: this key is missing: a canary needs the HTTPRoute"),
+        (
+            "showcu-panel",
+            "canary",
+            "services.showcu-panel.strategy: a weighted canary of a front-end with versioned assets",
+        ),
         ("bot", "rolling", "services.bot.strategy: a polling bot never runs twice"),
     ],
 )

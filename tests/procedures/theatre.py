@@ -118,6 +118,7 @@ class Process:
             resolve=lambda reference: f"value of {reference}",
             keep_evidence=theatre.keep_evidence,
             herald=theatre.herald(self),
+            prober=theatre.platform,
         )
 
     def _preflight(self, version: str) -> Facts:
@@ -251,6 +252,7 @@ class Theatre:
         self.platform.open_for_traffic()
 
     def _furnish(self, hpa: bool) -> None:
+        """What stands there before the release."""
         labels = {"app": "backend", "track": "stable"}
         reference = [{"secretRef": {"name": "backend-jwt-0000000000"}}]
         container = {"name": "api", "image": f"{IMAGE}:{OLD}", "envFrom": reference}
@@ -295,11 +297,11 @@ class Theatre:
 
     def record(self) -> Record:
         """The newest record."""
-        return records.every(self.cluster, "backend")[-1]
+        return records.every(self.cluster, self.plan.service.name)[-1]
 
     def abort(self, by: str = "Ada") -> None:
         """A person aborts the open release."""
-        found = records.find_open(self.cluster, "backend")
+        found = records.find_open(self.cluster, self.plan.service.name)
         assert found is not None
         records.command(self.cluster, found.id, Command("abort", by, self.clock.now(), "looks odd"))
 

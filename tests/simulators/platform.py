@@ -6,10 +6,12 @@ of ``rate``, so that a stretch of any length with one dead pod in view counts as
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from onlyvips.ports import Manifest
+from onlyvips.ports.prober import Answer
 from tests.simulators.clock import SimClock
 from tests.simulators.cluster import SimCluster
 from tests.simulators.controllers import Controllers, Nature, ready, serves
@@ -20,15 +22,18 @@ _SCRAPE = 2.0
 
 @dataclass
 class Version:
-    """How pods of a version answer: shares of requests that are errors of its own, or slow."""
+    """How pods of a version answer: shares of requests that are errors of its own, or slow; ``page`` is what a smoke
+    test gets."""
 
     errors: float = 0.0
     slow: float = 0.0
+    page: tuple[int, str] = (200, "<html>")
 
 
 @dataclass
 class _Pod:
     labels: dict[str, str]
+    tag: str
     requests: float = 0.0
     errors: float = 0.0
     slow: float = 0.0
@@ -40,6 +45,7 @@ class View:
 
     weights: dict[str, int] = field(default_factory=dict)
     pods: dict[str, frozenset[str]] = field(default_factory=dict)
+    previews: dict[str, Manifest] = field(default_factory=dict)
 
 
 class Platform:
@@ -104,12 +110,35 @@ class Platform:
 
         self.cluster.change("HTTPRoute", self._route, change)
 
+    # ports.Prober: a request of a person or a program, by the way of all requests.
+
+    def get(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """See ``ports.prober.Prober``."""
+        for spec in self.view.previews.values():
+            for rule in spec.get("rules", []):
+                wanted = {each["name"]: each["value"] for match in rule["matches"] for each in match["headers"]}
+                if wanted.items() <= headers.items():
+                    told = rule["filters"][0]["responseHeaderModifier"]["set"]
+                    extra = {each["name"].lower(): each["value"] for each in told}
+                    return self._answer(path, rule["backendRefs"][0]["name"], extra)
+        return self._answer(path, max(self.view.weights, key=lambda name: self.view.weights[name]), {})
+
+    def _answer(self, path: str, service: str, headers: dict[str, str]) -> Answer:
+        pods = [pod for pod in self.view.pods.get(service, frozenset()) if pod in self._serving]
+        if not pods:
+            return Answer(503, headers, "no pod")
+        status, body = self.versions.setdefault(self._pods[min(pods)].tag, Version()).page
+        return Answer(status, headers, f"{body} {path}")
+
     # What the router learns, late.
 
     def _changed(self, kind: str, before: Manifest | None, after: Manifest | None) -> None:
         if kind == "HTTPRoute" and after is not None and after["metadata"]["name"] == self._route:
             references = after["spec"]["rules"][self._rule]["backendRefs"]
             self._publish("route", {each["name"]: each.get("weight", 1) for each in references})
+        elif kind == "HTTPRoute" and (other := after or before) is not None:
+            name = other["metadata"]["name"]
+            self._publish(f"route {name}", after["spec"] if after else {})
         elif kind == "Pod":
             self._pod_changed(before, after)
         if kind in ("Pod", "Service"):
@@ -126,8 +155,9 @@ class Platform:
         self._shares = None
         if up:
             self._serving.add(pod["uid"])
-            labels = {key: pod["labels"][key] for key in ("app", "track", "version") if key in pod["labels"]}
-            self._pods.setdefault(pod["uid"], _Pod({**labels, "pod": pod["name"]}))
+            labels = {key: value for key, value in pod["labels"].items() if key in ("app", "track", "version")}
+            image = (after or {})["spec"]["containers"][0]["image"]
+            self._pods.setdefault(pod["uid"], _Pod({**labels, "pod": pod["name"]}, image.rpartition(":")[2]))
         else:
             self._serving.discard(pod["uid"])
 
@@ -152,6 +182,8 @@ class Platform:
         self._shares = None
         if what == "route":
             self.view.weights = value  # type: ignore[assignment]
+        elif what.startswith("route "):
+            self.view.previews[what] = value  # type: ignore[assignment]
         else:
             self.view.pods[what] = value  # type: ignore[assignment]
 
@@ -185,11 +217,11 @@ class Platform:
         return shares
 
     def _serve(self, pod: _Pod, requests: float) -> None:
-        version = self.versions.setdefault(pod.labels["version"], Version())
+        version = self.versions.setdefault(pod.tag, Version())
         pod.requests += requests
         pod.errors += requests * version.errors
         pod.slow += requests * version.slow
-        self.served[pod.labels["version"]] = self.served.get(pod.labels["version"], 0.0) + requests
+        self.served[pod.tag] = self.served.get(pod.tag, 0.0) + requests
 
     def _scrape(self) -> None:
         self._count()

@@ -69,7 +69,7 @@ def program(lab: Lab, name: str) -> str:
 def test_it_holds_what_runs_and_the_revision_and_is_read_back_decrypted(
     place: Platform, taken: dict[str, Any], facts: dict[str, str]
 ) -> None:
-    assert "Deployment 2" in facts["objects"] and "HTTPRoute 1" in facts["objects"] and "Service 2" in facts["objects"]
+    assert "Deployment 3" in facts["objects"] and "HTTPRoute 1" in facts["objects"] and "Service 3" in facts["objects"]
     repository = Path(place.lab.env["ONLYVIPS_LAB_REPOSITORY"])
     assert facts["revision"] == git(repository, "rev-parse", "HEAD")
     listed = told(place.onlyvips("backup", "list", "--kind", "configuration", *HERE))["backups"]
