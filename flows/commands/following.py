@@ -20,7 +20,7 @@ from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent, Refused, T
 
 DEPLOYMENT = "release/release"
 _PAUSE = 0.7
-_EMBEDDED = {
+EMBEDDED = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -72,7 +72,7 @@ def through_server(api: str, loaded: Environment, asked: Asked, *, detach: bool)
     if detach:
         return None
     try:
-        watched = Watched(lambda: _state(run.id), address)
+        watched = Watched(lambda: state_of(run.id), address)
         return _follow(asked, lambda: wiring.release_of_run(asked.environment, str(run.id)), watched.ended)
     except KeyboardInterrupt:
         console.complain(
@@ -91,7 +91,8 @@ def _parameters(asked: Asked) -> dict[str, str]:
     }
 
 
-def _state(run: Any) -> Any:
+def state_of(run: Any) -> Any:
+    """The state of a Prefect run."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -178,7 +179,7 @@ def _ours(message: str) -> tuple[str, str]:
 def in_this_process(asked: Asked, *, local: bool = False) -> Record:
     """Run the flow here, on Prefect's embedded API. Ctrl-C is an abort: the release goes back before it ends."""
     os.environ.pop("PREFECT_API_URL", None)
-    for name, value in _EMBEDDED.items():
+    for name, value in EMBEDDED.items():
         os.environ.setdefault(name, value)
     if not asked.quiet:
         why = "As asked (--local)" if local else "No Prefect server answers"

@@ -8,14 +8,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import console, following, planning, reading, running
+from flows.commands import console, following, planning, reading, running, together
 from flows.commands.options import EnvironmentName, Json, ServiceName, VersionName, me
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcome
-from onlyvips.wiring import evidence, reconciling
+from onlyvips.wiring import evidence, reconciling, several
 
 app = App(name="release", help="Release a service: plan, start, status, abort, reconcile, evidence.")
 
@@ -27,7 +27,7 @@ app.command(reading.evidence)
 def start(
     *,
     environment: EnvironmentName,
-    service: ServiceName,
+    service: ServiceName = "",
     version: VersionName,
     operator: Annotated[str, Parameter(help="Who asks for it; you, when not given.")] = "",
     local: Annotated[
@@ -39,6 +39,7 @@ def start(
     dry_run: Annotated[
         bool, Parameter(negative="", help="Do every check that can be done before a change, then stop.")
     ] = False,
+    all: Annotated[bool, Parameter(negative="", help="All services of the environment's release, as one.")] = False,
     json: Json = False,
 ) -> int:
     """Release VERSION of SERVICE by canary, and follow it to its end.
@@ -47,6 +48,12 @@ def start(
     this process. Exits 0 when promoted, 1 when rolled back or not finished, 2 when refused before anything changed.
     """
     loaded = environments.load(environment)
+    _one_or_all(service, all)
+    if all and dry_run:
+        return _check_all(environment, version)
+    if all:
+        api = "" if local else running.answering_server(loaded)
+        return together.start(loaded, version, operator or me(), api, quiet=json, detach=detach and bool(api))
     if dry_run:
         return _check(environment, service, version, json)
     api = "" if local else running.answering_server(loaded)
@@ -62,6 +69,17 @@ def start(
     if record is None:
         return console.OK
     return _told(record, json)
+
+
+def _one_or_all(service: str, all: bool) -> None:
+    if all == bool(service):
+        raise Refused("Give one service by --service, or all of the environment's release by --all: nothing was done.")
+
+
+def _check_all(environment: str, version: str) -> int:
+    for line in several.check(environment, version):
+        console.say(line)
+    return console.OK
 
 
 def _see_the_cluster(environment: str, service: str) -> None:
@@ -110,6 +128,8 @@ def status(
 ) -> int:
     """Show open releases and the newest closed one: phase, weight, who drives it, what to do. Needs no Prefect."""
     found = wiring.status(environment, service)
+    if not json:
+        together.status(environment, service)
     shown = found if all else [one for one in found if one[0].open] or found[-1:]
     if json:
         console.print_json([_status_json(record, driver) for record, driver in shown])
@@ -133,9 +153,19 @@ def _status_json(record: Record, driver: Driver) -> dict[str, object]:
 
 
 @app.command
-def abort(*, environment: EnvironmentName, service: ServiceName, reason: str = "", json: Json = False) -> int:
+def abort(
+    *,
+    environment: EnvironmentName,
+    service: ServiceName = "",
+    all: Annotated[bool, Parameter(negative="", help="The release of all services.")] = False,
+    reason: str = "",
+    json: Json = False,
+) -> int:
     """Ask the open release of SERVICE to go back. A living driver does it; without one, this command does."""
     who = me()
+    _one_or_all(service, all)
+    if all:
+        return together.abort(environment, who, reason, environments.load(environment).waits.lease, quiet=json)
     record = wiring.abort(environment, service, by=who, reason=reason)
     finish = partial(wiring.reconcile, environment, service, holder=f"abort by {who}", attended=True)
     try:

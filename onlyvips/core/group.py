@@ -7,7 +7,7 @@ values; ``to_json`` / ``from_json`` are exact inverses.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from onlyvips.core.hooks import HookRun
@@ -123,3 +123,44 @@ def _parsed(data: dict[str, Any]) -> dict[str, Any]:
         "holders": tuple(data.get("holders", ())),
         "evidence_at": tuple(data.get("evidence_at", ())),
     }
+
+
+def headline(group: Group) -> str:
+    """One sentence: which release, where it stands, why."""
+    name = f"Release {group.id}: {', '.join(group.services)} {group.version} in {group.environment}"
+    if group.decision == "failed":
+        return f"{name} {'is going' if group.open else 'went'} back as one: {group.reason.rstrip('.')}"
+    if group.decision == "promoted":
+        return f"{name} was promoted" if group.closed else f"{name} is promoted and not closed yet"
+    return f"{name} is on its way, nothing is decided yet"
+
+
+def advice(group: Group) -> str:
+    """What a person does next."""
+    if group.closed and group.decision == "promoted":
+        return "Nothing to do."
+    if group.closed:
+        return "Every service serves on what it served before. Put the cause right, then release again."
+    if group.decision == "promoted":
+        return (
+            f"If nobody drives it: `onlyvips release start -e {group.environment} --all --version {group.version}` "
+            f"goes on with it{', from the contract migration; nothing goes back any more' if group.contract else ''}."
+        )
+    return (
+        f"Wait, or `onlyvips release abort -e {group.environment} --all`; if its driver is dead, `onlyvips release "
+        f"reconcile -e {group.environment}` finishes it (a living one is left alone)."
+    )
+
+
+def summary(group: Group) -> dict[str, Any]:
+    """The record for machines, with its sentences."""
+    told = {"open": group.open, "result": group.result, "headline": headline(group), "advice": advice(group)}
+    return {**asdict(group), **told}
+
+
+def markdown(group: Group) -> str:
+    """The living report of a release of all services."""
+    rows = [f"| {one.action} | {one.reason} | {one.observed} |".replace("\n", " ") for one in group.steps]
+    members = ", ".join(f"`{group.member(service)}`" for service in group.services)
+    head = f"# All services {group.version} on {group.environment}\n\n{headline(group)}.\n\n{advice(group)}"
+    return "\n".join([f"{head}\n\nIn order: {members}.\n", "| step | why | read back |", "| --- | --- | --- |", *rows])

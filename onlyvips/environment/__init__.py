@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from onlyvips.environment.describe import describe
 from onlyvips.environment.load import environments_directory, from_text, load, names
+from onlyvips.environment.many import many_plan
 from onlyvips.environment.model import Environment
 from onlyvips.environment.plans import (
     audit_plan,
@@ -56,6 +57,7 @@ __all__ = [
     "names",
     "nearest",
     "recipients",
+    "many_plan",
     "release_plan",
     "release_schedules",
     "resolve",

@@ -241,15 +241,38 @@ class Migration(Section):
     uri_secret: UriSecret
 
 
+class Hook(Section):
+    """A Kubernetes Job that a release runs once, for at most ``timeout``."""
+
+    name: Name
+    image: TaggedImage
+    command: Annotated[tuple[Text, ...], Field(min_length=1)]
+    timeout: Duration
+
+
+class Hooks(Section):
+    """``before`` anything changes, and ``after`` the new version serves; one that fails takes the release back."""
+
+    before: tuple[Hook, ...] = ()
+    after: tuple[Hook, ...] = ()
+
+
 class Release(Section):
-    """One version: what it brings, in which order it happens, and how it comes back."""
+    """One version: what it brings, in which order it happens, and how it comes back.
+
+    ``depends`` names what a service needs to go forward before it. ``contract`` is a migration that the old version
+    cannot live with: it runs once all services are promoted, and nothing goes back across it.
+    """
 
     version: Version
     brings: tuple[Text, ...]
     order: tuple[Literal["backup", "secrets", "migration", "deploy"], ...]
     services: Annotated[tuple[Name, ...], Field(min_length=1)]
     secrets: dict[Name, tuple[SecretOfRelease, ...]] = {}
+    depends: dict[Name, tuple[Name, ...]] = {}
     migration: Migration | None = None
+    hooks: Hooks = Hooks()
+    contract: Hook | None = None
     rollback: Literal["automatic"]
     rollback_by_hand: tuple[Text, ...]
 

@@ -9,7 +9,7 @@ from onlyvips.core.audit import AuditPlan, Place
 from onlyvips.core.drills import DrillPlan
 from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
-from onlyvips.environment.delivery import Release, Service
+from onlyvips.environment.delivery import Hook, Release, Service
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import dotted, nearest
 from onlyvips.environment.protection import Protected
@@ -34,22 +34,24 @@ def release_plan(
         raise Refused(f"{environment.name} has no service `{service}`{known}")
     if strategy is not None:
         environment = by_strategy(environment, service, strategy)
-    ours = _is_the_release(environment.release, version)
+    ours = is_the_release(environment.release, version)
     strategy = environment.services[service].strategy
     return plan.ReleasePlan(
         environment=environment.name,
         namespace=environment.platform.namespace,
         service=_service(service, environment.services[service]),
         stages=_stages(environment, strategy),
-        waits=_waits(environment),
+        waits=waits_of(environment),
         guardrails=guardrails(environment),
         alpha=environment.analysis.alpha,
         lease_duration=environment.waits.lease,
-        migration=_migration(environment) if ours else None,
+        migration=migration_of(environment) if ours else None,
         secrets=_secrets(environment.release, service) if ours else (),
         automatic_managers=environment.platform.automatic_managers,
         margins=_margins(environment) if strategy == "canary" else None,  # else stable has no traffic to compare with
         blue_green=_blue_green(environment, service) if strategy == "blue-green" else None,
+        before=tuple(map(hook, environment.release.hooks.before)) if ours else (),
+        after=tuple(map(hook, environment.release.hooks.after)) if ours else (),
     )
 
 
@@ -61,6 +63,11 @@ def by_strategy(environment: Environment, service: str, strategy: plan.Strategy)
     if flaws:
         raise Refused(f"{service} cannot be released by {strategy} in {environment.name}: {'; '.join(flaws)}.")
     return changed
+
+
+def hook(one: Hook) -> plan.HookPlan:
+    """A hook, or any Job that is run like one."""
+    return plan.HookPlan(one.name, one.image, one.command, one.timeout)
 
 
 def _margins(environment: Environment) -> plan.Margins:
@@ -224,7 +231,8 @@ def _guardrail(name: str, environment: Environment) -> plan.Guardrail:
     return plan.Guardrail(name, "latency", slower, bound=threshold, minimum_requests=minimum, recent=recent)
 
 
-def _is_the_release(release: Release, version: str) -> bool:
+def is_the_release(release: Release, version: str) -> bool:
+    """Whether ``version`` is the one that the release is about. Raises Refused for what is no version here."""
     if not _TAG.fullmatch(version):
         raise Refused(f"`{version}` is not an image's tag: give a version such as {release.version}.")
     if _names(release, f"v{version}"):
@@ -259,7 +267,8 @@ def _blue_green(environment: Environment, service: str) -> plan.BlueGreen:
     return plan.BlueGreen(setting.label, setting.colours, tests, beside)
 
 
-def _waits(environment: Environment) -> plan.Waits:
+def waits_of(environment: Environment) -> plan.Waits:
+    """How long things may take."""
     waits = environment.waits
     return plan.Waits(waits.propagation, waits.poll, waits.look, waits.ready, waits.job, waits.maximum_hold)
 
@@ -270,7 +279,8 @@ def _secrets(release: Release, service: str) -> tuple[plan.SecretPlan, ...]:
     )
 
 
-def _migration(environment: Environment) -> plan.MigrationPlan | None:
+def migration_of(environment: Environment) -> plan.MigrationPlan | None:
+    """The index migration."""
     migration = environment.release.migration
     if migration is None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onlyvips.core.judge import planned_looks
+from onlyvips.core.order import in_order
 from onlyvips.core.plan import Stage
 from onlyvips.environment.delivery import Service
 from onlyvips.environment.model import Environment
@@ -10,6 +11,7 @@ from onlyvips.environment.operations import Alert
 from onlyvips.environment.problems import Path, nearest
 from onlyvips.environment.quantities import show_duration
 from onlyvips.environment.rule import Broken, Flaws, repeated, rule
+from onlyvips.errors import Refused
 
 _MOST_LOOKS = 1000
 _UNITS = {"latency": "seconds", "queue": "count"}
@@ -222,6 +224,23 @@ def release(environment: Environment) -> Broken:
         yield ("release", "secrets"), f"`{name}` is listed twice"
 
 
+def depends(environment: Environment) -> Broken:
+    """What a service needs is released with it, and nothing needs itself; Jobs have names of their own."""
+    planned = environment.release
+    for name, needed in planned.depends.items():
+        for one in (name, *needed):
+            if one not in planned.services:
+                told = f"`{one}` is not among release.services"
+                yield ("release", "depends", name), f"{told}{nearest(one, planned.services)}"
+    try:
+        in_order(planned.services, planned.depends)
+    except Refused as error:
+        yield ("release", "depends"), str(error)
+    jobs = [one.name for one in (*planned.hooks.before, *planned.hooks.after)]
+    for name in repeated([*jobs, *([planned.contract.name] if planned.contract else [])]):
+        yield ("release", "hooks"), f"`{name}` is listed twice"
+
+
 def _d(seconds: float) -> str:
     return show_duration(seconds)
 
@@ -239,4 +258,5 @@ RULES = (
     rule(guardrails, "analysis", "monitoring"),
     rule(alpha, "analysis"),
     rule(release, "release", "services"),
+    rule(depends, "release"),
 )

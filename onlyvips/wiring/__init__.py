@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +19,7 @@ from onlyvips.core.record import Command, Driver, Record
 from onlyvips.environment import Environment
 from onlyvips.errors import Misuse, Permanent, Refused
 from onlyvips.ports import Cluster, Lease, Metrics
-from onlyvips.steps import opening, preflight, records, targets
+from onlyvips.steps import group_records, opening, preflight, records, targets
 from onlyvips.steps.backup import probe_stores
 from onlyvips.steps.deployed import Facts
 from onlyvips.steps.fence import Fence, highest_epoch
@@ -39,7 +40,7 @@ _PATIENCE_LOOKS = 3
 class _Driven:
     environment: Environment
     run: str
-    lease: Lease
+    lease: Lease | None
     rollout: Rollout | None
 
 
@@ -83,9 +84,25 @@ def let_go(run: str) -> None:
     """Give up the lease of the release that ``run`` drives here, when it drives one; the release stays as it is."""
     for release in [name for name, one in _driven.items() if one.run == run]:
         found = _driven.pop(release)
-        found.lease.release()
+        if found.lease is not None:
+            found.lease.release()
         if found.rollout is not None:
             found.rollout.tools.herald.settle()
+
+
+@contextmanager
+def driving(loaded: Environment, run: str, rollout: Rollout) -> Iterator[None]:
+    """Keep a release as driven by this process while the block runs; whose Lease it is, is the caller's business."""
+    _driven[rollout.release] = _Driven(loaded, run, None, rollout)
+    try:
+        yield
+    finally:
+        _driven.pop(rollout.release, None)
+
+
+def note_run(run: str) -> None:
+    """Remember which run asked last."""
+    _runs.append(run)
 
 
 def run_here() -> str:
@@ -165,12 +182,16 @@ def checks_of(loaded: Environment, plan: ReleasePlan) -> list[Callable[[], objec
 
 
 def _back_up(loaded: Environment, record: Record, progress: Callable[[], None]) -> str:
+    return back_up(loaded, record.id, progress)
+
+
+def back_up(loaded: Environment, release: str, progress: Callable[[], None]) -> str:
     """One complete base. Raises Permanent when a destination lacks it: a release needs every copy."""
     with lively(progress) as alive:
-        base = backups.take_one(loaded, "mongodb", f"release {record.id}", lambda size, documents: alive())
+        base = backups.take_one(loaded, "mongodb", f"release {release}", lambda size, documents: alive())
     if base.degraded:
         raise Permanent(
-            f"The backup before release {record.id} is degraded ({base.lacking}): it is kept as {base.key}, the "
+            f"The backup before release {release} is degraded ({base.lacking}): it is kept as {base.key}, the "
             "release stopped before anything changed; correct the destination, then start the release again."
         )
     return base.key
@@ -221,11 +242,17 @@ def load_record(environment: str, release: str) -> Record:
 
 def abort(environment: str, service: str, *, by: str, reason: str) -> Record:
     """Ask the open release of ``service`` to go back. Raises Refused when none is open."""
+    from onlyvips.wiring import several
+
     cluster = cluster_of(check_service(environment, service))
     found = records.find_open(cluster, service)
     if found is None:
         raise Refused(f"No release of {service} is open in {environment}: there is nothing to abort.")
-    records.command(cluster, found.id, Command("abort", by, SystemClock().now(), reason))
+    command = Command("abort", by, SystemClock().now(), reason)
+    if found.group:  # one goes back, all go back: in reverse order, so the driver of all has to hear it
+        several.ask_to_go_back(cluster, group_records.load(cluster, found.group), command)
+    else:
+        records.command(cluster, found.id, command)
     return records.load(cluster, found.id)
 
 
@@ -237,9 +264,15 @@ def reconcile(
     Returns the release as it is now (None when none was open) and the orphans that were removed. Raises Driven while
     its driver lives.
     """
+    from onlyvips.wiring import several
+
     loaded = environments.load(environment)
     cluster = cluster_of(loaded)
     found = records.find_open(cluster, service)
+    if found is None or found.group:
+        whole = group_records.find_open(cluster)
+        if whole is not None and service in whole.services and (found is None or found.group == whole.id):
+            return several.reconcile_member(environment, whole, service, holder=holder, attended=attended)
     site = site_of(loaded, service, found.version if found else loaded.release.version)
     if found is not None:
         limit = 2 * (site.plan.waits.ready + site.plan.waits.propagation)

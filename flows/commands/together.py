@@ -1,0 +1,115 @@
+"""``onlyvips release start|abort --all``: a release of all services, where it can run, followed."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+from flows.commands import console, following, running
+from onlyvips import wiring
+from onlyvips.core import group as groups
+from onlyvips.core import report
+from onlyvips.core.group import Group
+from onlyvips.environment import Environment
+from onlyvips.errors import Driven, OnlyVipsError, Permanent, Transient
+from onlyvips.wiring import several
+
+DEPLOYMENT = "release-all/release-all"
+_PAUSE, _AT_MOST = 0.7, 6 * 3600.0
+
+
+class Teller:
+    """Prints each step of the whole and of its services once."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet, self._told = quiet, 0
+
+    def tell(self, group: Group) -> None:
+        """Print what is new."""
+        for step in group.steps[self._told :] if not self._quiet else ():
+            console.say(f"  {report.step_line(step)}")
+        self._told = len(group.steps)
+
+
+def start(loaded: Environment, version: str, operator: str, api: str, *, quiet: bool, detach: bool) -> int:
+    """Release all services, on the server at ``api`` or, without one, in this process."""
+    asked = {"environment": loaded.name, "version": version, "operator": operator}
+    if not api:
+        return told(_in_this_process(asked, quiet), quiet)
+    run = running.begin(api, loaded, DEPLOYMENT, asked)
+    if not quiet or detach:
+        console.say(f"Run {run.name}: {running.address_of(loaded, api, run.id)}")
+    if detach:
+        return console.OK
+    watched = following.Watched(lambda: following.state_of(run.id), running.address_of(loaded, api, run.id))
+    teller = Teller(quiet)
+    while True:
+        end = watched.ended()
+        with suppress(Transient):
+            found = several.of_run(loaded.name, str(run.id))
+            if found is not None:
+                teller.tell(found)
+                if found.closed:
+                    return told(found, quiet)
+            if end is not None:
+                raise Permanent(end or "The run ended and left no closed release of all services: see its log.")
+        time.sleep(_PAUSE)
+
+
+def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:
+    os.environ.pop("PREFECT_API_URL", None)
+    for name, value in following.EMBEDDED.items():
+        os.environ.setdefault(name, value)
+    from flows.release_all import release_all
+
+    try:
+        release_all(**asked)
+    except KeyboardInterrupt:
+        console.complain("Interrupted: all services go back first; press Ctrl-C again to leave that to reconcile.")
+        several.abort(asked["environment"], by=asked["operator"], reason="Ctrl-C")
+        several.reconcile(asked["environment"], holder=f"Ctrl-C of {asked['operator']}", attended=True)
+    except OnlyVipsError:
+        found = several.of_run(asked["environment"], wiring.run_here())
+        if found is None or found.open:
+            raise
+    found = several.of_run(asked["environment"], wiring.run_here())
+    if found is None:
+        raise Permanent("The release of all services made no record.")
+    Teller(quiet).tell(found)
+    return found
+
+
+def abort(environment: str, who: str, reason: str, lease: float, *, quiet: bool) -> int:
+    """Ask the release of all services to go back; a living driver does it, without one this command does."""
+    group, silence = several.abort(environment, by=who, reason=reason), 0.0
+    until, teller = time.monotonic() + _AT_MOST, Teller(quiet)
+    while group.open and time.monotonic() < until:
+        if time.monotonic() >= silence:
+            with suppress(Driven, Transient):
+                several.reconcile(environment, holder=f"abort by {who}", attended=True)
+            silence = time.monotonic() + 2 * lease
+        with suppress(Transient):
+            group = several.load(environment, group.id)
+        teller.tell(group)
+        time.sleep(_PAUSE)
+    told(group, quiet)
+    return console.OK if group.result == "rolled-back" else console.FAILED
+
+
+def told(group: Group, json: bool) -> int:
+    """Say how it ended."""
+    if json:
+        console.print_json(groups.summary(group))
+    else:
+        console.say(f"{groups.headline(group)}.", "bold green" if group.result == "promoted" else "bold red")
+        console.say(groups.advice(group))
+    return console.OK if group.closed and group.result == "promoted" else console.FAILED
+
+
+def status(environment: str, service: str) -> None:
+    """What is open of all services, ``service`` among them, in two lines."""
+    for group in several.status(environment):
+        if group.open and (not service or service in group.services):
+            console.say(f"{groups.headline(group)}.", "bold")
+            console.say(groups.advice(group))

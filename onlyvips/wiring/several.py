@@ -1,0 +1,189 @@
+"""A release of all services from an environment's name: its site, and the ones that this process drives."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.adapters.lease_kubernetes import KubernetesCell
+from onlyvips.core import group as groups
+from onlyvips.core.group import Group
+from onlyvips.core.many import Do
+from onlyvips.core.plan import ManyPlan
+from onlyvips.core.record import Command, Record
+from onlyvips.environment import Environment
+from onlyvips.errors import Misuse, Permanent, Refused
+from onlyvips.ports import Cluster
+from onlyvips.steps import group_evidence, group_records, many, preflight, records
+from onlyvips.steps.fence import highest_epoch
+from onlyvips.steps.lease import CellLease
+from onlyvips.steps.many import Many, ManySite, Progress
+from onlyvips.steps.opening import Site, Start
+from onlyvips.steps.rollout import Rollout
+from onlyvips.wiring.places import openers
+
+_driven: dict[str, tuple[str, Environment, Many]] = {}
+
+
+def begin(environment: str, start: Start) -> str:
+    """Open the release of all services, or go on with it. Returns its id; asked again by the same run, the same."""
+    wiring.note_run(start.run)
+    for name, (run, _, _) in _driven.items():
+        if start.run and run == start.run:
+            return name
+    loaded = environments.load(environment)
+    driver = many.open_many(site_of_all(loaded, start.version), start)
+    _driven[driver.id] = (start.run, loaded, driver)
+    return driver.id
+
+
+def driven(group: str) -> Many:
+    """The release of all services as this process drives it. Raises Misuse when it does not."""
+    if group not in _driven:
+        raise Misuse(f"Release {group} is not driven by this process.")
+    return _driven[group][2]
+
+
+def let_go(run: str) -> None:
+    """Give up the Lease of what ``run`` drives here; the release stays as it is."""
+    for group in [name for name, one in _driven.items() if one[0] == run]:
+        _driven.pop(group)[2].site.lease.release()
+
+
+@contextmanager
+def member(group: str, do: Do) -> Iterator[Rollout | None]:
+    """The release of one service, driven by this process while the block runs; None when all go back instead."""
+    run, loaded, driver = _driven[group]
+    with many.driving(driver, do) as rollout:
+        if rollout is None:
+            yield None
+            return
+        with wiring.driving(loaded, f"{run} {do.service}", rollout):
+            yield rollout
+
+
+def site_of_all(loaded: Environment, version: str) -> ManySite:
+    """Where a release of all services happens."""
+    plan = environments.many_plan(loaded, version)
+    cluster, clock = wiring.cluster_of(loaded), SystemClock()
+    patience = max(3 * plan.waits.look, 4 * plan.lease_duration)
+    cell = KubernetesCell(cluster, f"onlyvips-release-{group_records.LEASE}")
+    return ManySite(
+        cluster=cluster,
+        clock=clock,
+        lease=CellLease(cell, clock, plan.lease_duration, patience, floor=partial(_floor, cluster)),
+        plan=plan,
+        member=partial(_member, loaded, version),
+        preflight=partial(_preflight, loaded, plan, version),
+        back_up=partial(_back_up, loaded),
+        keep_evidence=lambda group, members: group_evidence.keep(openers(loaded), clock, plan, group, members),
+        suffix=lambda: secrets.token_hex(3),
+    )
+
+
+def _floor(cluster: Cluster) -> int:
+    found = [("ConfigMap", group_records.config_map(one.id)) for one in group_records.every(cluster)[-3:]]
+    return highest_epoch(cluster, group_records.LEASE, found)
+
+
+def _member(loaded: Environment, version: str, service: str) -> Site:
+    """A member is looked at again when it is opened; what is asked of everything else was asked for all at once."""
+    site = wiring.site_of(loaded, service, version)
+    platform = partial(preflight.check_platform, site.cluster, site.plan, version)
+    return replace(site, preflight=lambda: preflight.seen(wiring.metrics_of(loaded), site.plan, platform()))
+
+
+def _preflight(loaded: Environment, plan: ManyPlan, version: str) -> None:
+    sites = [wiring.site_of(loaded, service, version) for service in plan.services]
+    for site in sites:
+        preflight.check_platform(site.cluster, site.plan, version)
+        for secret in site.plan.secrets:
+            for _, reference in secret.values:
+                environments.resolve(loaded, reference)
+    for check in wiring.checks_of(loaded, sites[0].plan):
+        check()
+
+
+def _back_up(loaded: Environment, group: str, progress: Progress) -> str:
+    return wiring.back_up(loaded, group, progress)
+
+
+def of_run(environment: str, run: str) -> Group | None:
+    """The release of all services that a run began or went on with, the newest; None while there is none."""
+    found = group_records.every(wiring.cluster_of(environments.load(environment)))
+    mine = [one for one in found if run and any(run in holder for holder in one.holders)]
+    return mine[-1] if mine else None
+
+
+def status(environment: str) -> list[Group]:
+    """Every release of all services, oldest first."""
+    return group_records.every(wiring.cluster_of(environments.load(environment)))
+
+
+def load(environment: str, group: str) -> Group:
+    """One of them."""
+    return group_records.load(wiring.cluster_of(environments.load(environment)), group)
+
+
+def abort(environment: str, *, by: str, reason: str) -> Group:
+    """Ask the open release of all services to go back. Raises Refused when none is open, or it is promoted."""
+    cluster = wiring.cluster_of(environments.load(environment))
+    found = group_records.find_open(cluster)
+    if found is None:
+        raise Refused(f"No release of all services is open in {environment}: there is nothing to abort.")
+    return ask_to_go_back(cluster, found, Command("abort", by, SystemClock().now(), reason))
+
+
+def ask_to_go_back(cluster: Cluster, group: Group, command: Command) -> Group:
+    """Write the abort for all of them. Raises Refused once all are promoted."""
+    if group.decision == "promoted":
+        raise Refused(
+            f"Release {group.id} of all services is promoted, and nothing of it goes back any more: nothing was "
+            "changed; to have the old version again, release it."
+        )
+    records.command(cluster, group.id, command)
+    return group_records.load(cluster, group.id)
+
+
+def reconcile(environment: str, *, holder: str, attended: bool = False) -> Group | None:
+    """Finish the open release of all services when its driver is dead. None when none is open; raises Driven while its
+    driver lives."""
+    loaded = environments.load(environment)
+    found = group_records.find_open(wiring.cluster_of(loaded))
+    if found is None:
+        return None
+    return many.finish(site_of_all(loaded, found.version), found.id, holder, attended=attended)
+
+
+def reconcile_member(
+    environment: str, group: Group, service: str, *, holder: str, attended: bool
+) -> tuple[Record | None, tuple[str, ...]]:
+    """Finish the whole that ``service`` is a part of; what became of its own release. Raises Permanent while the whole
+    stays open."""
+    done = reconcile(environment, holder=holder, attended=attended) or group
+    if done.open and done.id == group.id:
+        raise Permanent(f"{groups.headline(done)}. {groups.advice(done)}")
+    cluster = wiring.cluster_of(environments.load(environment))
+    return records.find(cluster, group.member(service)), ()
+
+
+def check(environment: str, version: str) -> list[str]:
+    """The preflight of all services, and what a person must know before: one line each; nothing is changed."""
+    loaded = environments.load(environment)
+    plan = environments.many_plan(loaded, version)
+    _preflight(loaded, plan, version)
+    lines = [f"{', '.join(plan.services)} {version} can be released in {environment}, in this order, and back as one."]
+    lines += [f"Hook {hook.name} before anything changes." for hook in plan.before]
+    lines += [f"Hook {hook.name} once all serve." for hook in plan.after]
+    if plan.contract is not None:
+        lines.append(
+            f"POINT OF NO RETURN: once all are promoted {plan.contract.name} ({plan.contract.image}) changes the data "
+            "so that the old version cannot read it; nothing goes back after that."
+        )
+    return [*lines, "Nothing was changed."]

@@ -1,0 +1,111 @@
+"""The verbs of a release of all services for Prefect: its own steps as tasks, each service by those of ``releases``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from prefect import Flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run
+
+from onlyvips import wiring
+from onlyvips.core import group as groups
+from onlyvips.core.many import MEMBERS, Do, Kind, arrived
+from onlyvips.errors import Driven, OnlyVipsError, Permanent
+from onlyvips.steps.opening import Start
+from onlyvips.wiring import several
+from tasks import releases, showing
+from tasks.policies import rollout_task
+
+
+@contextmanager
+def driving(environment: str, version: str, operator: str) -> Iterator[str]:
+    """Hold the Lease of the whole while the block runs; give it up whatever happens."""
+    try:
+        yield begin(environment, version, operator)
+    finally:
+        several.let_go(str(flow_run.id or ""))
+
+
+@rollout_task(name="begin", task_run_name="begin {version} of all services on {environment}")
+def begin(environment: str, version: str, operator: str) -> str:
+    """Take the Lease of the whole, run the preflight of every service, write the record; or go on with it."""
+    run = str(flow_run.id or "")
+    holder = f"run {flow_run.name} ({run}), attempt {flow_run.run_count}"
+    return several.begin(environment, Start(version, operator or "prefect", run, holder))
+
+
+@rollout_task(name="decide", task_run_name="decide about all services")
+def upcoming(group: str) -> Do | None:
+    """What comes next for the whole."""
+    return several.driven(group).next()
+
+
+@rollout_task(name="act", task_run_name="{do.title}: {do.reason}")
+def act(group: str, do: Do) -> str:
+    """Do what is about all services."""
+    observed = several.driven(group).perform(do)
+    get_run_logger().info("%s: %s", do.title, observed)
+    return observed
+
+
+def through(group: str, *kinds: Kind) -> None:
+    """Decide and act for as long as one of ``kinds`` comes next."""
+    while (do := upcoming(group)) is not None and do.kind in kinds:
+        if do.kind in MEMBERS:
+            _drive(group, do)
+        else:
+            act(group, do)
+        show(group)
+
+
+def _drive(group: str, do: Do) -> None:
+    """One service's own release, to where the whole wants it."""
+    with several.member(group, do) as rollout:
+        while rollout is not None and not arrived(do, record := wiring.record(rollout.release)):
+            releases.through(record.id, record.phase)
+
+
+def show(group: str) -> None:
+    """Bring the artifact of the whole up to date."""
+    found = several.driven(group).group()
+    showing.soon("all services", partial(_show, found))
+
+
+def _show(found: groups.Group) -> None:
+    text = groups.markdown(found)
+    key = f"release-{found.environment}-all-services"
+    create_markdown_artifact(text, key=key, description=groups.headline(found))
+
+
+def conclude(group: str) -> dict[str, Any]:
+    """The outcome. Raises Permanent with its sentence when not all were promoted, or only a person may go on."""
+    found = several.driven(group).group()
+    showing.settle()
+    if found.open or found.result != "promoted":
+        raise Permanent(f"{groups.headline(found)}. {groups.advice(found)}")
+    get_run_logger().info("%s", groups.headline(found))
+    return groups.summary(found)
+
+
+def go_back(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A cancelled run aborts what it drives: written in the record, and finished once its Lease is dead."""
+    environment, log = flow_run.parameters["environment"], flow_run_logger(flow_run, flow)
+    try:
+        found = several.of_run(environment, str(flow_run.id))
+        if found is None or found.closed or str(flow_run.id) not in found.holders[-1]:
+            log.info("This run drives no open release: nothing was aborted.")
+            return
+        several.abort(environment, by="a cancelled run", reason=f"run {flow_run.name} was cancelled")
+        done = several.reconcile(environment, holder=f"cancellation of {flow_run.name}")
+        if done is not None:
+            log.info("%s. %s", groups.headline(done), groups.advice(done))
+    except Driven as alive:
+        log.info("%s It hears the abort itself.", alive)
+    except OnlyVipsError as error:
+        log.error("The abort is not finished: %s See `onlyvips release status`, then reconcile.", error)
