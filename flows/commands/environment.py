@@ -1,4 +1,4 @@
-"""``onlyvips environment``: what the environments' files say. Reads files only, and needs no server."""
+"""``onlyvips environment``: what the environments' files say. Reads files only; ``notify`` sends messages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from cyclopts import App, Parameter
 
 from flows.commands import console
 from onlyvips import environment as environments
+from onlyvips.errors import OnlyVipsError, Refused
+from onlyvips.wiring import telling
 
 app = App(name="environment", help="Read and check the environments.")
 
@@ -33,6 +35,34 @@ def check(name: str, *, json: Annotated[bool, Parameter(negative="")] = False) -
         for sentence in sentences:
             console.say(f"  {sentence}")
     return console.OK
+
+
+@app.command
+def notify(name: str, *, target: Annotated[tuple[str, ...], Parameter(negative="")] = ()) -> int:
+    """Send a test message to the targets of an environment's notifications, to see that it arrives.
+
+    Exits 1 when one did not take it.
+
+    Args:
+        name: The environment, such as production or lab.
+        target: Only these of people.notifications.targets.
+    """
+    loaded = environments.load(name)
+    known = loaded.people.notifications.targets
+    for one in target:
+        if one not in known:
+            raise Refused(f"{name} has no target `{one}`{environments.nearest(one, known)} Nothing was sent.")
+    if not known:
+        raise Refused(f"{name} tells nobody: people.notifications.targets is empty.")
+    failed = 0
+    for one in target or tuple(known):
+        try:
+            telling.try_target(loaded, one)
+            console.say(f"{one} took the message: look whether it is there.", "green")
+        except OnlyVipsError as error:
+            failed += 1
+            console.complain(f"{one}: {error}")
+    return console.FAILED if failed else console.OK
 
 
 @app.command(name="list")

@@ -51,13 +51,18 @@ def _weight(release: Mapping[str, Any]) -> Chart:
             intended.append((step["intended"], float(asked.group(1))))
         if step.get("done") and (shown := _READ_BACK.search(step.get("observed") or "")):
             read.append((step["done"], float(shown.group(1))))
-    began = float(release["created"])
+    began = _just_before([at for at, _ in (*intended, *read)], float(release["created"]))
     told = ", ".join(f"{weight:g} % at {clock_time(at)}" for at, weight in read) or "never set"
     lines = (
         Line("intended", "intended", "steps", ((began, 0.0), *intended) if intended else ()),
         Line("read back", "canary", "steps", ((began, 0.0), *read) if read else ()),
     )
     return Chart("Weight of the canary", "%", f"Read back from the route: {told}.", lines)
+
+
+def _just_before(times: Sequence[float], created: float) -> float:
+    """Where the plot of weights begins: what comes before the first of them may take an hour, and is flat."""
+    return max(created, min(times) - 1 - 0.05 * (max(times) - min(times))) if times else created
 
 
 def _guardrail(name: str, values: Sequence[Seen], seen: Mapping[str, Sequence[Seen]], plan: Mapping[str, Any]) -> Chart:

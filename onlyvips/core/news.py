@@ -159,8 +159,8 @@ def _going_back(record: Record) -> News:
 def _pauses(record: Record) -> Iterator[Pause]:
     if record.waiting and record.waiting_since:
         what = record.waiting_for
-        how = f"approve {_where(record)}, or abort" if what == _APPROVAL else f"status {_where(record)}"
-        yield Pause(what, record.waiting_since, record.waiting.rstrip("."), f"onlyvips release {how}")
+        verb = {_APPROVAL: "approve", "held": "resume"}.get(what, "status")
+        yield Pause(what, record.waiting_since, record.waiting.rstrip("."), f"onlyvips release {verb} {_where(record)}")
     blind = _blind(record.looks)
     if record.phase == "canary" and len(blind) >= _BLIND:
         why = f"{len(blind)} looks in a row saw nothing to judge by: {blind[-1].reason or blind[-1].verdict}"
@@ -187,7 +187,7 @@ def _paused(event: Event, record: Record, pause: Pause) -> News:
         f"{'Approval wanted' if wanted else 'Held'}: {_name(record)}",
         f"{pause.why}.",
         f"It waits, and changes nothing. {_exposed(record)}. Without an answer it goes back by itself.",
-        f"{'Decide' if wanted else 'Put it right, or abort'}: {pause.answer}; to go back: onlyvips release abort "
+        f"{'Decide' if wanted else 'Put it right'}: {pause.answer}; to go back: onlyvips release abort "
         f"{_where(record)}",
     )
 

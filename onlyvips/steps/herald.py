@@ -23,8 +23,8 @@ from onlyvips.ports.notifier import Notifier
 
 _PATIENCE = 5.0
 """Seconds that the end of a run waits for messages that are on their way."""
-_AGAIN = 60.0
-"""Seconds after which a target that did not take a message is asked again."""
+_AGAIN, _AT_MOST = 60.0, 900.0
+"""Seconds after which a target that did not take a message is asked again; twice that each time, up to the second."""
 _LOG = logging.getLogger("onlyvips.notifications")
 
 Start = Callable[[Callable[[], None]], object]
@@ -59,12 +59,14 @@ def in_a_thread(work: Callable[[], None]) -> None:
 
 @dataclass
 class _Line:
-    """What one target waits for."""
+    """What one target waits for; ``failed``: what it did not take, and why; it is asked again after ``rests_until``."""
 
     target: Target
     posts: deque[tuple[Record, News]] = field(default_factory=deque)
     seen: set[str] = field(default_factory=set)
-    again: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    rests: float = _AGAIN
+    rests_until: float = 0.0
     working: bool = False
 
 
@@ -99,7 +101,8 @@ class Crier(Herald):
     def _queue(self, line: _Line, record: Record, found: Sequence[News]) -> None:
         with self._idle:
             for one in untold((each for each in found if each.event in line.target.wants), record, line.target.name):
-                if one.key not in line.seen and line.again.get(one.key, 0.0) <= self._clock.monotonic():
+                rested = one.key not in line.failed or line.rests_until <= self._clock.monotonic()
+                if one.key not in line.seen and rested:
                     line.seen.add(one.key)
                     line.posts.append((record, one))
             if not line.posts or line.working:
@@ -124,12 +127,23 @@ class Crier(Herald):
 
     def _tell(self, line: _Line, record: Record, one: News) -> None:
         failed = _sent(line.target, one.message(self._link(record)))
+        with self._idle:
+            known = line.failed.get(one.key)
+            self._rest(line, one.key, failed)
         if failed:
             _LOG.warning("%s was not told that %s: %s", line.target.name, one.title, failed)
-            with self._idle:
-                line.seen.discard(one.key)
-                line.again[one.key] = self._clock.monotonic() + _AGAIN
-        self._note(record.id, Told(one.key, line.target.name, self._clock.now(), failed))
+        if failed != known:
+            self._note(record.id, Told(one.key, line.target.name, self._clock.now(), failed))
+
+    def _rest(self, line: _Line, key: str, failed: str) -> None:
+        if failed:
+            line.seen.discard(key)
+            line.failed[key] = failed
+            line.rests_until = self._clock.monotonic() + line.rests
+            line.rests = min(2 * line.rests, _AT_MOST)
+        else:
+            line.failed.pop(key, None)
+            line.rests, line.rests_until = _AGAIN, 0.0
 
     def settle(self, patience: float = _PATIENCE) -> None:
         """See ``Herald``."""

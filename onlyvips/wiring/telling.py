@@ -7,6 +7,7 @@ from functools import partial
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core.message import written
 from onlyvips.core.news import EVENTS
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
@@ -43,6 +44,20 @@ def targets_of(loaded: Environment) -> list[Target]:
         for name, one in loaded.people.notifications.targets.items()
         for opened in [partial(_notifier, loaded, name)]
     ]
+
+
+def try_target(loaded: Environment, name: str) -> None:
+    """Send a message to one target, to see that it arrives. Raises Refused or Transient, which say why not."""
+    _notifier(loaded, name).send(
+        written(
+            f"A test of notifications to {name}",
+            "info",
+            happened=f"somebody asked whether messages of {loaded.name} arrive here.",
+            done="it sent this one, and nothing else.",
+            todo="nothing; you are told of releases here.",
+            link=f"onlyvips environment check {loaded.name}",
+        )
+    )
 
 
 def _notifier(loaded: Environment, name: str) -> Notifier:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -20,6 +17,7 @@ from onlyvips.core.message import Message, Severity
 from onlyvips.errors import Refused, Transient
 from onlyvips.ports.notifier import Notifier
 from tests.simulators.notifier import SimNotifier
+from tests.webhook import Webhook, listening
 
 SECRET, WORD = "hunter2-Sw0rdfish", "s3cr3tWord"
 LINES = "What happened: 20 % errors, «über» the limit\nWhat you must do: nothing\nSee: http://prefect/run/1"
@@ -35,36 +33,6 @@ class Address:
     away: Callable[[bool], None]
 
 
-@dataclass
-class Webhook:
-    """An HTTP server that keeps what is posted, and answers as told."""
-
-    status: int = 200
-    posted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    silent: Event = field(default_factory=Event)
-    done: Event = field(default_factory=Event)
-
-    def serve(self) -> ThreadingHTTPServer:
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if hook.silent.is_set():
-                    hook.done.wait(30)
-                    return
-                if hook.status == 200:
-                    hook.posted.append((self.path, json.loads(body)))
-                self.send_response(hook.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Not on the terminal."""
-
-        return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-
 @pytest.fixture(autouse=True)
 def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -73,15 +41,8 @@ def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def webhook() -> Iterator[tuple[Webhook, str]]:
-    hook = Webhook()
-    server = hook.serve()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield hook, f"json://user:{SECRET}@127.0.0.1:{server.server_port}/{WORD}?rto=0.5"
-    hook.done.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening() as (hook, port):
+        yield hook, f"json://user:{SECRET}@127.0.0.1:{port}/{WORD}?rto=0.5"
 
 
 class Mailbox:

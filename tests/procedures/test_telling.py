@@ -217,3 +217,30 @@ def test_one_target_that_hangs_does_not_keep_the_others_from_their_messages() ->
     hang.set()
     crier.settle(30.0)
     assert len(slow.arrived) == len(quick.arrived) == 5
+
+
+def test_an_address_that_stays_away_is_asked_ever_more_seldom_and_noted_once() -> None:
+    theatre, clock, tried, noted = Theatre(), SimClock(), list[float](), list[str]()
+    theatre.process("first").release(GOOD)
+    record = theatre.record()
+
+    def away(_: Message) -> None:
+        tried.append(clock.monotonic())
+        raise Transient("nobody there")
+
+    notifier = SimNotifier()
+    notifier.before = away
+    crier = Crier(
+        [Target("slack", frozenset(("promoted",)), lambda: notifier)],
+        clock,
+        theatre.plan,
+        escalate_after=1.0,
+        note=lambda _, told: noted.append(told.failed),
+        link=lambda _: "link",
+        start=lambda work: work(),
+    )
+    for _ in range(200):
+        crier.look(record)
+        clock.sleep(10.0)
+    assert tried == [0.0, 60.0, 180.0, 420.0, 900.0, 1800.0]
+    assert noted == ["nobody there"]
