@@ -53,6 +53,7 @@ class World:
 
 
 EVERYTHING = World(drift=True, bursts=True, uneven=True, warm_up=True, restarts=True)
+MINUTELY = replace(EVERYTHING, look=60.0)
 
 
 class Canary:
@@ -155,6 +156,11 @@ NULLS: dict[str, tuple[Version, Version, World]] = {
     "equal, all of it, 9 pods of stable": (Version(), Version(), EVERYTHING),
     "equal, all of it, 3 pods of stable": (Version(), Version(), replace(EVERYTHING, pods=3)),
     "equal, all of it, 2 pods of stable": (Version(), Version(), replace(EVERYTHING, pods=2)),
+    "equal, drift, bursts, looks of a minute": (Version(), Version(), World(drift=True, bursts=True, look=60.0)),
+    "equal, all of it, looks of a minute, 9 pods": (Version(), Version(), MINUTELY),
+    "equal, all of it, looks of a minute, 3 pods": (Version(), Version(), replace(MINUTELY, pods=3)),
+    "equal, all of it, looks of a minute, 2 pods": (Version(), Version(), replace(MINUTELY, pods=2)),
+    "equal, all of it, looks of a minute, 1 pod": (Version(), Version(), replace(MINUTELY, pods=1)),
     "0.25 points worse (the margin), drift": (Version(0.0075), Version(), World(drift=True)),
     "0.25 % against no error (the margin)": (Version(0.0025), Version(0.0), World()),
 }

@@ -1,8 +1,8 @@
 """The canary compared with stable, stratum by stratum: two tests with a margin. Pure.
 
 A stratum is a look's length of time. Rates drift while weights change, so counts of different strata are never added
-before they are compared (Simpson's paradox). Neither test believes that requests are independent: the spread between
-stable's pods says how much they are not (``spread``).
+before they are compared (Simpson's paradox). Neither test believes that requests are independent: what bursts, clumps
+and uneven pods add to the variance is in ``onlyvips.core.spread``.
 """
 
 from __future__ import annotations
@@ -11,22 +11,18 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy.special import chdtri, ndtr
+from scipy.special import ndtr
 
 from onlyvips.core.risk import WIDE, Sides
+from onlyvips.core.spread import OWN_ERRORS, OWN_PLACE, Residuals, believed_clump, uneven
 from onlyvips.core.strata import Cells, Floats
-
-_DOUBT = 0.25
-"""The spread that is used is the upper 75 % bound of the one that was seen."""
-_OWN_ERRORS, _OWN_PLACE = 0.25, 0.02
-"""What pods of one version are believed to differ by, one standard deviation: a quarter of their errors; 2 points of
-P(slower), less where ties leave less to differ."""
 
 
 @dataclass(frozen=True)
 class Compared:
     """``canary`` and ``stable`` are shares (errors) or P(canary slower) and one half (latency); ``effect`` is their
-    difference over the strata, within ``low`` and ``high`` at 95 %; ``p`` is of "at most ``margin`` worse"."""
+    difference over the strata, within ``low`` and ``high`` at 95 %; ``p`` is of "at most ``margin`` worse"; ``spread``
+    is how many times larger the variance is than that of independent requests."""
 
     requests: int
     against: int
@@ -48,16 +44,25 @@ def compare_errors(canary: Cells, stable: Cells, margin: float, interval: bool =
     are clumps of ``spread``. The interval is Miettinen and Nurminen's, without the tail's care.
     """
     sides = Sides.of(canary.requests.sum(0), canary.errors.sum(0), stable.requests.sum(0), stable.errors.sum(0))
-    share = _shares(stable.errors.sum(0), stable.requests.sum(0))
-    e = stable.requests * share
-    wide = spread(
-        stable.errors - e, e * (1 - share), _rest(stable.requests), _OWN_ERRORS * e, _exposure(canary, stable)
-    )
-    p, effect = (sides.tail(margin, wide), sides.difference) if sides.weight else (1.0, 0.0)
-    low, high = sides.interval(wide) if interval and sides.weight else (-1.0, 1.0)
+    p, effect, low, high, wide = 1.0, 0.0, -1.0, 1.0, 1.0
+    if sides.weight:
+        null = sides.null(margin)
+        wide = _spread_of_errors(canary, stable, margin, sides.noise(null))
+        p, effect = sides.tail(margin, wide, null), sides.difference
+        low, high = sides.interval(wide) if interval else (low, high)
     both = float(sides.nc.sum()), float(sides.ns.sum())
     mine, theirs = (float(x.sum() / n) if n else 0.0 for x, n in zip((sides.xc, sides.xs), both, strict=True))
     return Compared(round(both[0]), round(both[1]), mine, theirs, effect, low, high, p, wide)
+
+
+def _spread_of_errors(canary: Cells, stable: Cells, margin: float, noise: float) -> float:
+    share = _shares(stable.errors.sum(0), stable.requests.sum(0))
+    e = stable.requests * share
+    seen = Residuals(stable.errors - e, e * (1 - share), _rest(stable.requests), e)
+    clump = max(seen.clump(believed_clump(canary)), seen.bursts())
+    sides = ((canary, stable, share + margin), (stable, canary, share))
+    pods = seen.apart(OWN_ERRORS, clump) * sum(uneven(a.requests, b.requests, own) for a, b, own in sides)
+    return clump + (pods / noise if noise else 0.0)
 
 
 def compare_latency(canary: Cells, stable: Cells, margin: float) -> Compared:
@@ -66,16 +71,16 @@ def compare_latency(canary: Cells, stable: Cells, margin: float) -> Compared:
     The variance is Brunner and Munzel's (Biom. J. 42 (2000)), which holds off the null too, or the rank test's with
     ties where that is larger: few requests in one bucket have no spread of their own.
     """
-    c, s = canary.buckets.sum(0), stable.buckets.sum(0)
-    used = (c.sum(1) > 1) & (s.sum(1) > 1)
-    c, s = c[used], s[used]
-    nc, ns = c.sum(1), s.sum(1)
-    if not len(c):
+    used = (canary.buckets.sum((0, 2)) > 1) & (stable.buckets.sum((0, 2)) > 1)
+    if not used.any():
         return Compared(0, 0, 0.5, 0.5, 0.0, -0.5, 0.5, 1.0, 1.0)
+    by_pod, others = canary.buckets[:, used], stable.buckets[:, used]
+    c, s = by_pod.sum(0), others.sum(0)
+    nc, ns = c.sum(1), s.sum(1)
     weight = nc * ns / (nc + ns + 1)
     slower = float((weight * _mean_and_variance(c, _middles(s))[0]).sum() / weight.sum())
-    wide = spread(*_placements(stable.buckets[:, used]), _exposure(canary, stable))
     noise = max(float((weight**2 * variance).sum()) for variance in (_brunner_munzel(c, s), _ranks(c, s)))
+    wide = _spread_of_latency(by_pod, others, noise)
     error = sqrt(wide * noise) / float(weight.sum())
     beyond = slower - 0.5 - margin
     p = float(ndtr(-beyond / error)) if error else float(beyond <= 0)
@@ -84,33 +89,11 @@ def compare_latency(canary: Cells, stable: Cells, margin: float) -> Compared:
     return Compared(round(nc.sum()), round(ns.sum()), slower, 0.5, effect, effect - reach, effect + reach, p, wide)
 
 
-def spread(residuals: Floats, variances: Floats, rest: Floats, own: Floats, exposure: float = 1.0) -> float:
-    """How many times larger the variance is than that of independent requests, at least 1, from stable's pods.
-
-    By pod and stratum: ``residuals`` from the mean, their ``variances`` if requests were independent and the mean
-    known, what is ``rest`` of those since the pod is in the mean itself, and what a pod is believed to differ by on
-    its ``own``. The largest of three: cell by cell (bursts), each pod over all strata (uneven pods), and that belief,
-    for few pods cannot show how uneven pods are. The latter two for pods of ``exposure`` times the requests.
-    """
-    if (whole := float(variances.sum())) <= 0:
-        return 1.0
-    believed = 1 + float((own.sum(1) ** 2).sum()) / whole
-    if (left := float((variances * rest).sum())) <= 0:
-        return believed * max(1.0, exposure)
-    cells = variances * rest > 0
-    bursts = _bound(float((residuals**2).sum()) / left, int(cells.sum()) - int(cells.any(0).sum()))
-    uneven = _bound(float((residuals.sum(1) ** 2).sum()) / left, int(cells.any(1).sum()) - 1)
-    return max(1.0, bursts, max(uneven, believed) * max(1.0, exposure))
-
-
-def _bound(ratio: float, freedom: int) -> float:
-    return ratio * freedom / float(chdtri(freedom, 1 - _DOUBT)) if freedom > 0 else 1.0
-
-
-def _exposure(canary: Cells, stable: Cells) -> float:
-    """Requests of a pod of the canary for each of a pod of stable."""
-    mine, theirs = ([n for n in side.requests.sum(1) if n] for side in (canary, stable))
-    return float(np.mean(mine) / np.mean(theirs)) if mine and theirs else 1.0
+def _spread_of_latency(canary: Floats, stable: Floats, noise: float) -> float:
+    seen, own = _placements(stable)
+    bursts, mine, theirs = seen.bursts(), canary.sum(2), stable.sum(2)
+    pods = seen.apart(OWN_PLACE, bursts) * (uneven(mine, theirs, own) + uneven(theirs, mine, own))
+    return bursts + (pods / noise if noise else 0.0)
 
 
 def _shares(part: Floats, whole: Floats) -> Floats:
@@ -151,10 +134,10 @@ def _ranks(c: Floats, s: Floats) -> Floats:
     return variance
 
 
-def _placements(stable: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """By pod and stratum: how much slower than all of stable its requests are, summed, and what ``spread`` asks."""
+def _placements(stable: Floats) -> tuple[Residuals, Floats]:
+    """By pod and stratum: how much slower than all of stable its requests are; by stratum: what one may be off by."""
     whole = stable.sum(0)
     n, total = stable.sum(2), whole.sum(1)
-    residuals = (stable * (_middles(whole) - 0.5)).sum(2)
     one = (1 - ((whole / total[:, None]) ** 3).sum(1)) / 12
-    return residuals, n * one, _rest(n), _OWN_PLACE * n * np.sqrt(12 * one)
+    own = np.sqrt(12 * one)
+    return Residuals((stable * (_middles(whole) - 0.5)).sum(2), n * one, _rest(n), n * own), own

@@ -80,10 +80,19 @@ class Sides:
             return -1.0
         return 1.0 if off(high) >= 0 else float(brentq(off, low, high, xtol=1e-9))
 
-    def tail(self, margin: float, clump: float = 1.0) -> float:
+    def null(self, margin: float) -> tuple[Floats, Floats]:
+        """The most likely shares of both sides when the canary is ``margin`` worse."""
+        return restricted(self.xc, self.nc, self.xs, self.ns, margin)
+
+    def noise(self, null: tuple[Floats, Floats]) -> float:
+        """The variance of ``difference`` times ``weight`` under those shares, if requests are independent."""
+        (pc, ps), n = null, self.nc + self.ns
+        return float(((self.nc * self.ns / n) ** 2 * (pc * (1 - pc) / self.nc + ps * (1 - ps) / self.ns)).sum())
+
+    def tail(self, margin: float, clump: float = 1.0, null: tuple[Floats, Floats] | None = None) -> float:
         """P(a difference as large as this one or larger) when the canary is ``margin`` worse, errors in clumps of
-        ``clump``; 1 where it is not even as large as expected."""
-        pc, ps = restricted(self.xc, self.nc, self.xs, self.ns, margin)
+        ``clump``; 1 where it is not even as large as expected. ``null`` where it is known already."""
+        pc, ps = null or self.null(margin)
         n = self.nc + self.ns
         counts = np.concatenate([self.nc, self.ns])
         steps = np.concatenate([self.ns / n, -self.nc / n])

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.canaries import ALPHA, EVERYTHING, FAULTS, NULLS, World, failed, upper_bound
+from tests.canaries import ALPHA, EVERYTHING, FAULTS, MINUTELY, NULLS, World, failed, upper_bound
 
 POWER = 0.95
 WORLDS = {
@@ -17,6 +17,10 @@ WORLDS = {
     "all that happens, 9 pods of stable": EVERYTHING,
     "nothing else happens, 3 pods of stable": World(pods=3),
     "all that happens, 3 pods of stable": replace(EVERYTHING, pods=3),
+    "all that happens, 2 pods of stable": replace(EVERYTHING, pods=2),
+    "all that happens, looks of a minute, 9 pods": MINUTELY,
+    "all that happens, looks of a minute, 3 pods": replace(MINUTELY, pods=3),
+    "all that happens, looks of a minute, 2 pods": replace(MINUTELY, pods=2),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from onlyvips.core import judge
 from onlyvips.core.plan import Stage
 from tests import canaries
-from tests.canaries import ALPHA, EVERYTHING, FAULTS, MARGINS, Version, World, failed, upper_bound
+from tests.canaries import ALPHA, EVERYTHING, FAULTS, MARGINS, MINUTELY, Version, World, failed, upper_bound
 
 SHORT = (Stage(10, 1800.0), Stage(50, 1800.0))
 AT_THE_MARGIN = Version(0.0025), Version(0.0), World(pods=3, stages=SHORT, look=120.0)
@@ -24,21 +24,31 @@ def test_equal_versions_raise_fewer_false_alarms_than_alpha_whatever_else_happen
     assert upper_bound(alarms, 75) <= ALPHA, alarms
 
 
+def test_looks_of_a_minute_and_errors_in_clumps_raise_fewer_false_alarms_than_alpha() -> None:
+    """The first looks of a stage, in which stable has had no error yet, beside few pods."""
+    alarms = failed(Version(), Version(), replace(MINUTELY, pods=3, stages=SHORT), runs=75)
+    assert upper_bound(alarms, 75) <= ALPHA, alarms
+
+
 def test_a_canary_exactly_at_the_margin_raises_fewer_false_alarms_than_alpha() -> None:
     alarms = failed(*AT_THE_MARGIN, runs=100)
     assert upper_bound(alarms, 100) <= ALPHA, alarms
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("world", [World(), EVERYTHING], ids=["calm", "all that happens"])
+@pytest.mark.parametrize(
+    "world", [World(), EVERYTHING, replace(EVERYTHING, pods=2)], ids=["calm", "all that happens", "all, 2 pods"]
+)
 def test_a_fault_is_found_within_the_first_stage(fault: str, world: World) -> None:
     """The canary has 10 requests/s of its own."""
     assert failed(*FAULTS[fault], world, runs=20, stages=1) == 20
 
 
 def test_without_spending_alpha_by_looks_a_canary_at_the_margin_fails_by_chance(monkeypatch: Any) -> None:
+    at_the_margin = Version(0.0075), Version(), World(drift=True, uneven=True, stages=SHORT, look=60.0)
+    assert failed(*at_the_margin, runs=20) == 0
     monkeypatch.setattr(canaries, "alpha_of_look", lambda *_: ALPHA)
-    assert failed(*AT_THE_MARGIN, runs=40) > 5
+    assert failed(*at_the_margin, runs=40) > 5
 
 
 def test_without_a_margin_a_version_that_is_good_enough_fails() -> None:
@@ -76,7 +86,8 @@ def test_a_judge_that_never_has_enough_finds_nothing() -> None:
 def test_without_the_spread_of_pods_uneven_ones_raise_false_alarms(monkeypatch: Any) -> None:
     from onlyvips.core import compare
 
-    monkeypatch.setattr(compare, "spread", lambda *_: 1.0)
+    for part in ("_spread_of_errors", "_spread_of_latency"):
+        monkeypatch.setattr(compare, part, lambda *_: 1.0)
     assert failed(Version(), Version(), replace(EVERYTHING, pods=2, stages=SHORT), runs=40) > 4
 
 

@@ -13,6 +13,7 @@ from onlyvips.core.compare import _ranks, compare_errors, compare_latency
 from onlyvips.core.judge import judge_against
 from onlyvips.core.plan import Margins
 from onlyvips.core.risk import WIDE, Sides, lugannani_rice, restricted
+from onlyvips.core.spread import CLUMP
 from onlyvips.core.strata import Cells, Counter, Counters, both_cells, edges
 
 MARGINS = Margins(errors=0.0025, latency=0.05, minimum_requests=100, warm_up=60.0)
@@ -115,10 +116,31 @@ def test_pooled_over_looks_the_same_counts_would_be_a_failure() -> None:
 
 
 def test_sparse_errors_against_none_are_caught_and_within_the_margin_are_not() -> None:
-    stable = cells([20000] * 5, [0] * 5)
-    assert compare_errors(cells([600] * 5, [6] * 5), stable, 0.0025).p < 1e-6
-    assert compare_errors(cells([600] * 5, [1] * 5), stable, 0.0025).p > 0.5
-    assert compare_errors(cells([600] * 5, [1] * 5), stable, 0.0).p < 0.01
+    def p(errors: int, margin: float, strata: int = 12) -> float:
+        return compare_errors(cells([600] * strata, [errors] * strata), cells([20000] * strata, [0] * strata), margin).p
+
+    assert p(6, 0.0025) < 1e-6
+    assert p(6, 0.0025, strata=3) > 1e-3
+    assert p(1, 0.0025) > 0.5
+    assert p(1, 0.0) < 0.01
+
+
+def test_errors_that_come_all_at_once_are_one_event_until_others_show_that_they_come_singly() -> None:
+    """A dozen in one look, beside stable without an error or with one here and there."""
+    burst, even = cells([600] * 12, [12] + [0] * 11), cells([600] * 12, [1] * 12)
+    none = cells([20000] * 12, [0] * 12)
+    singles = Cells(np.full((9, 12), 2000.0), np.eye(9, 12), np.full((9, 12, 1), 2000.0))
+    assert compare_errors(burst, none, 0.0).spread == CLUMP > compare_errors(burst, singles, 0.0).spread
+    assert compare_errors(even, none, 0.0).spread == 1.0
+    assert compare_errors(burst, none, 0.0).p > 1e-4 > 1e-6 > compare_errors(burst, singles, 0.0).p
+
+
+def test_pods_of_stable_that_differ_widen_what_the_canary_is_allowed() -> None:
+    def against(*errors: float) -> float:
+        stable = Cells(np.full((4, 6), 6000.0), np.repeat(one(*errors)[:, None], 6, 1), np.full((4, 6, 1), 6000.0))
+        return compare_errors(cells([600] * 6, [20] * 6), stable, 0.0025).p
+
+    assert against(30, 30, 30, 30) < 1e-9 < 1e-2 < against(10, 20, 30, 60)
 
 
 def test_three_errors_in_a_hundred_are_not_yet_a_fault() -> None:
@@ -151,8 +173,8 @@ def test_too_few_requests_of_either_side_are_no_pass_and_no_failure(canary: int,
 
 
 def test_a_failure_says_both_values_the_effect_its_interval_p_and_what_p_was_compared_with() -> None:
-    slow = [[[0, 300, 300]]]
-    canary, stable = cells([600], [30], slow), cells([5400], [27], [[[2700, 2700, 0]]])
+    canary = cells([50] * 12, [2, 3] * 6, [[[0, 25, 25]] * 12])
+    stable = cells([450] * 12, [2, 2, 2, 3] * 3, [[[225, 225, 0]] * 12])
     errors, latency = judge_against(canary, stable, MARGINS, 1e-4)
     assert (errors.verdict, latency.verdict) == ("fail", "fail")
     assert errors.reason.startswith("5.00% of 600 requests errors, 0.50% of 5400 of stable's: +4.50 points (")

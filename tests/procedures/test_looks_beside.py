@@ -119,7 +119,7 @@ def test_the_record_keeps_both_values_effect_interval_and_p() -> None:
 
 
 def released(version: str, margins: Margins | None) -> Record:
-    theatre = Theatre(replace(WHOLE, margins=margins), rate=400.0)
+    theatre = Theatre(replace(WHOLE, margins=margins), rate=2000.0)
     theatre.platform.versions |= {WORSE: Version(errors=0.03), LAZY: Version(slow=0.045)}
     theatre.process("first").release(version)
     theatre.settle()
@@ -131,10 +131,11 @@ def test_a_release_that_is_worse_than_stable_goes_back_and_says_by_how_much() ->
     assert released(WORSE, None).result == "promoted"
     record = released(WORSE, MARGINS)
     assert record.result == "rolled-back"
-    assert "failed: errors-beside-stable: 2.81% of 320 requests errors, 0.00% of 3600 of stable's: +2.81 points (" in (
-        record.reason
+    assert (
+        "failed: errors-beside-stable: 3.00% of 1600 requests errors, 0.00% of 18000 of stable's: +3.00 points ("
+        in (record.reason)
     )
-    assert "margin 0.25, p 2.1e-07 below 0.001" in record.reason
+    assert "margin 0.25, p 9.8e-08 below 0.001" in record.reason
 
 
 @pytest.mark.parametrize("version", [GOOD, LAZY])
