@@ -1,0 +1,213 @@
+"""Rolling and recreate on real servers: nothing lost by the one, never two at once by the other's own account."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from onlyvips import wiring
+from onlyvips.core.record import Record
+from onlyvips.errors import Conflict
+from onlyvips.ports import Cluster, Manifest
+from tests.system.platform import LATE, Platform, is_ready
+
+pytestmark = pytest.mark.lab
+
+RATE = 120
+POLLING = """
+trap 'ending=1' TERM
+left=25
+while [ $left -gt 0 ]; do
+  echo "$(date +%s%N) $POD_NAME" >> "$POLLS"
+  sleep 0.1
+  [ -n "$ending" ] && left=$((left - 1))
+done
+"""
+"""A bot that goes on polling for some 2.5 s after it was asked to end."""
+
+
+@pytest.fixture(scope="module")
+def place(module_platform: Platform) -> Iterator[Platform]:
+    """The lab with ``miniapp`` as a service that rolls and a bot; the environment is called ``in-place``."""
+    platform = module_platform
+    path = platform.folder / f"{platform.environment('in-place', ready='25s')}.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["services"]["miniapp"]["strategy"] = "rolling"
+    document["services"]["bot"] = {
+        "kind": "bot",
+        "image": "ghcr.io/onlyvips/bot",
+        "strategy": "recreate",
+        "deployment": "bot",
+    }
+    path.write_text(yaml.safe_dump(document))
+    change(platform.cluster, "miniapp", loses_nothing)
+    platform.cluster.create(bot(platform.folder / "polls"))
+    for name in ("miniapp", "bot"):
+        wait(lambda name=name: settled(platform.cluster, name))  # type: ignore[misc]
+    yield platform
+    live = platform.cluster.get("Deployment", "bot")
+    assert live is not None
+    platform.cluster.delete("Deployment", "bot", live["metadata"]["resourceVersion"])
+
+
+def loses_nothing(live: Manifest) -> list[Manifest]:
+    """What the refusal of the release asks for."""
+    at = "/spec/template/spec"
+    return [
+        {"op": "add", "path": "/spec/minReadySeconds", "value": 6},
+        {"op": "add", "path": f"{at}/terminationGracePeriodSeconds", "value": 20},
+        {"op": "add", "path": f"{at}/containers/0/lifecycle", "value": {"preStop": {"sleep": {"seconds": 6}}}},
+    ]
+
+
+def bot(polls: Path) -> Manifest:
+    """A Deployment whose process writes down when it polls."""
+    labels = {"app": "bot"}
+    container = {
+        "name": "bot",
+        "image": "ghcr.io/onlyvips/bot:v1",
+        "command": ["sh", "-c", POLLING],
+        "env": [{"name": "POLLS", "value": str(polls)}],
+    }
+    template = {
+        "metadata": {"labels": {**labels, "version": "v1"}},
+        "spec": {"terminationGracePeriodSeconds": 15, "containers": [container]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "bot"}, "spec": spec}
+
+
+def change(cluster: Cluster, name: str, how: Callable[[Manifest], list[Manifest]]) -> None:
+    """Change a Deployment as a person would."""
+    while True:
+        live = cluster.get("Deployment", name)
+        assert live is not None
+        try:
+            cluster.patch("Deployment", name, live["metadata"]["resourceVersion"], how(live))
+            return
+        except Conflict:
+            continue
+
+
+def settled(cluster: Cluster, name: str) -> bool:
+    """Every pod is of the newest template and ready, and no other is left."""
+    live = cluster.get("Deployment", name)
+    assert live is not None
+    pods = cluster.list("Pod", {"app": name})
+    status, wanted = live["status"], live["spec"]["replicas"]
+    updated = status.get("updatedReplicas") == wanted and status.get("availableReplicas") == wanted
+    current = status.get("observedGeneration") == live["metadata"]["generation"]
+    return updated and current and len(pods) == wanted and all(map(is_ready, pods))
+
+
+def wait(condition: Callable[[], Any], limit: float = 120) -> Any:
+    """The first true answer."""
+    until = time.monotonic() + limit
+    while not (found := condition()):
+        assert time.monotonic() < until, "this did not come about in time"
+        time.sleep(0.2)
+    return found
+
+
+def release(place: Platform, service: str, version: str) -> tuple[int, str, Record]:
+    """A release to its end: exit code, output, record."""
+    where = ["--environment", "in-place", "--service", service, "--version", version]
+    process = place.process("release", "start", "--local", *where)
+    output, _ = process.communicate(timeout=400)
+    return process.returncode, output, wiring.status("in-place", service)[-1][0]
+
+
+def image(place: Platform, name: str) -> str:
+    live = place.cluster.get("Deployment", name)
+    assert live is not None
+    return str(live["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
+
+
+def counted(place: Platform, during: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What ``during`` returns, and what became of miniapp's requests meanwhile."""
+    targets = [{"name": "miniapp", "path": "/", "rate": RATE}]
+    httpx.post(f"{place.load}/start", json={"targets": targets}, trust_env=False).raise_for_status()
+    try:
+        time.sleep(8)  # the judge has to know the service
+        result = during()
+        time.sleep(LATE)
+    finally:
+        stats = httpx.post(f"{place.load}/stop", timeout=30, trust_env=False).raise_for_status().json()
+    return result, {**stats["targets"]["miniapp"], "losses": stats["losses"]}
+
+
+def test_a_rolling_update_there_and_a_bad_one_back_lose_no_request(place: Platform) -> None:
+    version = "v3" if image(place, "miniapp") != "v3" else "v1"
+
+    (code, output, record), seen = counted(place, lambda: release(place, "miniapp", version))
+    assert code == 0, output
+    assert seen["lost"] == {} and seen["versions"][version]["total"] > 100, seen
+    assert image(place, "miniapp") == version
+    assert any(look.verdict == "pass" for look in record.looks), record.looks
+
+    before = place.cluster.get("Deployment", "miniapp")
+    assert before is not None
+    place.lab.command("fault", "miniapp", "v4", "--error-rate", "0.3")
+    try:
+        (code, output, record), seen = counted(place, lambda: release(place, "miniapp", "v4"))
+    finally:
+        place.lab.command("fault", "miniapp", "v4", "--clear")
+    assert code == 1, output
+    assert record.result == "rolled-back" and "api-errors" in record.reason
+    assert seen["lost"] == {}, seen
+    after = place.cluster.get("Deployment", "miniapp")
+    assert after is not None and after["spec"]["template"] == before["spec"]["template"]
+
+
+def lives(polls: Path) -> list[tuple[int, int, str]]:
+    """When each pod of the bot polled first and last, by its own account, in order."""
+    seen: dict[str, list[int]] = {}
+    for line in polls.read_text().splitlines():
+        at, pod = line.split()
+        seen.setdefault(pod, []).append(int(at))
+    return sorted((min(times), max(times), pod) for pod, times in seen.items())
+
+
+def overlaps(found: list[tuple[int, int, str]]) -> list[str]:
+    pairs = zip(found, found[1:], strict=False)
+    return [f"{pod} and {other}" for (_, end, pod), (begun, _, other) in pairs if begun <= end]
+
+
+def test_a_bot_is_never_there_twice_by_its_own_account(place: Platform) -> None:
+    polls = place.folder / "polls"
+    code, output, record = release(place, "bot", "v3")
+    assert code == 0, output
+    code, output, record = release(place, "bot", "v77-does-not-exist")
+    assert code == 1, output
+    assert "ErrImagePull" in record.reason or "ImagePullBackOff" in record.reason
+    assert image(place, "bot") == "v3"
+    wait(lambda: len(lives(polls)) == 3)
+    assert overlaps(lives(polls)) == []
+
+    # Kubernetes' own update of the same Deployment has two at once: what is looked at above can be seen.
+    image_at = "/spec/template/spec/containers/0/image"
+    change(place.cluster, "bot", lambda _: [{"op": "replace", "path": image_at, "value": "ghcr.io/onlyvips/bot:v1"}])
+    wait(lambda: len(lives(polls)) == 4 and settled(place.cluster, "bot"))
+    assert overlaps(lives(polls)) != []
+
+
+def test_what_would_lose_requests_or_run_twice_is_refused_with_what_to_add(place: Platform) -> None:
+    change(place.cluster, "bot", lambda _: [{"op": "replace", "path": "/spec/replicas", "value": 2}])
+    wait(lambda: settled(place.cluster, "bot"))
+    try:
+        code, output, _ = release(place, "bot", "v5")
+        assert code == 2 and "has 2 pods, and recreate is for what never runs twice" in output, output
+    finally:
+        change(place.cluster, "bot", lambda _: [{"op": "replace", "path": "/spec/replicas", "value": 1}])
+    change(place.cluster, "miniapp", lambda _: [{"op": "remove", "path": "/spec/minReadySeconds"}])
+    try:
+        code, output, _ = release(place, "miniapp", "v5")
+        assert code == 2 and "minReadySeconds: 6" in " ".join(output.split()), output
+    finally:
+        change(place.cluster, "miniapp", loses_nothing)
