@@ -11,6 +11,7 @@ from onlyvips.core.manifests import RELEASE, annotations_of
 from onlyvips.core.record import Record
 from onlyvips.errors import OnlyVipsError, Permanent
 from onlyvips.ports import Cluster, Manifest
+from onlyvips.steps.fence import Fence
 from onlyvips.steps.observe import HELD_MINIMUM, SCALER, scaler_of
 from onlyvips.steps.tools import Done, Tools
 
@@ -47,19 +48,24 @@ def delete_own(tools: Tools, record: Record, kind: str, name: str) -> None:
 
 def hold_minimum(tools: Tools, record: Record, deployment: str = "") -> None:
     """While the release runs the autoscaler may not take stable (``deployment``) below the count it had."""
-    if (scaler := scaler_of(tools.cluster, deployment or tools.plan.service.deployment)) is None:
+    hold(tools.cluster, tools.fence, deployment or tools.plan.service.deployment, record.capacity)
+
+
+def hold(cluster: Cluster, fence: Fence, deployment: str, capacity: int) -> None:
+    """Raise the minimum of a Deployment's autoscaler to ``capacity``, and remember the one it had."""
+    if (scaler := scaler_of(cluster, deployment)) is None:
         return
 
     def change(now: Manifest) -> Sequence[Manifest]:
         minimum = now["spec"].get("minReplicas", 1)
-        if minimum >= record.capacity:
+        if minimum >= capacity:
             return ()
         return (
             *manifests.metadata_patch(now, lambda notes: _remember(notes, minimum)),
-            {"op": "add", "path": "/spec/minReplicas", "value": record.capacity},
+            {"op": "add", "path": "/spec/minReplicas", "value": capacity},
         )
 
-    tools.fence.patch(SCALER, scaler["metadata"]["name"], change)
+    fence.patch(SCALER, scaler["metadata"]["name"], change)
 
 
 def _remember(notes: dict[str, str], minimum: int) -> None:

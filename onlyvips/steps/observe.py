@@ -57,8 +57,8 @@ class Observer:
         name = self._plan.service.deployment
         stable, split = self._cluster.get("Deployment", name), self.split()
         return World(
-            stable=self._workload(stable),
-            canary=self._workload(self._cluster.get("Deployment", canary_name(name))),
+            stable=self.workload(stable),
+            canary=self.workload(self._cluster.get("Deployment", canary_name(name))),
             split=split,
             leftovers=self._leftovers(record, stable),
             waiting=waiting,
@@ -86,7 +86,8 @@ class Observer:
             self._weight = (weight, self._clock.monotonic())
         return self._clock.monotonic() - self._weight[1]
 
-    def _workload(self, deployment: Manifest | None) -> Workload | None:
+    def workload(self, deployment: Manifest | None) -> Workload | None:
+        """A Deployment and its pods as they are now; None where there is none, or it is being deleted."""
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
             return None
         spec, status = deployment["spec"], deployment.get("status") or {}

@@ -1,0 +1,109 @@
+"""Adoption: a Deployment without ``track`` gets it, and users see nothing. Pure.
+
+A selector cannot be changed, so the Deployment is made anew while a twin carries the traffic, chosen by the Service.
+Where it stands is seen in the objects alone: each step can be done again, by anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "create-twin", "select-twin", "remove-old", "create-stable", "select-stable", "remove-twin", "select-all",
+    "let-go", "wait", "done",
+]  # fmt: skip
+TWIN, STABLE = "twin", "stable"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A Deployment: whether its selector has ``track: stable``, and what its pods are, seen by the router or not."""
+
+    tracked: bool
+    ready: int
+    visible: int
+    quiet: float
+    complete: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What was seen. ``front`` is the ``track`` that the Service selects ("" for none), ``settled`` for how long it was
+    seen so; ``held``: an autoscaler's minimum is held."""
+
+    capacity: int
+    stable: Standing | None
+    twin: Standing | None
+    front: str
+    settled: float
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Next:
+    """The next step and why."""
+
+    kind: Kind
+    reason: str
+
+
+def next_step(scene: Scene, propagation: float, *, back: bool = False) -> Next:
+    """What comes next; ``back``: to how it was, as long as the old Deployment is there."""
+    if scene.stable is not None and scene.stable.tracked:
+        return _finish(scene, scene.stable, propagation)
+    if scene.stable is None:
+        return _anew(scene, propagation)
+    return _undo(scene, propagation) if back else _begin(scene, propagation)
+
+
+def _begin(scene: Scene, propagation: float) -> Next:
+    if scene.twin is None:
+        return Next("create-twin", f"it carries all while the Deployment is made anew, {scene.capacity} pods")
+    if scene.front != TWIN:
+        return _unseen("twin", scene.twin, scene, propagation) or Next("select-twin", "the router sees all its pods")
+    return _router(scene, propagation) or Next("remove-old", "no request reaches it any more")
+
+
+def _anew(scene: Scene, propagation: float) -> Next:
+    if scene.twin is None:
+        return Next("wait", "the Deployment and its twin are both gone: put one back")
+    if scene.front != TWIN:
+        return _unseen("twin", scene.twin, scene, propagation) or Next("select-twin", "nothing else is left")
+    return Next("create-stable", "with `track: stable` in its selector and its pods' labels")
+
+
+def _finish(scene: Scene, stable: Standing, propagation: float) -> Next:
+    if scene.front != STABLE:
+        return _unseen("stable", stable, scene, propagation) or Next("select-stable", "the router sees all its pods")
+    if scene.twin is not None:
+        return _router(scene, propagation) or Next("remove-twin", "no request reaches it any more")
+    return _let_go(scene) or Next("done", "the Deployment and its Service have `track: stable`")
+
+
+def _undo(scene: Scene, propagation: float) -> Next:
+    if scene.front == TWIN:
+        return Next("select-all", "the old Deployment is untouched")
+    if scene.twin is not None:
+        return _router(scene, propagation) or Next("remove-twin", "it goes back to how it was")
+    return _let_go(scene) or Next("done", "as it was")
+
+
+def _let_go(scene: Scene) -> Next | None:
+    return Next("let-go", "the autoscaler gets its minimum back") if scene.held else None
+
+
+def _router(scene: Scene, propagation: float) -> Next | None:
+    if scene.settled < propagation:
+        return Next("wait", f"the router is given {propagation:g} s to obey")
+    return None
+
+
+def _unseen(who: str, standing: Standing, scene: Scene, propagation: float) -> Next | None:
+    if standing.ready < scene.capacity or not standing.complete:
+        trouble = standing.trouble or "no pod says why"
+        return Next("wait", f"{standing.ready} of {scene.capacity} pods of {who} are ready ({trouble})")
+    if standing.visible < scene.capacity or standing.quiet < propagation:
+        return Next("wait", f"the router is given {propagation:g} s to see the pods of {who}")
+    return None
