@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import console, following, planning, reading, running, together
+from flows.commands import adopting, console, following, planning, reading, running, together
 from flows.commands.options import EnvironmentName, Json, ServiceName, VersionName, me
 from onlyvips import environment as environments
 from onlyvips import wiring
@@ -21,6 +21,7 @@ app = App(name="release", help="Release a service: plan, start, status, abort, r
 
 app.command(planning.plan)
 app.command(reading.evidence)
+app.command(adopting.adopt)
 
 
 @app.command

@@ -107,3 +107,21 @@ def _unseen(who: str, standing: Standing, scene: Scene, propagation: float) -> N
     if standing.visible < scene.capacity or standing.quiet < propagation:
         return Next("wait", f"the router is given {propagation:g} s to see the pods of {who}")
     return None
+
+
+def outline(scene: Scene) -> list[str]:
+    """What an adoption would do from here, in order, for people."""
+    if scene.stable is not None and scene.stable.tracked and scene.front == STABLE and scene.twin is None:
+        return ["It is adopted already: nothing to do."]
+    anew = scene.stable is None or scene.stable.tracked
+    before = [
+        f"a twin comes up with {scene.capacity} pods, which serve beside the old ones",
+        "the Service selects the twin's pods alone; the router is given time",
+        "the Deployment, to which no request comes any more, is deleted",
+    ]
+    after = [
+        "the Deployment is made anew, with `track: stable` in its selector and its pods' labels",
+        "the Service selects `track: stable`; the router is given time",
+        "the twin goes; the autoscaler has its minimum back",
+    ]
+    return [f"{number}. {line}" for number, line in enumerate(after if anew else before + after, start=1)]

@@ -58,6 +58,7 @@ def _replace(tools: Tools, record: Record, _: Action) -> Done:
 
 
 def _restore(tools: Tools, record: Record, _: Action) -> Done:
+    hold_minimum(tools, record)
     return give_old_template(tools, record, lambda _: None)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from onlyvips.core.adoption import STABLE, TWIN, Next, Scene, Standing, next_step
 from onlyvips.core.manifests import MANAGED, PREFIX, annotations_of, epoch_key
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.errors import Conflict, Permanent, Refused
+from onlyvips.errors import Conflict, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Manifest
 from onlyvips.steps import records
 from onlyvips.steps.acting import hold, let_go
@@ -25,6 +25,7 @@ from onlyvips.steps.observe import HELD_MINIMUM, SCALER, Observer, scaler_of
 
 KEPT = f"{PREFIX}/adopts"
 """The annotation of the twin that holds what the Deployment and the Service were."""
+_PATIENCE = 120.0
 _DERIVED = ("kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision")
 
 
@@ -112,24 +113,38 @@ class Adoption:
 
     def run(self, tell: Callable[[str], None], *, back: bool = False) -> None:
         """To the end. Raises Permanent when pods do not get ready within ``waits.ready``: run it again, or go back."""
-        waiting, since = "", self._clock.monotonic()
-        while (step := self.next(back=back)).kind != "done":
+        waiting, since, asked = "", self._clock.monotonic(), self._clock.monotonic()
+        while True:
+            try:
+                step = self.next(back=back)
+                if step.kind not in ("wait", "done"):
+                    tell(f"{step.kind.replace('-', ' ')}: {step.reason}")
+                    self.perform(step)
+                asked = self._clock.monotonic()
+            except (Transient, UnknownOutcome):
+                if self._clock.monotonic() - asked > _PATIENCE:
+                    raise
+                self._clock.sleep(self._plan.waits.poll)
+                continue
+            if step.kind == "done":
+                tell(step.reason)
+                return
             if step.kind != "wait":
-                tell(f"{step.kind.replace('-', ' ')}: {step.reason}")
-                self.perform(step)
-                waiting = ""
+                waiting, since = "", self._clock.monotonic()
                 continue
             if step.reason != waiting:
-                waiting, since = step.reason, since if waiting else self._clock.monotonic()
+                waiting = step.reason
                 tell(f"waiting: {step.reason}")
-            if self._clock.monotonic() - since > self._plan.waits.ready + 2 * self._plan.waits.propagation:
-                raise Permanent(
-                    f"{step.reason}: not so for {self._plan.waits.ready:.0f} s. Users are served; put it right and run "
-                    "`onlyvips release adopt` again, or go back with --back while the old Deployment is there."
-                )
+            self._limit(step, self._clock.monotonic() - since)
             self._progress()
             self._clock.sleep(self._plan.waits.poll)
-        tell(step.reason)
+
+    def _limit(self, step: Next, waited: float) -> None:
+        if waited > self._plan.waits.ready + 2 * self._plan.waits.propagation:
+            raise Permanent(
+                f"{step.reason}: not so for {self._plan.waits.ready:.0f} s. Users are served; put it right and run "
+                "`onlyvips release adopt` again, or go back with --back while the old Deployment is there."
+            )
 
     def _progress(self) -> None:
         if self._fence is not None:

@@ -15,7 +15,7 @@ from onlyvips import wiring
 from onlyvips.core.record import Record
 from onlyvips.errors import Conflict
 from onlyvips.ports import Cluster, Manifest
-from tests.system.platform import LATE, Platform, is_ready
+from tests.system.platform import LATE, Platform, is_ready, kill
 
 pytestmark = pytest.mark.lab
 
@@ -212,3 +212,55 @@ def test_what_would_lose_requests_or_run_twice_is_refused_with_what_to_add(place
         assert code == 2 and "minReadySeconds: 6" in " ".join(output.split()), output
     finally:
         change(place.cluster, "miniapp", loses_nothing)
+
+
+def without_track(place: Platform) -> None:
+    """miniapp as people deploy it: its Deployment and its Service select by ``app`` alone, and no pod has a preStop."""
+    cluster, selector = place.cluster, {"app": "miniapp"}
+    live = cluster.get("Deployment", "miniapp")
+    assert live is not None
+    cluster.delete("Deployment", "miniapp", live["metadata"]["resourceVersion"])
+    wait(lambda: not cluster.list("Pod", selector))
+    template = live["spec"]["template"]
+    del template["metadata"]["labels"]["track"]
+    template["spec"]["containers"][0].pop("lifecycle", None)
+    spec = {"replicas": 2, "selector": {"matchLabels": selector}, "template": template}
+    metadata = {"name": "miniapp", "labels": selector}
+    cluster.create({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+    front = cluster.get("Service", "miniapp")
+    assert front is not None
+    operation = {"op": "replace", "path": "/spec/selector", "value": selector}
+    cluster.patch("Service", "miniapp", front["metadata"]["resourceVersion"], [operation])
+    wait(lambda: settled(cluster, "miniapp"))
+    time.sleep(LATE)
+
+
+def test_a_deployment_without_track_is_adopted_under_traffic_also_by_a_second_one_who_comes(place: Platform) -> None:
+    without_track(place)
+    command = ["release", "adopt", "--environment", "in-place", "--service", "miniapp"]
+    dry = place.onlyvips(*command, "--dry-run")
+    assert dry.returncode == 0 and "a twin comes up with 2 pods" in dry.stdout, dry.stdout + dry.stderr
+
+    def adopt() -> tuple[int, str]:
+        first = place.process(*command)
+        wait(lambda: selected(place) == "twin")
+        kill(first)
+        done = place.onlyvips(*command)
+        return done.returncode, done.stdout + done.stderr
+
+    (code, output), seen = counted(place, adopt)
+    assert code == 0, output
+    assert seen["lost"] == {}, seen
+    live = place.cluster.get("Deployment", "miniapp")
+    assert live is not None and live["spec"]["selector"]["matchLabels"] == {"app": "miniapp", "track": "stable"}
+    assert selected(place) == "stable"
+    assert place.cluster.get("Deployment", "miniapp-twin") is None
+    again = place.onlyvips(*command)
+    assert again.returncode == 0 and "have `track: stable`" in again.stdout, again.stdout + again.stderr
+
+
+def selected(place: Platform) -> str:
+    """The track that the Service selects."""
+    front = place.cluster.get("Service", "miniapp")
+    assert front is not None
+    return str(front["spec"]["selector"].get("track", ""))
