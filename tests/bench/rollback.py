@@ -177,7 +177,7 @@ def good(platform: Platform) -> Release:
         began = time.monotonic()
         process = platform.begin(version, name)
         spent: dict[str, float] = {}
-        told = threading.Thread(target=_spend, args=(platform, version, process, spent))
+        told = threading.Thread(target=_spend, args=(platform, process, spent))
         told.start()
         output, _ = process.communicate(timeout=300)
         wall = time.monotonic() - began
@@ -193,13 +193,14 @@ def good(platform: Platform) -> Release:
     return Release(wall, spent, sum(stats["targets"]["backend"]["lost"].values()))
 
 
-def _spend(platform: Platform, version: str, process: Any, spent: dict[str, float]) -> None:
+def _spend(platform: Platform, process: Any, spent: dict[str, float]) -> None:
     """Add up what each moment is spent on, as the release's record says."""
     cluster, last = platform.cluster, time.monotonic()
+    before = {one.id for one in records.every(cluster, "backend")}
     while process.poll() is None:
-        found = [one for one in records.every(cluster, "backend") if one.version == version]
+        found = [one for one in records.every(cluster, "backend") if one.id not in before]
         now = time.monotonic()
-        what = _doing(found[-1]) if found else "start of the command, preflight"
+        what = _doing(found[-1]) if found else "start of the command (Python, Prefect's own API), preflight"
         spent[what] = spent.get(what, 0.0) + now - last
         last = now
         time.sleep(_GLANCE)

