@@ -137,6 +137,31 @@ def test_the_cronjob_leaves_a_living_driver_alone_and_rolls_back_what_a_dead_one
     assert kubectl.json("get", "cronjob", NAME)["status"]["lastScheduleTime"]
 
 
+def test_a_run_of_prefect_finishes_what_a_dead_driver_left_and_shows_what_came_of_each_service(
+    platform: Platform,
+) -> None:
+    before, api = platform.image(), platform.lab.env["ONLYVIPS_LAB_PREFECT_API_URL"]
+    with platform.traffic() as counts:
+        process = platform.begin(platform.other_version())
+        platform.wait_for(lambda record: record.open and record.weight == 10)
+        kill(process)
+        run = platform.begin_deployment("reconcile/reconcile", {"environment": "lab"})
+        record = platform.wait_for(lambda record: not record.open)
+        seen = counts()
+    assert seen["lost"] == {}, seen["losses"]
+    assert record.result == "rolled-back" and record.holders[1].startswith("reconcile by run ")
+    assert (platform.image(), platform.weight()) == (before, 0)
+    state, until = "", time.monotonic() + 60
+    while state not in ("COMPLETED", "FAILED", "CRASHED") and time.monotonic() < until:
+        time.sleep(0.5)
+        state = httpx.get(f"{api}/flow_runs/{run}", trust_env=False).json()["state_type"]
+    assert state == "COMPLETED"
+    asked = {"artifacts": {"key": {"any_": ["reconcile-lab"]}}}
+    (shown,) = httpx.post(f"{api}/artifacts/filter", json=asked, trust_env=False).raise_for_status().json()
+    outcomes = {row["service"]: row["outcome"] for row in json.loads(shown["data"])}
+    assert outcomes["backend"] == "rolled-back" and set(outcomes.values()) == {"rolled-back", "nothing"}
+
+
 CORE, APPS, BATCH = "/api/v1", "/apis/apps/v1", "/apis/batch/v1"
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/production/httproutes"
 HERE = "/namespaces/production"
