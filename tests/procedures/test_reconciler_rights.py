@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import yaml
 from onlyvips import environment as environments
 from onlyvips.environment.references import is_reference
 from onlyvips.ports import Manifest
-from tests.procedures import in_place
+from onlyvips.steps import targets
+from tests.procedures import in_place, test_blue_green_kills
 from tests.procedures.in_place import Bot, Rolling
 from tests.procedures.test_release_kills import killed_at, writes_of
 from tests.procedures.theatre import BAD, GOOD, Process, Theatre
@@ -77,6 +79,9 @@ def deaths() -> Iterator[Theatre]:
     for other in (Rolling, Bot):
         for write in range(2, in_place.writes_of(other()) + 1):
             yield in_place.killed_at(other(), GOOD, write, "after")
+    for version, asleep in ((GOOD, False), (BAD, True)):
+        for write in range(2, test_blue_green_kills.writes_of(version, asleep) + 1):
+            yield test_blue_green_kills.killed_at(version, write, "after", asleep)
     theatre = killed_at(GOOD, 30, "after")
     theatre.cluster.drop("Lease", "onlyvips-release-backend")
     yield theatre
@@ -90,7 +95,12 @@ def asked() -> set[Ask]:
         reconciler = Watched(theatre, "reconciler")
         reconciler.reconcile()
         found |= reconciler.asked
-    return found
+    return {(verb, kind, as_in_production(name)) for verb, kind, name in found}
+
+
+def as_in_production(name: str) -> str:
+    """The panel of the theatre has a longer name there."""
+    return name.replace("panel", "showcu-panel")
 
 
 def allows(rule: dict[str, Any], ask: Ask) -> bool:
@@ -104,6 +114,18 @@ def allows(rule: dict[str, Any], ask: Ask) -> bool:
 
 def test_all_that_a_reconciler_does_is_allowed(asked: set[Ask]) -> None:
     assert {ask for ask in asked if not any(allows(rule, ask) for rule in RULES)} == set()
+
+
+@pytest.mark.parametrize("environment", ["production", "lab"])
+def test_whatever_a_release_of_any_service_writes_is_among_the_names(environment: str) -> None:
+    loaded = environments.load(environment)
+    for service in loaded.services:
+        plan = environments.release_plan(loaded, service, loaded.release.version)
+        for kind, name in (*targets.lasting(plan), *targets.passing(plan)):
+            verbs = ["get", "patch", *(["delete"] if (kind, name) in targets.passing(plan) else [])]
+            for verb in verbs:
+                assert any(allows(rule, (verb, kind, name)) for rule in RULES), (service, verb, kind, name)
+        assert any(allows(rule, ("patch", "Lease", f"onlyvips-release-{service}")) for rule in RULES)
 
 
 def test_nothing_is_allowed_that_a_reconciler_never_does(asked: set[Ask]) -> None:
@@ -120,7 +142,7 @@ def test_no_rule_has_a_wildcard_or_names_what_no_service_has() -> None:
     for rule in RULES:
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         for name in rule.get("resourceNames", ()):
-            assert name.removeprefix("onlyvips-release-").removesuffix("-canary") in known | set(services)
+            assert re.sub("^onlyvips-release-|-(canary|blue|green|preview)$", "", name) in known | set(services)
 
 
 def test_the_cronjob_has_every_secret_that_evidence_and_news_need_by_reference_and_none_stops_it() -> None:

@@ -184,6 +184,7 @@ FORBIDDEN = [
     ("GET", f"{CORE}/pods", None),
     ("POST", f"{CORE}{HERE}/pods", POD),
     ("POST", f"{CORE}{HERE}/pods/x/exec", None),
+    ("GET", f"{APPS}{HERE}/deployments", None),
     ("POST", f"{APPS}{HERE}/deployments", {}),
     ("POST", f"{BATCH}{HERE}/jobs", {}),
     ("POST", f"{CORE}{HERE}/configmaps", {}),
