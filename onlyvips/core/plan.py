@@ -172,6 +172,7 @@ class ReleasePlan:
     blue_green: BlueGreen | None = None
     before: tuple[HookPlan, ...] = ()
     after: tuple[HookPlan, ...] = ()
+    helm: str = ""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def release_plan(
         automatic_managers=environment.platform.automatic_managers,
         margins=_margins(environment) if strategy == "canary" else None,  # else stable has no traffic to compare with
         blue_green=_blue_green(environment, service) if strategy == "blue-green" else None,
+        helm=environment.platform.helm_release or "",
         before=tuple(map(hook, environment.release.hooks.before)) if ours else (),
         after=tuple(map(hook, environment.release.hooks.after)) if ours else (),
     )

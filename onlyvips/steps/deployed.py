@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onlyvips.core.manifests import containers_of, image_of
+from onlyvips.core.manifests import annotations_of, containers_of, image_of
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.errors import Permanent, Refused
 from onlyvips.ports import Cluster, Manifest
@@ -59,6 +59,13 @@ def check_managers(found: Manifest, plan: ReleasePlan) -> None:
         raise Refused(
             f"{found['kind']} {found['metadata']['name']} is written by {', '.join(foreign)}, which would undo the "
             f"release: {NOTHING}; suspend it for this object first."
+        )
+    owner = annotations_of(found).get("meta.helm.sh/release-name", "")
+    if owner and owner != plan.helm:
+        raise Refused(
+            f"{found['kind']} {found['metadata']['name']} belongs to the Helm release {owner}, whose next upgrade "
+            f"would undo the release: {NOTHING}; name it as `platform.helm_release`, which says that what a release "
+            "changed is committed to the chart before that, or release by Helm alone."
         )
 
 

@@ -33,18 +33,20 @@ def page_key(key: str) -> str:
 @dataclass(frozen=True)
 class Kept:
     """Where the evidence is: ``stores`` have it under ``key``, ``pages`` have its page too, ``refusals`` say why others
-    do not."""
+    do not; ``changes`` is the key of what a person commits."""
 
     key: str
     stores: tuple[str, ...]
     refusals: tuple[str, ...]
     pages: tuple[str, ...] = ()
+    changes: str = ""
 
     @property
     def observed(self) -> str:
         """One sentence of it."""
         lacking = f"; not kept by {'; '.join(self.refusals)}" if self.refusals else ""
-        return f"evidence {self.key} in {', '.join(self.stores)}{lacking}"
+        commit = f"; commit {self.changes}" if self.changes else ""
+        return f"evidence {self.key} in {', '.join(self.stores)}{commit}{lacking}"
 
 
 Opened = Callable[[], ObjectStore]
@@ -73,6 +75,22 @@ def keep_evidence(
         pages, more = _keep_page({name: stores[name] for name in taken}, key, draw)
         refusals += [f"page: {one}" for one in more]
     return Kept(key, tuple(taken), tuple(refusals), tuple(pages))
+
+
+def changes_key(key: str) -> str:
+    """Where that is which a person commits after the release with the evidence at ``key``."""
+    return f"{key.removesuffix('.json')}.changes.yaml"
+
+
+def keep_changes(stores: Mapping[str, Opened], kept: Kept, write: Callable[[], bytes]) -> Kept:
+    """What the release changed, beside its evidence, in the stores that took that. Without it a release ends all the
+    same, and says so."""
+    try:
+        taken, refusals = _put({name: stores[name] for name in kept.stores}, changes_key(kept.key), write())
+    except OnlyVipsError as error:
+        taken, refusals = [], [str(error)]
+    told = tuple(f"changes to commit: {one}" for one in refusals)
+    return replace(kept, changes=changes_key(kept.key) if taken else "", refusals=(*kept.refusals, *told))
 
 
 def _put(stores: Mapping[str, Opened], key: str, data: bytes) -> tuple[list[str], list[str]]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from onlyvips import environment as environments
+from onlyvips.adapters import changes_yaml
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
+from onlyvips.core import committed
 from onlyvips.core.evidence_page import page_of
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
@@ -19,8 +21,20 @@ from onlyvips.wiring.places import kubeconfig_of, openers, place_of
 
 
 def keep(loaded: Environment, plan: ReleasePlan, record: Record) -> evidence.Kept:
-    """The document of a release that is over, and its page, into every destination of backups."""
-    return evidence.keep_evidence(openers(loaded), SystemClock(), plan, record, drawn)
+    """The document of a release that is over, and its page, into every destination of backups; of a promoted one also
+    what it changed, to be committed."""
+    kept = evidence.keep_evidence(openers(loaded), SystemClock(), plan, record, drawn)
+    if record.result != "promoted":
+        return kept
+    cluster = KubernetesCluster(kubeconfig_of(loaded), loaded.platform.namespace)
+    return evidence.keep_changes(openers(loaded), kept, lambda: _changes(cluster, plan, record))
+
+
+def _changes(cluster: KubernetesCluster, plan: ReleasePlan, record: Record) -> bytes:
+    found = cluster.get("Deployment", plan.service.deployment)
+    if found is None:
+        raise Permanent(f"Deployment {plan.service.deployment} is gone.")
+    return changes_yaml.dump(committed.head(record), committed.patch(found, plan.namespace))
 
 
 def drawn(document: Mapping[str, Any]) -> str:

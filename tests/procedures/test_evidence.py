@@ -11,8 +11,8 @@ import pytest
 
 from flows.commands import run
 from onlyvips.adapters.objects_directory import DirectoryStore
-from onlyvips.errors import Refused, Transient
-from onlyvips.steps.evidence import find, keep_evidence, key_of, page_key
+from onlyvips.errors import Permanent, Refused, Transient
+from onlyvips.steps.evidence import changes_key, find, keep_changes, keep_evidence, key_of, page_key
 from onlyvips.wiring import evidence as wired
 from tests.core.decisions import PLAN, RECORD
 from tests.simulators.clock import SimClock
@@ -118,3 +118,21 @@ def test_the_command_refuses_what_it_cannot_find_or_would_write_over(
     told = capsys.readouterr().err
     assert "there already and was left alone" in told and "No store has test/evidence/release/r2.json" in told
     assert (tmp_path / "there.html").read_text() == "mine"
+
+
+def test_what_a_promoted_release_changed_is_kept_beside_its_evidence_and_told(tmp_path: Path) -> None:
+    store = DirectoryStore("near", tmp_path)
+    kept = keep_evidence({"near": lambda: store}, SimClock(), PLAN, RECORD)
+    changed = keep_changes({"near": lambda: store}, kept, lambda: b"kind: Deployment")
+    assert b"".join(store.read(changes_key(kept.key))) == b"kind: Deployment"
+    assert f"; commit {changes_key(kept.key)}" in changed.observed
+
+
+def test_changes_that_cannot_be_told_keep_nobody_from_the_evidence(tmp_path: Path) -> None:
+    def gone() -> bytes:
+        raise Permanent("Deployment backend is gone.")
+
+    store = DirectoryStore("near", tmp_path)
+    kept = keep_evidence({"near": lambda: store}, SimClock(), PLAN, RECORD)
+    changed = keep_changes({"near": lambda: store}, kept, gone)
+    assert "not kept by changes to commit: Deployment backend is gone." in changed.observed

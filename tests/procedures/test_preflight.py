@@ -111,3 +111,13 @@ def test_duplicates_that_would_break_a_unique_index_are_refused_with_examples() 
     preflight.check_duplicates(clean, PLAN)  # type: ignore[arg-type]
     assert clean.asked == [("onlyvips", "users", ["email"])]
     preflight.check_duplicates(Duplicates(["x"]), replace(PLAN, migration=None))  # type: ignore[arg-type]
+
+
+def test_what_a_chart_owns_is_refused_by_the_charts_release_unless_the_environment_names_it() -> None:
+    theatre = Theatre()
+    notes = {"meta.helm.sh/release-name": "other"}
+    theatre.cluster.change("Deployment", "backend", lambda live: live["metadata"].update(annotations=notes))
+    refused(theatre, "Deployment backend belongs to the Helm release other, whose next upgrade would undo")
+    named = Theatre(replace(theatre.plan, helm="other"))
+    named.cluster.change("Deployment", "backend", lambda live: live["metadata"].update(annotations=notes))
+    assert named.process("driver").release(GOOD).result == "promoted"

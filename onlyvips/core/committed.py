@@ -1,0 +1,32 @@
+"""What a release changed in the cluster, as what a person commits where the platform's manifests are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onlyvips.core.manifests import MANAGED, Manifest
+from onlyvips.core.record import Record
+
+HEAD = """\
+# What release {id} changed: {service} {version}, from {old}.
+# A strategic merge patch of the Deployment's pod template as it is live, whole. Commit it where the manifests are kept,
+# or the next apply of them takes the version away. Secrets are named, never told: {secrets}.
+"""
+
+
+def head(record: Record) -> str:
+    """Comments that say what the patch is."""
+    renamed = ", ".join(f"{old} became {new}" for old, new in record.secrets) or "none was renamed"
+    return HEAD.format(
+        id=record.id, service=record.service, version=record.version, old=record.from_image, secrets=renamed
+    )
+
+
+def patch(deployment: Manifest, namespace: str) -> dict[str, Any]:
+    """The Deployment's template as a patch. Its annotations stay: without them an apply would restart every pod."""
+    metadata = {"name": deployment["metadata"]["name"], "namespace": namespace}
+    template = deployment["spec"]["template"]
+    labels = {key: value for key, value in (template["metadata"].get("labels") or {}).items() if key not in MANAGED}
+    kept = {**template, "metadata": {**template["metadata"], "labels": labels}}
+    kept["metadata"].pop("creationTimestamp", None)
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": kept}}
