@@ -20,8 +20,9 @@ Event = Literal[
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 _HOLDS = ("drift", "gone", "held")
-"""Waits that only a person ends; the others end by themselves, in good time."""
-_APPROVAL = "approval"
+"""Waits that only a person ends. The others end by themselves, however long they are meant to be; on the way back one
+that lasts is told all the same."""
+_APPROVAL, _NO_DATA = "approval", "no-data"
 _BLIND = 2
 """Looks in a row without data that are worth a message: one may be a late scrape."""
 
@@ -77,9 +78,10 @@ def _all(record: Record, plan: ReleasePlan, now: float, escalate_after: float) -
         yield _going_back(record)
     for pause in _pauses(record):
         event: Event = "approval-wanted" if pause.what == _APPROVAL else "held"
-        if pause.what in (*_HOLDS, _APPROVAL, "no-data"):
+        answered = pause.what in (*_HOLDS, _APPROVAL, _NO_DATA)
+        if answered:
             yield _paused(event, record, pause)
-        if now - pause.since >= escalate_after:
+        if (answered or record.phase == "rollback") and now - pause.since >= escalate_after:
             yield _escalated(record, pause, now)
 
 
@@ -162,10 +164,10 @@ def _pauses(record: Record) -> Iterator[Pause]:
         verb = {_APPROVAL: "approve", "held": "resume"}.get(what, "status")
         yield Pause(what, record.waiting_since, record.waiting.rstrip("."), f"onlyvips release {verb} {_where(record)}")
     blind = _blind(record.looks)
-    if record.phase == "canary" and len(blind) >= _BLIND:
+    if record.phase not in ("rollback", "evidence", "closed") and len(blind) >= _BLIND:
         why = f"{len(blind)} looks in a row saw nothing to judge by: {blind[-1].reason or blind[-1].verdict}"
         todo = "bring the metrics back"
-        yield Pause("no-data", blind[0].at, why.rstrip("."), todo)
+        yield Pause(_NO_DATA, blind[0].at, why.rstrip("."), todo)
 
 
 def _blind(looks: Sequence[Look]) -> list[Look]:

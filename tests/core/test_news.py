@@ -85,6 +85,13 @@ def test_an_unanswered_hold_is_escalated_once_it_lasts_and_is_over_when_answered
     assert "escalation" not in told(held.intend("look", "it is put right", NOW))
 
 
+def test_a_wait_that_is_meant_to_be_long_is_no_pause() -> None:
+    """The old colour is kept warm, the other services of the release are not there yet."""
+    assert set(told(IN_CANARY.waits("together", "the other services are not there yet", NOW - 10 * ESCALATE))) == {
+        "started"
+    }
+
+
 def test_a_way_back_that_waits_for_pods_for_long_is_escalated_too() -> None:
     stuck = GOING_BACK.waits("stable-ready", "0 of 4 pods are ready", NOW - ESCALATE)
     assert "held" not in told(stuck)
