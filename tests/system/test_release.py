@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from onlyvips.core.record import Record
 from tests.conftest import Lab
 from tests.system.platform import Platform, kill, told
+from tests.webhook import listening
 
 pytestmark = pytest.mark.lab
 
@@ -30,13 +31,22 @@ def test_a_good_version_is_promoted_and_no_request_is_lost(platform: Platform) -
     assert platform.cluster.get("Service", "backend-canary") is None
 
 
-def test_a_bad_version_rolls_back_by_itself_and_only_its_own_faults_are_seen(platform: Platform) -> None:
+def test_a_bad_version_rolls_back_by_itself_people_are_told_and_only_its_own_faults_are_seen(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     version, before = platform.other_version(), platform.image()
     platform.fault(version, "--error-rate", "0.2")
-    with platform.traffic() as counts:
-        code, output = platform.release(version)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with platform.traffic() as counts, listening() as (hook, port):
+        monkeypatch.setenv("ONLYVIPS_TEST_HOOK", f"json://127.0.0.1:{port}/hook")
+        code, output = platform.release(version, platform.environment("told", told="ONLYVIPS_TEST_HOOK"))
         assert code == 1, output
         seen = counts()
+    assert [one["title"].partition(":")[0] for _, one in hook.posted][1:] == ["Going back", "Rolled back"]
+    page = tmp_path / "page.html"
+    read = platform.onlyvips("release", "evidence", "-e", "told", "-s", "backend", "--html", str(page))
+    assert "as it was kept" in read.stdout, read.stdout + read.stderr
+    assert "api-errors: share of requests that were errors" in page.read_text()
     record = platform.newest()
     assert record is not None
     assert record.result == "rolled-back"
