@@ -60,7 +60,8 @@ class Value:
 
 @dataclass(frozen=True)
 class Look:
-    """One observation of the judge. ``elapsed`` is seconds of the stage it covers."""
+    """One observation of the judge. ``elapsed`` is seconds of the stage it covers; ``spent`` the alpha that it spent,
+    over all metrics: a look that could not ask spends none."""
 
     at: float
     stage: int
@@ -69,6 +70,7 @@ class Look:
     verdict: Verdict
     reason: str
     values: tuple[Value, ...] = ()
+    spent: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,10 @@ def waiting(record: Record) -> str:
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """The record for machines, with its sentences."""
-    return {**asdict(record), "open": record.open, "headline": headline(record), "advice": advice(record)}
+    """The record for machines, with its sentences and the alpha spent so far."""
+    spent = sum(look.spent for look in record.looks)
+    told = {"open": record.open, "headline": headline(record), "advice": advice(record), "alpha_spent": spent}
+    return {**asdict(record), **told}
 
 
 def markdown(record: Record, plan: ReleasePlan) -> str:

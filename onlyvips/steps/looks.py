@@ -32,11 +32,12 @@ def take_look(metrics: Metrics, plan: ReleasePlan, record: Record, *, at: float,
     """Judge the current stage by its own window; an outage of the metrics system is an ``error``, not a verdict."""
     try:
         window = _window(record, metrics.now())
-        values = _values(metrics, plan, record, window)
+        alpha = _alpha(plan, record)
+        values = _values(metrics, plan, record, window, alpha)
     except OnlyVipsError as error:
         return Look(at, record.stage, record.weight, elapsed, "error", str(error))
     verdict, reason = overall(values)
-    return Look(at, record.stage, record.weight, elapsed, verdict, reason, values)
+    return Look(at, record.stage, record.weight, elapsed, verdict, reason, values, alpha * judged(plan))
 
 
 def judged(plan: ReleasePlan) -> int:
@@ -44,14 +45,18 @@ def judged(plan: ReleasePlan) -> int:
     return len(plan.guardrails) + (_COMPARISONS if plan.margins else 0)
 
 
+def _alpha(plan: ReleasePlan, record: Record) -> float:
+    """Of this look, for each metric."""
+    number = 1 + sum(1 for look in record.looks if look.values)
+    return alpha_of_look(number, _planned(plan), judged(plan), plan.alpha)
+
+
 def _window(record: Record, end: float) -> Window:
     since = record.stage_since or end - _MARGIN
     return Window(record.canary_since or since - _MARGIN, since, end)
 
 
-def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window) -> tuple[Value, ...]:
-    number = 1 + sum(1 for look in record.looks if look.values)
-    alpha = alpha_of_look(number, _planned(plan), judged(plan), plan.alpha)
+def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window, alpha: float) -> tuple[Value, ...]:
     labels = _labels(plan, record)
     fresh = window.end - _STALE_LOOKS * plan.waits.look
     values = [_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails]

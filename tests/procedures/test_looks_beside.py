@@ -8,6 +8,7 @@ import pytest
 
 from onlyvips.core.plan import Margins
 from onlyvips.core.record import Look, Record, Value, from_json, to_json
+from onlyvips.core.report import summary
 from onlyvips.steps.looks import take_look
 from tests.core.decisions import IN_CANARY
 from tests.core.decisions import PLAN as WITHOUT
@@ -116,6 +117,17 @@ def test_the_record_keeps_both_values_effect_interval_and_p() -> None:
     pods.look()
     assert from_json(to_json(pods.record)) == pods.record
     assert pods.record.looks[0].values[1].against is not None
+
+
+def test_what_looks_spent_of_alpha_is_in_the_record_and_told_to_machines() -> None:
+    pods = Pods()
+    for _ in range(3):
+        pods.run(10, canary=(20, 0, 0), stable=(80, 0, 0))
+        pods.look()
+    pods.metrics.prometheus_away()
+    assert pods.look().spent == 0.0
+    assert [look.spent for look in pods.record.looks[:3]] == [pytest.approx(PLAN.alpha / 2 / 6)] * 3
+    assert summary(pods.record)["alpha_spent"] == pytest.approx(PLAN.alpha / 4)
 
 
 def released(version: str, margins: Margins | None) -> Record:
