@@ -15,7 +15,7 @@ from tasks import releases
     on_cancellation=[releases.go_back],
     persist_result=False,
 )
-def release(environment: str, service: str, version: str, operator: str = "") -> dict[str, Any]:
+def release(environment: str, service: str, version: str, operator: str = "", override: str = "") -> dict[str, Any]:
     """Release one version of one service by its strategy.
 
     Every phase goes on until the release's record leaves it. A phase that the record has left already (a retry), or
@@ -27,8 +27,9 @@ def release(environment: str, service: str, version: str, operator: str = "") ->
         service: Service of that environment, for example backend.
         version: Tag of the image to release, for example v0.9.0.
         operator: Who asks for it; stands in the record and the evidence.
+        override: Why it begins outside of the release windows or in a freeze; stands there, too.
     """
-    with releases.driving(environment, service, version, operator) as name:
+    with releases.driving(environment, service, version, operator, override) as name:
         releases.through(name, "prepare")  # snapshot of what would have to come back
         releases.through(name, "backup")  # one base, complete in every copy, read back
         releases.through(name, "secrets")  # new values under new names

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -26,18 +26,29 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
-from onlyvips.wiring import evidence
+from onlyvips.wiring import evidence, rollbacks
 from tasks import showing
 from tasks.policies import rollout_task
 
 _bars: dict[str, Any] = {}
 
 
-@contextmanager
-def driving(environment: str, service: str, version: str, operator: str) -> Iterator[str]:
+def driving(
+    environment: str, service: str, version: str, operator: str, override: str = ""
+) -> AbstractContextManager[str]:
     """Hold the service's lease while the block runs; give it up whatever happens, so that the reconciler may come."""
+    return _held(lambda: begin(environment, service, version, operator, override))
+
+
+def going_back(environment: str, service: str, to: str, operator: str) -> AbstractContextManager[str]:
+    """As ``driving``, of a release that brings back what an earlier one replaced."""
+    return _held(lambda: begin_back(environment, service, to, operator))
+
+
+@contextmanager
+def _held(open_one: Callable[[], str]) -> Iterator[str]:
     try:
-        release = begin(environment, service, version, operator)
+        release = open_one()
         with suppress(OnlyVipsError):
             get_run_logger().info("%s", report.headline(wiring.record(release)))
         yield release
@@ -46,11 +57,20 @@ def driving(environment: str, service: str, version: str, operator: str) -> Iter
 
 
 @rollout_task(name="begin", task_run_name="begin {service} {version} on {environment}")
-def begin(environment: str, service: str, version: str, operator: str) -> str:
+def begin(environment: str, service: str, version: str, operator: str, override: str = "") -> str:
     """Take the lease, run the preflight, write the record; or go on with the release that this run began before."""
     run = str(flow_run.id or "")
-    start = Start(version, operator or "prefect", run, f"run {flow_run.name} ({run}), attempt {flow_run.run_count}")
+    holder = f"run {flow_run.name} ({run}), attempt {flow_run.run_count}"
+    start = Start(version, operator or "prefect", run, holder, override=override)
     return wiring.begin(environment, service, start)
+
+
+@rollout_task(name="begin", task_run_name="begin rollback of {service} on {environment}")
+def begin_back(environment: str, service: str, to: str, operator: str) -> str:
+    """As ``begin``, for a rollback to what an earlier release replaced."""
+    run = str(flow_run.id or "")
+    holder = f"run {flow_run.name} ({run}), attempt {flow_run.run_count}"
+    return rollbacks.begin(environment, service, to, Start("", operator or "prefect", run, holder))
 
 
 @rollout_task(name="decide", task_run_name="decide in {phase}")

@@ -19,6 +19,7 @@ from onlyvips.environment import Environment
 from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent, Refused, Transient
 
 DEPLOYMENT = "release/release"
+ROLLBACK = "release-rollback/release-rollback"
 _PAUSE = 0.7
 EMBEDDED = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
@@ -41,6 +42,9 @@ class Asked:
     version: str
     operator: str
     quiet: bool
+    override: str = ""
+    back: bool = False
+    to: str = ""
 
 
 class Teller:
@@ -48,22 +52,25 @@ class Teller:
 
     def __init__(self, quiet: bool) -> None:
         self._quiet, self._steps, self._looks, self._waiting = quiet, 0, 0, ""
+        self._commands = 0
 
     def tell(self, record: Record) -> None:
         """Print what is new."""
         if not self._quiet:
+            for command in record.commands[self._commands :]:
+                console.say(f"  {report.command_line(command)}")
             for line in report.lines(record, self._steps, self._looks):
                 console.say(f"  {line}")
             if (told := report.waiting(record)) and told != self._waiting:
                 console.say(f"            {told}")
         self._waiting = report.waiting(record)
         self._steps = sum(1 for step in record.steps if step.done is not None)
-        self._looks = len(record.looks)
+        self._looks, self._commands = len(record.looks), len(record.commands)
 
 
 def through_server(api: str, loaded: Environment, asked: Asked, *, detach: bool) -> Record | None:
     """Make a run of the release's deployment and follow it. None when detached. Raises Refused when it was refused."""
-    run = running.begin(api, loaded, DEPLOYMENT, _parameters(asked))
+    run = running.begin(api, loaded, ROLLBACK if asked.back else DEPLOYMENT, _parameters(asked))
     address = running.address_of(loaded, api, run.id)
     if asked.quiet and detach:
         console.print_json({"run": str(run.id), "name": run.name, "address": address})
@@ -83,11 +90,15 @@ def through_server(api: str, loaded: Environment, asked: Asked, *, detach: bool)
 
 
 def _parameters(asked: Asked) -> dict[str, str]:
+    if asked.back:
+        where = {"environment": asked.environment, "service": asked.service}
+        return {**where, "to": asked.to, "operator": asked.operator}
     return {
         "environment": asked.environment,
         "service": asked.service,
         "version": asked.version,
         "operator": asked.operator,
+        "override": asked.override,
     }
 
 
@@ -193,12 +204,13 @@ def in_this_process(asked: Asked, *, local: bool = False) -> Record:
 
 def _run_here(asked: Asked) -> None:
     from flows.release import release
+    from flows.release_rollback import release_rollback
 
     stop = threading.Event()
     teller = threading.Thread(target=_tell, args=(asked, stop), daemon=True)
     teller.start()
     try:
-        release(**_parameters(asked))
+        (release_rollback if asked.back else release)(**_parameters(asked))
     except KeyboardInterrupt:
         _abort(asked)
     finally:

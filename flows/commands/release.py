@@ -8,20 +8,29 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import adopting, console, following, planning, reading, running, together
+from flows.commands import adopting, asking, console, following, planning, reading, running, together
 from flows.commands.options import EnvironmentName, Json, ServiceName, VersionName, me
 from onlyvips import environment as environments
 from onlyvips import wiring
-from onlyvips.core import report
+from onlyvips.core import past, report
 from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcome
-from onlyvips.wiring import evidence, reconciling, several
+from onlyvips.wiring import evidence, reconciling, rollbacks, several
 
-app = App(name="release", help="Release a service: plan, start, status, abort, reconcile, evidence.")
+app = App(
+    name="release", help="Release a service: plan, start, watch, hold, resume, promote, abort, reconcile, evidence."
+)
 
-app.command(planning.plan)
-app.command(reading.evidence)
-app.command(adopting.adopt)
+for each in (
+    planning.plan,
+    reading.evidence,
+    asking.watch,
+    asking.hold,
+    asking.resume,
+    asking.promote,
+    adopting.adopt,
+):
+    app.command(each)
 
 
 @app.command
@@ -30,6 +39,9 @@ def start(
     environment: EnvironmentName,
     service: ServiceName = "",
     version: VersionName,
+    override: Annotated[
+        str, Parameter(help="Begin outside of the release windows or in a freeze, for this reason, which is kept.")
+    ] = "",
     operator: Annotated[str, Parameter(help="Who asks for it; you, when not given.")] = "",
     local: Annotated[
         bool, Parameter(negative="", help="Run in this process even where a Prefect server answers.")
@@ -62,7 +74,7 @@ def start(
         raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
     if not detach:
         _see_the_cluster(environment, service)
-    asked = following.Asked(environment, service, version, operator or me(), quiet=json)
+    asked = following.Asked(environment, service, version, operator or me(), quiet=json, override=override)
     if api:
         record = following.through_server(api, loaded, asked, detach=detach)
     else:
@@ -117,6 +129,42 @@ def _told(record: Record, json: bool) -> int:
             how = f"onlyvips release evidence -e {record.environment} --release {record.id} --html FILE"
             console.say(f"Evidence: {place}; as a page: {how}")
     return console.OK if record.result == "promoted" else console.FAILED
+
+
+@app.command
+def rollback(
+    *,
+    environment: EnvironmentName,
+    service: ServiceName,
+    to: Annotated[str, Parameter(help="What to go back to, by its name in --list; the newest, when not given.")] = "",
+    list: Annotated[bool, Parameter(negative="", help="List what it can go back to, and do nothing.")] = False,
+    operator: Annotated[str, Parameter(help="Who asks for it; you, when not given.")] = "",
+    local: Annotated[
+        bool, Parameter(negative="", help="Run in this process even where a Prefect server answers.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Bring back what an earlier release of SERVICE replaced: its whole template, by a release of its own.
+
+    Its stages last no longer than a look each. A migration is not undone. Never frozen. Exits as start does.
+    """
+    found = rollbacks.listed(environment, service)
+    if list:
+        if json:
+            console.print_json([asdict(one) for one in found])
+        for line in [] if json else past.lines(found) or [f"No release of {service} was promoted yet."]:
+            console.say(line)
+        return console.OK
+    chosen = past.choose(found, service, to)
+    if not json:
+        console.say(f"Back to {chosen.name} ({chosen.image}). A migration is not undone.")
+    api = "" if local else running.answering_server(environments.load(environment))
+    asked = following.Asked(environment, service, "", operator or me(), quiet=json, back=True, to=chosen.name)
+    if api:
+        record = following.through_server(api, environments.load(environment), asked, detach=False)
+    else:
+        record = following.in_this_process(asked, local=local)
+    return console.OK if record is None else _told(record, json)
 
 
 @app.command

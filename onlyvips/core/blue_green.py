@@ -7,6 +7,7 @@ whole propagation; on the way back as well, while the other one still serves.
 
 from __future__ import annotations
 
+from onlyvips.core import commands
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.canary import stage_looks, watch
 from onlyvips.core.carry import cannot_carry, held, scaled_down, waited_out
@@ -23,6 +24,8 @@ def forward(record: Record, world: World, plan: ReleasePlan, attended: bool) -> 
         return _retire(record, world, plan)
     if (first := _first_of_all(record, world, plan)) is not None:
         return first
+    if (pause := commands.held(record, world, plan)) is not None:
+        return pause
     if record.phase == "preview":
         return _preview(record, world, plan)
     return _switch(record, world, plan) if record.phase == "switch" else _warm(record, world, plan)

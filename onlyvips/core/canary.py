@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onlyvips.core import commands
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.carry import cannot_carry, clear_away, held, present, scaled_down, with_rule
 from onlyvips.core.plan import ReleasePlan
@@ -41,6 +42,8 @@ def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
         return first
     if split.weight != record.weight:
         return Action("set-weight", "meant by a driver that died before it wrote it down", number=split.weight)
+    if (pause := commands.held(record, world, plan)) is not None:
+        return pause
     wanted = _pods_wanted(record, plan, split.weight >= stage.weight, capacity)
     if canary.replicas < wanted:
         return Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
@@ -103,6 +106,8 @@ def stage_looks(record: Record) -> tuple[Look, ...]:
 def _judge_stage(record: Record, plan: ReleasePlan) -> Action:
     if (more := watch(record, plan)) is not None:
         return more
+    if hurried := commands.hurried(record):
+        return enter("promote", f"{hurried}; the last look passed: {record.looks[-1].reason}")
     reason = f"stage {record.stage + 1} passed: {record.looks[-1].reason}"
     return enter("promote", reason) if record.stage + 1 == len(plan.stages) else Action("next-stage", reason)
 
@@ -116,7 +121,7 @@ def watch(record: Record, plan: ReleasePlan) -> Action | None:
     if last is not None and last.verdict != "pass" and unresolved >= max(plan.waits.maximum_hold, stage.hold):
         why = "no data" if last.verdict in ("no-data", "error") else "too few requests"
         return enter("rollback", f"inconclusive, {why} for {unresolved:.0f} s: {last.reason}")
-    if last is not None and last.verdict == "pass" and _watched(looks) >= stage.hold:
+    if last is not None and last.verdict == "pass" and (_watched(looks) >= stage.hold or commands.hurried(record)):
         return None
     so_far = f"{_watched(looks):.0f} of {stage.hold:g} s"
     return Action("look", f"look {len(looks) + 1} of stage {record.stage + 1}, {so_far}")
@@ -157,6 +162,8 @@ def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action
         return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
     if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
         return first
+    if (pause := commands.held(record, world, plan)) is not None:
+        return pause
     capacity = max(record.capacity, stable.replicas)
     if canary.replicas < capacity:
         return Action("scale-canary", "promotion needs the canary at full capacity", number=capacity)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from onlyvips.core import blue_green, canary, recreate, rolling, together
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.going_back import roll_back
-from onlyvips.core.phases import BEFORE_TRAFFIC
+from onlyvips.core.phases import BEFORE_TRAFFIC, forward_of
 from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.record import Record, abort_reason
 from onlyvips.core.world import World
@@ -60,6 +60,8 @@ def _before_traffic(record: Record, plan: ReleasePlan, attended: bool) -> Action
     if record.phase == "prepare" and (hook := together.before(record, plan)) is not None:
         return hook
     if record.phase == "prepare":
+        if record.target and record.snapshot:
+            return enter(forward_of(record.strategy)[0], _recorded_reason)
         return enter("backup", "the snapshot is kept") if record.snapshot else Action("snapshot", _snapshot_reason)
     if record.phase == "backup":
         return enter("secrets", "the backup is complete") if record.backup else Action("back-up", _backup_reason)
@@ -69,6 +71,7 @@ def _before_traffic(record: Record, plan: ReleasePlan, attended: bool) -> Action
 
 
 _snapshot_reason = "what a rollback has to bring back is kept before anything changes"
+_recorded_reason = "a recorded version comes back: no Secret, no data changes, so no backup and no migration"
 _backup_reason = "a release needs a complete backup"
 
 

@@ -117,6 +117,20 @@ def new_template(stable: Manifest, repository: str, version: str, release: str, 
     return template
 
 
+def recorded_template(deployment: Manifest, release: str) -> Manifest:
+    """The whole pod template of a recorded Deployment, with the id of the release that brings it again."""
+    template: Manifest = copy.deepcopy(deployment["spec"]["template"])
+    metadata = template.setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), RELEASE: release}
+    return template
+
+
+def version_of(deployment: Manifest, image: str) -> str:
+    """The version that a Deployment's pods say they have, by which their counters are found; else the image's tag."""
+    labels = (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    return str(labels.get("version") or image.partition("@")[0].rpartition(":")[2])
+
+
 def canary_deployment(stable: Manifest, template: Manifest, name: str, replicas: int, own: Manifest) -> Manifest:
     """Deployment ``name``: stable's spec with ``track: canary``, ``template``, its own count, ``own`` as metadata."""
     spec = copy.deepcopy(stable["spec"])

@@ -52,7 +52,8 @@ class Margins:
 
 @dataclass(frozen=True)
 class Waits:
-    """How long things may take. ``propagation`` is the longest a router needs to obey a change."""
+    """How long things may take. ``propagation`` is the longest a router needs to obey a change; ``hold_limit`` is for a
+    person's hold, 0 for as long as ``maximum_hold``."""
 
     propagation: float
     poll: float
@@ -60,6 +61,7 @@ class Waits:
     ready: float
     job: float
     maximum_hold: float
+    hold_limit: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -86,12 +86,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Command:
-    """What a person asked of a running release."""
+    """What a person asked of a running release. Who it was is claimed, unless an authenticating proxy proved it;
+    ``what``: what is approved."""
 
     name: CommandName
     by: str
     at: float
     reason: str
+    what: str = ""
+    proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,9 @@ class Record:
     stores that have it, ``page_at`` those that have its page. ``waiting`` says for what, while it waits;
     ``waiting_for`` is that wait's short name, ``waiting_since`` its beginning. In place (rolling, recreate)
     ``canary_template`` is the new version's, ``rolled`` the most pods of it that were up for a whole propagation;
-    ``judged``: the metrics know the service. ``group`` is the release of all services that it is a part of.
+    ``judged``: the metrics know the service.
+    ``target``: the ConfigMap with the Deployment whose template a rollback to an earlier release brings.
+    ``group`` is the release of all services that it is a part of.
     In blue-green the "canary" is the other colour: ``colours`` names the one that users were on and the other,
     ``tested`` says what its smoke tests found.
     """
@@ -153,6 +158,8 @@ class Record:
     canary_template: str = ""
     waiting: str = ""
     strategy: Strategy = "canary"
+    override: str = ""
+    target: str = ""
     rolled: int = 0
     judged: bool = True
     group: str = ""

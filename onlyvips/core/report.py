@@ -7,9 +7,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from onlyvips.core import commands
 from onlyvips.core.phases import BEFORE_TRAFFIC, forward_of, phases_of
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Driver, Look, Record, Step
+from onlyvips.core.record import Command, Driver, Look, Record, Step
 
 
 def clock_time(at: float) -> str:
@@ -38,6 +39,8 @@ def advice(record: Record) -> str:
     if record.result == "rolled-back":
         return f"{_serves(record)} Put the cause right, then release again."
     where = f"-e {record.environment} -s {record.service}"
+    if commands.standing(record).held is not None and record.phase not in ("rollback", "evidence"):
+        return f"`onlyvips release resume {where}` lets it go on, `onlyvips release abort {where}` takes it back."
     return (
         f"Wait, or `onlyvips release abort {where}`; if its driver is dead, `onlyvips release reconcile {where}` "
         "finishes it (a living one is left alone)."
@@ -94,6 +97,13 @@ def lines(record: Record, steps_told: int, looks_told: int) -> list[str]:
     return [line for _, line in sorted(fresh)]
 
 
+def command_line(command: Command) -> str:
+    """What a person asked, for a terminal."""
+    who = command.by if command.proven else f"{command.by} (claimed)"
+    what = f"{command.name} {command.what}".strip()
+    return f"{clock_time(command.at)}  {what:<28} asked for by {who}: {command.reason or 'no reason given'}"
+
+
 def waiting(record: Record) -> str:
     """What an open release waits for, empty when it does not."""
     return f"waiting: {record.waiting}" if record.waiting and record.open else ""
@@ -114,10 +124,12 @@ def markdown(record: Record, plan: ReleasePlan) -> str:
         f"# {record.service} {record.version} on {record.environment}\n\n{headline(record)}.\n\n{advice(record)}",
         f"{phases}\n\n{shares}{waiting(record)}".rstrip(),
         _table(("time", "weight", "verdict", "what was seen"), [_look_row(look) for look in record.looks]),
+        _table(("time", "asked for", "by", "why"), [_command_row(command) for command in record.commands]),
         _table(("time", "step", "why", "read back"), [_step_row(step) for step in record.steps]),
         f"From `{record.from_image}` to `{record.to_image}`, by {record.operator}. "
         f"Backup: `{record.backup or 'none yet'}`. Evidence: `{record.evidence or 'at the end'}`"
-        + (f" in {', '.join(record.evidence_at)}." if record.evidence_at else "."),
+        + (f" in {', '.join(record.evidence_at)}." if record.evidence_at else ".")
+        + (f" Begun outside of the release windows: {record.override}." if record.override else ""),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -129,6 +141,11 @@ def _shares(record: Record, plan: ReleasePlan) -> str:
 
 def _look_row(look: Look) -> tuple[str, ...]:
     return clock_time(look.at), f"{look.weight} %", look.verdict, look.reason
+
+
+def _command_row(command: Command) -> tuple[str, ...]:
+    who = command.by if command.proven else f"{command.by} (claimed)"
+    return clock_time(command.at), f"{command.name} {command.what}".strip(), who, command.reason
 
 
 def _step_row(step: Step) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from onlyvips.core.plan import Strategy
 from onlyvips.environment.base import Flag, Identifier, Image, Name, Section, TaggedImage, Text, Version, Whole
+from onlyvips.environment.calendar_of import ReleaseFreeze, ReleaseWindow
 from onlyvips.environment.quantities import Duration, Share, Weight
 from onlyvips.environment.references import Endpoint, Kubeconfig, SecretReference
 
@@ -195,7 +196,8 @@ class Strategies(Section):
 
 class WaitTimes(Section):
     """How long things may take, seconds when read. ``propagation``: the longest a router needs to obey;
-    ``reconcile_every``: between two runs of the reconciler in Prefect, none where it is left out."""
+    ``hold_limit``: how long a person may hold a release, ``maximum_hold`` where it is left out; ``reconcile_every``:
+    between two runs of the reconciler in Prefect, none where it is left out."""
 
     propagation: Duration
     poll: Duration
@@ -203,6 +205,7 @@ class WaitTimes(Section):
     ready: Duration
     job: Duration
     maximum_hold: Duration
+    hold_limit: Duration | None = None
     lease: Duration
     reconcile_every: Duration | None = None
 
@@ -273,6 +276,8 @@ class Release(Section):
     migration: Migration | None = None
     hooks: Hooks = Hooks()
     contract: Hook | None = None
+    windows: tuple[ReleaseWindow, ...] = ()
+    freezes: tuple[ReleaseFreeze, ...] = ()
     rollback: Literal["automatic"]
     rollback_by_hand: tuple[Text, ...]
 

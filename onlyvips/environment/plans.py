@@ -9,6 +9,8 @@ from onlyvips.core.audit import AuditPlan, Place
 from onlyvips.core.drills import DrillPlan
 from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
+from onlyvips.core.windows import Calendar
+from onlyvips.environment.calendar_of import calendar
 from onlyvips.environment.delivery import Hook, Release, Service
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import dotted, nearest
@@ -54,6 +56,11 @@ def release_plan(
         before=tuple(map(hook, environment.release.hooks.before)) if ours else (),
         after=tuple(map(hook, environment.release.hooks.after)) if ours else (),
     )
+
+
+def release_calendar(environment: Environment) -> Calendar:
+    """When a release may begin."""
+    return calendar(environment.release.windows, environment.release.freezes)
 
 
 def by_strategy(environment: Environment, service: str, strategy: plan.Strategy) -> Environment:
@@ -271,7 +278,9 @@ def _blue_green(environment: Environment, service: str) -> plan.BlueGreen:
 def waits_of(environment: Environment) -> plan.Waits:
     """How long things may take."""
     waits = environment.waits
-    return plan.Waits(waits.propagation, waits.poll, waits.look, waits.ready, waits.job, waits.maximum_hold)
+    return plan.Waits(
+        waits.propagation, waits.poll, waits.look, waits.ready, waits.job, waits.maximum_hold, waits.hold_limit or 0.0
+    )
 
 
 def _secrets(release: Release, service: str) -> tuple[plan.SecretPlan, ...]:

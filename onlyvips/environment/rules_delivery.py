@@ -63,6 +63,9 @@ def waits(environment: Environment) -> Broken:
     if waits.maximum_hold < waits.look:
         told = f"shorter than one look (waits.look is {_d(waits.look)})"
         yield ("waits", "maximum_hold"), f"{_d(waits.maximum_hold)} is {told}: every hold would roll back at once"
+    if waits.hold_limit is not None and waits.hold_limit < waits.look:
+        told = f"shorter than one look (waits.look is {_d(waits.look)})"
+        yield ("waits", "hold_limit"), f"{_d(waits.hold_limit)} is {told}: every hold would roll back at once"
     if waits.ready <= waits.propagation:
         told = f"not longer than waits.propagation ({_d(waits.propagation)})"
         yield ("waits", "ready"), f"{_d(waits.ready)} is {told}: no pod would be ready in time"
@@ -241,6 +244,18 @@ def depends(environment: Environment) -> Broken:
         yield ("release", "hooks"), f"`{name}` is listed twice"
 
 
+def calendar(environment: Environment) -> Broken:
+    """A freeze ends after it begins, and a window has a length."""
+    for number, freeze in enumerate(environment.release.freezes):
+        start, end = freeze.span
+        if end <= start:
+            yield ("release", "freezes", number, "end"), f"{freeze.end} is not after {freeze.start}: nothing is frozen"
+    for number, window in enumerate(environment.release.windows):
+        if window.start == window.end:
+            told = f"{window.end} is the start, too: for a whole day write two windows, for always none"
+            yield ("release", "windows", number, "end"), told
+
+
 def _d(seconds: float) -> str:
     return show_duration(seconds)
 
@@ -259,4 +274,5 @@ RULES = (
     rule(alpha, "analysis"),
     rule(release, "release", "services"),
     rule(depends, "release"),
+    rule(calendar, "release"),
 )

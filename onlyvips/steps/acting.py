@@ -28,6 +28,16 @@ def snapshot_of(cluster: Cluster, record: Record, kind: str) -> Manifest:
     return manifest
 
 
+def template_for(tools: Tools, record: Record, live: Manifest) -> Manifest:
+    """The pod template that this release brings: the live one with the new version in it, or a recorded one, whole."""
+    if not record.target:
+        return manifests.new_template(live, tools.plan.service.image, record.version, record.id, dict(record.secrets))
+    found = tools.cluster.get("ConfigMap", record.target)
+    if found is None:
+        raise Permanent(f"The snapshot {record.target} that this release goes back to is gone.")
+    return manifests.recorded_template(json.loads(found["data"]["Deployment"]), record.id)
+
+
 def metrics_time(tools: Tools) -> float:
     """The metrics system's clock, 0 while it is away: the look copes."""
     try:

@@ -11,7 +11,16 @@ from onlyvips.core.manifests import fingerprint, own_metadata
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Manifest
-from onlyvips.steps.acting import delete_own, hold_minimum, metrics_time, pods, replicas, scale_stable, snapshot_of
+from onlyvips.steps.acting import (
+    delete_own,
+    hold_minimum,
+    metrics_time,
+    pods,
+    replicas,
+    scale_stable,
+    snapshot_of,
+    template_for,
+)
 from onlyvips.steps.observe import canary_name
 from onlyvips.steps.tools import Done, Tools, live
 
@@ -23,7 +32,7 @@ def _create_canary(tools: Tools, record: Record, action: Action) -> Done:
     front = live(tools, "Service", service.service)
     tools.fence.create(manifests.canary_service(front, canary_name(service.service), own))
     stable, name = live(tools, "Deployment", service.deployment), canary_name(service.deployment)
-    template = manifests.new_template(stable, service.image, record.version, record.id, dict(record.secrets))
+    template = template_for(tools, record, stable)
     made = tools.fence.create(manifests.canary_deployment(stable, template, name, action.number, own))
     seen, since = fingerprint(made["spec"]["template"]), metrics_time(tools)
     after = replace(record, canary_scaled=action.number, canary_since=since, canary_template=seen)
@@ -87,7 +96,7 @@ def _replace_stable(tools: Tools, record: Record, _: Action) -> Done:
             return ()
         if record.from_template not in ("", fingerprint(now["spec"]["template"])):
             raise Transient(f"{service.deployment} was changed by somebody else: nothing was written, decided anew.")
-        template = manifests.new_template(now, service.image, record.version, record.id, dict(record.secrets))
+        template = template_for(tools, record, now)
         return ({"op": "replace", "path": "/spec/template", "value": template},)
 
     tools.fence.patch("Deployment", service.deployment, change)

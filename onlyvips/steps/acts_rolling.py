@@ -11,7 +11,7 @@ from onlyvips.core.manifests import fingerprint
 from onlyvips.core.record import Record
 from onlyvips.errors import Transient
 from onlyvips.ports import Manifest
-from onlyvips.steps.acting import hold_minimum, metrics_time, scale_stable, snapshot_of
+from onlyvips.steps.acting import hold_minimum, metrics_time, scale_stable, snapshot_of, template_for
 from onlyvips.steps.tools import Done, Tools
 
 Check = Callable[[Manifest], None]
@@ -28,7 +28,7 @@ def give_new_template(tools: Tools, record: Record, check: Check) -> Done:
         if record.from_template not in ("", fingerprint(now["spec"]["template"])):
             raise Transient(f"{service.deployment} was changed by somebody else: nothing was written, decided anew.")
         check(now)
-        template = manifests.new_template(now, service.image, record.version, record.id, dict(record.secrets))
+        template = template_for(tools, record, now)
         return ({"op": "replace", "path": "/spec/template", "value": template},)
 
     since = record.stage_since or metrics_time(tools)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from onlyvips.core.manifests import MANAGED, RELEASE, fingerprint
+from onlyvips.core.past import hurried
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Refused, Transient, UnknownOutcome
@@ -24,9 +25,19 @@ _PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a rollback to an earlier release brings: the ``snapshot`` that has it, its image and its version."""
+
+    snapshot: str
+    image: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Start:
     """Who asks for what. ``run`` names the run across its attempts, ``holder`` this attempt of it. ``group`` is the
-    release of all services that asks, with the ``backup`` that it took."""
+    release of all services that asks, with the ``backup`` that it took; ``override``: why
+    it begins outside of the release windows or in a freeze."""
 
     version: str
     operator: str
@@ -34,6 +45,8 @@ class Start:
     holder: str
     group: str = ""
     backup: str = ""
+    override: str = ""
+    target: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -90,12 +103,18 @@ def open_release(site: Site, start: Start) -> Rollout:
         if found is None:
             found = _new_record(site, start, facts or site.preflight())
             records.create(site.cluster, fence, found, start.run)
-        rollout = Rollout(site.tools(fence), found.id, attended=True)
+        rollout = Rollout(_tools(site, fence, found), found.id, attended=True)
         rollout.take_over(start.holder)
     except BaseException:
         site.lease.release()
         raise
     return rollout
+
+
+def _tools(site: Site, fence: Fence, record: Record) -> Tools:
+    """A rollback to an earlier release is not held for hours: whoever drives it goes by the same plan."""
+    tools = site.tools(fence)
+    return replace(tools, plan=hurried(tools.plan)) if record.target else tools
 
 
 def _check_version(found: Record | None, start: Start) -> None:
@@ -105,7 +124,8 @@ def _check_version(found: Record | None, start: Start) -> None:
             f"{found.service} is part of {what}, which is open ({found.id}, phase {found.phase}): nothing was changed; "
             f"wait for it, or `onlyvips release abort -e {found.environment} -s {found.service}`."
         )
-    if found is not None and found.version != start.version:
+    wanted = start.target.snapshot if start.target else ""
+    if found is not None and (found.version != start.version or found.target != wanted):
         stands = f"phase {found.phase}, canary at {found.weight} %"
         where = f"-e {found.environment} -s {found.service}"
         raise still_open(f"{found.id} of {found.service} {found.version}", stands, start.version, where)
@@ -127,7 +147,8 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
         service=service.name,
         version=start.version,
         from_image=facts.image,
-        to_image=f"{service.image}:{start.version}",
+        to_image=start.target.image if start.target else f"{service.image}:{start.version}",
+        target=start.target.snapshot if start.target else "",
         from_release=facts.release,
         from_template=facts.template,
         operator=start.operator,
@@ -136,6 +157,7 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
         strategy=service.strategy,
         judged=facts.judged,
         colours=facts.colours,
+        override=start.override,
         created=site.clock.now(),
         group=start.group,
         backup=start.backup,
@@ -161,7 +183,8 @@ def resume(site: Site, release: str, holder: str, *, attended: bool) -> Rollout:
     epoch = patiently(site, lambda: site.lease.acquire(holder))
     try:
         fence = Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress)
-        rollout = Rollout(site.tools(fence), release, attended=attended)
+        found = patiently(site, lambda: records.load(site.cluster, release))
+        rollout = Rollout(_tools(site, fence, found), release, attended=attended)
         patiently(site, lambda: rollout.take_over(holder))
     except BaseException:
         site.lease.release()

@@ -134,7 +134,7 @@ class Rollout:
         began = self._now()
         while (elapsed := self._now() - began) < self.plan.waits.look:
             if (following := self.next()).kind != "look":
-                return self._broken_off(following.reason, elapsed)
+                return following.reason if _asked(following) else self._broken_off(following.reason, elapsed)
             self.tools.clock.sleep(min(self.plan.waits.poll, self.plan.waits.look - elapsed))
         self._looked = self._now()
         look = self._judge(self._with_window(self.record()), elapsed=self._looked - began)
@@ -152,6 +152,11 @@ class Rollout:
         if record.stage_since:
             return record
         return replace(record, stage_since=acting.metrics_time(self.tools))
+
+
+def _asked(action: Action) -> bool:
+    """A person's hold or "promote now" ends a look; that speaks neither for the canary nor against it."""
+    return action.what == "held" or action.phase == "promote"
 
 
 def _with_intent(record: Record, action: Action, at: float) -> Record:

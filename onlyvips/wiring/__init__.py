@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from onlyvips import environment as environments
@@ -14,6 +14,7 @@ from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.adapters.metrics_prometheus import PrometheusMetrics
 from onlyvips.adapters.prober_http import HttpProber
+from onlyvips.core import windows
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Command, Driver, Record
 from onlyvips.environment import Environment
@@ -49,15 +50,22 @@ _runs: list[str] = []
 
 
 def begin(environment: str, service: str, start: Start) -> str:
-    """Open a release, or go on with it, and keep it as driven by this process. Returns its id; see ``opening``.
+    """Open a release, or go on with it, and keep it as driven by this process. Returns its id; see ``opening``."""
+    loaded = environments.load(environment)
+    site = site_of(loaded, service, start.version)
+    if not start.override:
+        site = replace(site, preflight=partial(_in_time, loaded, site.preflight))
+    return open_here(loaded, site, start)
+
+
+def open_here(loaded: Environment, site: Site, start: Start) -> str:
+    """Open a release at ``site``, or go on with it, and keep it as driven by this process. Returns its id.
 
     Asked again by the same run, it is the same release.
     """
     _runs.append(start.run)
     if (mine := next((name for name, one in _driven.items() if start.run and one.run == start.run), None)) is not None:
         return mine
-    loaded = environments.load(environment)
-    site = site_of(loaded, service, start.version)
     if start.run and (closed := opening.already_closed(site.cluster, start.run)) is not None:
         _driven[closed.id] = _Driven(loaded, start.run, site.lease, None)
         return closed.id
@@ -168,6 +176,20 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     return preflight.seen(metrics_of(loaded), plan, facts)
 
 
+def check_calendar(loaded: Environment) -> None:
+    """Raise Refused outside of the release windows and in a freeze, with the next time at which one may begin."""
+    if why := windows.closed(environments.release_calendar(loaded), SystemClock().now()):
+        raise Refused(
+            f"No release of {loaded.name} may begin: {why}. Nothing was changed; wait, or `--override REASON`, which "
+            "stands in the record and the evidence. Abort, reconcile and rollback are never frozen."
+        )
+
+
+def _in_time(loaded: Environment, others: Callable[[], Facts]) -> Facts:
+    check_calendar(loaded)
+    return others()
+
+
 def checks_of(loaded: Environment, plan: ReleasePlan) -> list[Callable[[], object]]:
     """What is asked of everything but the cluster before a release; each raises Refused by itself."""
     return [
@@ -209,10 +231,10 @@ def status(environment: str, service: str = "") -> list[tuple[Record, Driver]]:
     """Every release in the environment with who drives it ("" when it is closed or nobody does), oldest first."""
     cluster = cluster_of(check_service(environment, service))
     found = records.every(cluster, service)
-    return [(record, _driver(cluster, record) if record.open else Driver("", "")) for record in found]
+    return [(record, driver_of(cluster, record) if record.open else Driver("", "")) for record in found]
 
 
-def _driver(cluster: Cluster, record: Record) -> Driver:
+def driver_of(cluster: Cluster, record: Record) -> Driver:
     """As the Lease says. A driver that was killed stands there too, so the moment of its last renewal is told."""
     lease = cluster.get("Lease", _lease_name(record.service))
     spec = lease["spec"] if lease else {}
@@ -283,4 +305,5 @@ def reconcile(
 
 def check(environment: str, service: str, version: str) -> Facts:
     """The preflight of a release alone: everything that can be refused, and nothing changed."""
-    return site_of(environments.load(environment), service, version).preflight()
+    loaded = environments.load(environment)
+    return _in_time(loaded, site_of(loaded, service, version).preflight)

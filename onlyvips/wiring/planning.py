@@ -37,6 +37,7 @@ def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
     still_open = _asked(lambda: records.find_open(cluster, plan.service.name), refusals)
     if still_open is not None:
         refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")
+    _asked(lambda: wiring.check_calendar(loaded), refusals)
     for check in wiring.checks_of(loaded, plan):
         _asked(check, refusals)
     found = Found("", 0) if facts is None else Found(facts.image, facts.capacity)

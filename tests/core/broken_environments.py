@@ -30,7 +30,7 @@ BROKEN = {
     "unknown key in a mapping of names": Case(
         "    deployment: bot", "    deploiment: bot", "services.bot.deploiment", "did you mean `deployment`?"
     ),
-    "unknown key like no other": Case("  lease: 60s", "  qqq: 60s", "waits.qqq", "unknown key; valid here: job, lease"),
+    "unknown key like no other": Case("  lease: 60s", "  qqq: 60s", "waits.qqq", "unknown key; valid here: hold_limit"),
     "missing key": Case("  lease: 60s\n", "\n", "waits.lease", "this key is missing"),
     "duplicate key": Case("  poll: 2s\n", "  poll: 2s\n@@  poll: 3s\n", "waits.poll", "written twice (first in line"),
     "duplicate section": Case("\nwaits:  ", "\nname: production\n\nwaits:  ", "name", "written twice"),
@@ -161,6 +161,9 @@ BROKEN = {
     "seldom polls": Case("  poll: 2s", "  poll: 2m", "waits.poll", "longer than waits.look (1m)"),
     "short maximum hold": Case(
         "  maximum_hold: 2h", "  maximum_hold: 30s", "waits.maximum_hold", "shorter than one look"
+    ),
+    "short hold of a person": Case(
+        "  hold_limit: 4h", "  hold_limit: 30s", "waits.hold_limit", "shorter than one look (waits.look is 1m)"
     ),
     "ready too soon": Case("  ready: 10m", "  ready: 30s", "waits.ready", "not longer than waits.propagation"),
     # the judge and alerts

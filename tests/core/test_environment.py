@@ -5,11 +5,18 @@ from __future__ import annotations
 import pytest
 
 from onlyvips import environment as environments
-from tests.core import broken_blue_green, broken_configuration, broken_drills, broken_environments, broken_people
+from tests.core import (
+    broken_blue_green,
+    broken_calendar,
+    broken_configuration,
+    broken_drills,
+    broken_environments,
+    broken_people,
+)
 from tests.core.broken_environments import PRODUCTION, SECRET
 
 BROKEN = broken_environments.BROKEN | broken_configuration.BROKEN | broken_drills.BROKEN | broken_people.BROKEN
-BROKEN |= broken_blue_green.BROKEN
+BROKEN |= broken_blue_green.BROKEN | broken_calendar.BROKEN
 SPECIAL = broken_environments.SPECIAL | broken_configuration.SPECIAL
 ELSEWHERE = broken_environments.ELSEWHERE | broken_drills.ELSEWHERE | broken_blue_green.ELSEWHERE
 

@@ -1,0 +1,29 @@
+"""Ask something of a running release: abort, hold, resume, promote now, approve."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prefect import flow
+
+from tasks import commanding
+
+
+@flow(name="release-command", flow_run_name="{action} {service} on {environment}", persist_result=False)
+def release_command(
+    environment: str,
+    service: str,
+    action: Literal["abort", "hold", "resume", "promote", "approve"],
+    reason: str = "",
+    by: str = "",
+) -> dict[str, Any]:
+    """Ask the open release of a service for something. Fails, with the sentence why, where it cannot be done.
+
+    Args:
+        environment: Name of a file in deployments/environments, for example lab or production.
+        service: Service of that environment, for example backend.
+        action: What to ask for; an abort beats everything else.
+        reason: Why; stands in the record and the evidence.
+        by: Who asks; stands in the record as claimed, for nothing proves it.
+    """
+    return commanding.ask(environment, service, action, by, reason)

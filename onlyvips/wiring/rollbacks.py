@@ -1,0 +1,79 @@
+"""Going back to what an earlier release replaced, as a release of its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.core.manifests import image_of, secret_names, version_of
+from onlyvips.core.past import Past, choose, hurried, pasts
+from onlyvips.environment import Environment
+from onlyvips.errors import Refused
+from onlyvips.ports import Cluster, Manifest
+from onlyvips.steps import preflight, records
+from onlyvips.steps.deployed import Facts
+from onlyvips.steps.opening import Site, Start, Target
+
+
+def listed(environment: str, service: str) -> list[Past]:
+    """What ``service`` can go back to, the newest first."""
+    cluster = wiring.cluster_of(wiring.check_service(environment, service))
+    return pasts(records.every(cluster, service))
+
+
+def target_of(environment: str, service: str, to: str) -> Target:
+    """What a rollback brings: the recorded Deployment's template, whole. Raises Refused where it is not whole."""
+    loaded = wiring.check_service(environment, service)
+    if loaded.services[service].strategy == "blue-green":
+        raise Refused(
+            f"{service} is released by blue-green, whose recorded colours do not come back whole: nothing was changed; "
+            f"release the version again: `onlyvips release start -e {environment} -s {service} -v VERSION`."
+        )
+    cluster = wiring.cluster_of(loaded)
+    past = choose(pasts(records.every(cluster, service)), service, to)
+    kept = cluster.get("ConfigMap", past.snapshot)
+    if kept is None or "Deployment" not in kept["data"]:
+        raise Refused(f"The snapshot {past.snapshot} is gone, so {past.name} cannot be brought back: nothing changed.")
+    deployment = json.loads(kept["data"]["Deployment"])
+    _check_secrets(cluster, past, deployment)
+    image = image_of(deployment, loaded.services[service].image)
+    return Target(past.snapshot, image, version_of(deployment, past.image))
+
+
+def _check_secrets(cluster: Cluster, past: Past, deployment: Manifest) -> None:
+    gone = [
+        name for name in sorted(secret_names(deployment["spec"]["template"])) if cluster.get("Secret", name) is None
+    ]
+    if gone:
+        raise Refused(
+            f"{past.name} needs Secret {', '.join(gone)}, which is gone: nothing was changed; restore it from a backup "
+            "of the secrets, or go back to another release (`onlyvips release rollback --list`)."
+        )
+
+
+def begin(environment: str, service: str, to: str, start: Start) -> str:
+    """Open the release that goes back, or go on with it. Returns its id. Never frozen."""
+    loaded = environments.load(environment)
+    cluster = wiring.cluster_of(loaded)
+    found = records.find_open(cluster, service)
+    if found is not None and found.target:  # a retry: what is the newest by now must not change where it goes
+        target = Target(found.target, found.to_image, found.version)
+    else:
+        target = target_of(environment, service, to)
+    start = replace(start, version=target.version, target=target)
+    return wiring.open_here(loaded, site_of(loaded, service, target), start)
+
+
+def site_of(loaded: Environment, service: str, target: Target) -> Site:
+    """The site of a rollback: its preflight asks for no store and no database, for it touches neither."""
+    site = wiring.site_of(loaded, service, target.version)
+    plan = hurried(site.plan)
+
+    def look() -> Facts:
+        facts = preflight.check_platform(site.cluster, plan, target.version)
+        preflight.check_metrics(wiring.metrics_of(loaded))
+        return facts
+
+    return replace(site, preflight=look)
