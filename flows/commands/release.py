@@ -62,6 +62,8 @@ def start(
     """
     loaded = environments.load(environment)
     _one_or_all(service, all)
+    if all and override:
+        raise Refused("A release of all services is held to no window or freeze yet: leave --override out.")
     if all and dry_run:
         return _check_all(environment, version)
     if all:

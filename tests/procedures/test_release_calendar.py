@@ -76,7 +76,7 @@ def test_a_dry_run_is_refused_in_a_freeze_too(theatre: Theatre, monkeypatch: pyt
 def test_the_command_passes_the_reason_on(monkeypatch: pytest.MonkeyPatch, theatre: Theatre) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(wiring, "status", lambda *_: [])
-    monkeypatch.setattr(wiring, "evidence_places", lambda _: [])
+    monkeypatch.setattr(release, "_told", lambda *_: 0)
     monkeypatch.setattr(following, "in_this_process", lambda one, **_: asked.append(one) or PROMOTED)
     where = {"environment": "production", "service": "backend", "version": GOOD}
     assert release.start(**where, local=True, override="the shop is down") == 0
