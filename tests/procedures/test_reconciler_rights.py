@@ -13,7 +13,7 @@ import yaml
 from onlyvips import environment as environments
 from onlyvips.environment.references import is_reference
 from onlyvips.ports import Manifest
-from onlyvips.steps import targets
+from onlyvips.steps import group_records, targets
 from tests.procedures import in_place, test_blue_green_kills
 from tests.procedures.in_place import Bot, Rolling
 from tests.procedures.test_release_kills import killed_at, writes_of
@@ -119,6 +119,7 @@ def test_all_that_a_reconciler_does_is_allowed(asked: set[Ask]) -> None:
 @pytest.mark.parametrize("environment", ["production", "lab"])
 def test_whatever_a_release_of_any_service_writes_is_among_the_names(environment: str) -> None:
     loaded = environments.load(environment)
+    assert any(allows(rule, ("patch", "Lease", f"onlyvips-release-{group_records.LEASE}")) for rule in RULES)
     for service in loaded.services:
         plan = environments.release_plan(loaded, service, loaded.release.version)
         for kind, name in (*targets.lasting(plan), *targets.passing(plan)):
@@ -142,7 +143,10 @@ def test_no_rule_has_a_wildcard_or_names_what_no_service_has() -> None:
     for rule in RULES:
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         for name in rule.get("resourceNames", ()):
-            assert re.sub("^onlyvips-release-|-(canary|blue|green|preview)$", "", name) in known | set(services)
+            assert re.sub("^onlyvips-release-|-(canary|blue|green|preview)$", "", name) in known | {
+                *services,
+                group_records.LEASE,
+            }
 
 
 def test_the_cronjob_has_every_secret_that_evidence_and_news_need_by_reference_and_none_stops_it() -> None:
