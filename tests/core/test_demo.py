@@ -56,7 +56,9 @@ def test_it_exits_non_zero_when_anything_differs(
     monkeypatch.setattr(demo, "rescue", lambda _: counts)
     monkeypatch.setattr(demo, "three_releases", lambda _: results)
     assert demo.main() == code
-    assert asked == [("down",), ("up", "--fresh"), ("load-data",)], "run again, it starts clean; it leaves the lab up"
+    documents = ("--documents", demo.DOCUMENTS)
+    expected = [("down",), ("up", "--fresh", *documents), ("load-data", *documents)]
+    assert asked == expected, "run again, it starts clean; it leaves the lab up"
 
 
 def test_it_stops_with_the_labs_own_code_when_the_lab_does_not_come_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from onlyvips.core.record import Record
 from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps import opening, records
 from onlyvips.steps.opening import Start
-from onlyvips.wiring import places
+from onlyvips.wiring import places, reconciling
 from tasks import releases
 from tests.core.decisions import RECORD
 from tests.procedures.theatre import GOOD, Theatre
@@ -246,7 +246,7 @@ def test_ctrl_c_aborts_only_what_this_command_drives(here: SimpleNamespace, monk
 
 
 def test_reconcile_goes_on_with_the_next_service(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(release, "_canaries", lambda _: ["first", "second", "third"])
+    monkeypatch.setattr(reconciling, "services", lambda *_: ["first", "second", "third"])
     monkeypatch.setattr(wiring, "reconcile", answers(Refused("env:KEY is unset."), Driven("Bob lives."), (CLOSED, ())))
     assert release.reconcile(environment="lab") == 1
     out, err = capsys.readouterr()
