@@ -89,6 +89,7 @@ def test_begin_asked_again_by_the_same_run_is_the_same_release(monkeypatch: pyte
     process = theatre.process("run one (run-1), attempt 1")
     monkeypatch.setattr(wiring.environments, "load", lambda name: name)
     monkeypatch.setattr(wiring, "site_of", lambda *_: process.site)
+    monkeypatch.setattr(wiring, "check_calendar", lambda _: None)
     start = Start(GOOD, "Ada", "run-1", process.holder)
     first = wiring.begin("simulated", "backend", start)
     try:
@@ -194,7 +195,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(wiring, "run_here", lambda: "run-1")
     monkeypatch.setattr(wiring, "release_of_run", lambda *_: answers(stage.record)())
     monkeypatch.setattr(wiring, "driven_by", lambda *_: stage.record if stage.mine else None)
-    monkeypatch.setattr(following, "_EMBEDDED", {})
+    monkeypatch.setattr(following, "EMBEDDED", {})
     yield stage
 
 
