@@ -35,8 +35,10 @@ def ask(environment: str, service: str, name: CommandName, *, by: str, reason: s
     if answer.kind == "nothing":
         return found, answer.sentence
     cluster = wiring.cluster_of(loaded)
-    records.command(cluster, found.id, Command(name, by, SystemClock().now(), reason))
     alone = "" if wiring.driver_of(cluster, found).holder else f" {NOBODY}"
+    if name == "abort":  # of one of several services it is an abort of all
+        return wiring.abort(environment, service, by=by, reason=reason), answer.sentence + alone
+    records.command(cluster, found.id, Command(name, by, SystemClock().now(), reason))
     return records.load(cluster, found.id), answer.sentence + alone
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +17,13 @@ from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core.record import Record
 from onlyvips.errors import Driven, Refused
-from onlyvips.wiring import commanding
+from onlyvips.steps import records
+from onlyvips.wiring import commanding, several
 from tasks import commanding as tasks
 from tests.conftest import ROOT
 from tests.core.broken_environments import PRODUCTION
 from tests.procedures.test_release_faults import Once
-from tests.procedures.theatre import GOOD, Theatre
+from tests.procedures.theatre import GOOD, Killed, Theatre
 
 WHERE = ["-e", "production", "-s", "backend"]
 
@@ -182,3 +184,19 @@ def test_an_abort_by_the_flow_is_finished_there_where_nobody_drives(
     asked = during(theatre, "look", lambda: commanding.go_back("production", "backend", by="Ada", reason="odd"))
     assert ("It goes back by itself." in asked[0][1]) is alive
     assert theatre.assert_outcome("rolled-back").reason == "Ada asked for an abort: odd"
+
+
+def test_an_abort_of_one_of_several_services_is_asked_of_the_driver_of_all(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    process = theatre.process("run one (run-1), attempt 1")
+    with pytest.raises(Killed):
+        process.release(GOOD, at_action=lambda _, action: process.die() if action.kind == "look" else None)
+    member = replace(theatre.record(), group="g")
+    monkeypatch.setattr(records, "find_open", lambda *_: member)
+    monkeypatch.setattr(wiring.group_records, "load", lambda _, name: name)
+    monkeypatch.setattr(several, "ask_to_go_back", lambda _, group, command: asked.append((group, command.reason)))
+    commanding.ask("production", "backend", "abort", by="Ada", reason="odd")
+    assert asked == [("g", "odd")]
+    assert theatre.record().commands == ()
