@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,9 +45,13 @@ class Panel:
         """One that users are not on."""
         return "v3" if self.image(self.selected()) == "v2" else "v2"
 
+    def begin(self, version: str) -> subprocess.Popen[str]:
+        """A release as a process of its own."""
+        return self.platform.process("release", "start", "--local", *WHERE, "-v", version)
+
     def release(self, version: str) -> tuple[int, str]:
         """A release to its end: exit code and output."""
-        process = self.platform.process("release", "start", "--local", *WHERE, "-v", version)
+        process = self.begin(version)
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
@@ -93,11 +98,13 @@ def test_a_good_version_gets_all_users_and_a_bad_one_gives_them_back_and_no_requ
     assert (panel.selected(), panel.image(new)) == (new, good)
     panel.asleep(old)
     bad, before = panel.new_version(), panel.image(old)
-    panel.platform.lab.command("fault", "showcu-panel", bad, "--error-rate", "0.3")
     with panel.traffic() as back:
-        code, output = panel.release(bad)
-    assert code == 1, output
-    assert "api-errors" in output
+        process = panel.begin(bad)
+        wait_for(panel, lambda record: record.version == bad and record.phase in ("switch", "warm"))
+        panel.platform.lab.command("fault", "showcu-panel", bad, "--error-rate", "0.3")  # its smoke tests had passed
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "api-errors" in output, output
     assert back["lost"] == {}, back["losses"]
     assert back["versions"][bad]["total"] > 0, "users were on the bad one for a while"
     assert (panel.selected(), panel.image(new)) == (new, good)
@@ -108,9 +115,11 @@ def test_a_good_version_gets_all_users_and_a_bad_one_gives_them_back_and_no_requ
 def test_killed_in_the_warm_window_with_nobody_coming_users_go_back_without_a_lost_request(panel: Panel) -> None:
     old, new = panel.selected(), panel.other()
     with panel.traffic() as seen:
-        process = panel.platform.process("release", "start", "--local", *WHERE, "-v", panel.new_version())
-        wait_for(panel, lambda record: record.open and record.phase == "warm" and bool(record.looks))
-        kill(process)
+        process = panel.begin(panel.new_version())
+        try:
+            wait_for(panel, lambda record: record.open and record.phase == "warm" and bool(record.looks))
+        finally:
+            kill(process)
         assert panel.selected() == new
         done = panel.platform.onlyvips("release", "reconcile", *WHERE, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
