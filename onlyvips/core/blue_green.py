@@ -46,7 +46,7 @@ def _leave(record: Record, world: World, attended: bool) -> Action | None:
         return enter("rollback", "the Service is gone: somebody removed it in the middle of the release")
     if world.stable is None and not record.stable_replaced:
         return enter("rollback", f"the Deployment of {old} is gone: somebody removed it in the middle of the release")
-    if world.canary is None and record.canary_scaled:
+    if world.canary is None and (record.canary_scaled or record.phase != "preview"):
         return enter("rollback", f"the Deployment of {new} is gone: somebody removed it in the middle of the release")
     return None
 
@@ -110,6 +110,8 @@ def _switch(record: Record, world: World, plan: ReleasePlan) -> Action:
     if canary.replicas < needed:
         return Action("bring-up", f"all of the traffic needs {needed} pods by now", number=needed, what=new)
     not_yet = cannot_carry(new, canary, needed, plan, world)
+    if not_yet is None and not record.tested:
+        return Action("smoke-test", f"{new} was not tested yet", what=new)
     return not_yet or Action("switch", f"all {needed} pods of {new} are ready and tested", number=100, what=new)
 
 
