@@ -24,6 +24,9 @@ def forward(record: Record, world: World, plan: ReleasePlan, attended: bool) -> 
         return _retire(record, world, plan)
     if (first := _first_of_all(record, world, plan)) is not None:
         return first
+    if world.scaler == "stable" and world.split is not None and world.split.weight == record.weight == 100:
+        new = record.colours[1]
+        return Action("move-scaler", f"the autoscaler follows the users to {new}", what=new)
     if (pause := commands.held(record, world, plan)) is not None:
         return pause
     if record.phase == "preview":
@@ -85,7 +88,13 @@ def _preview(record: Record, world: World, plan: ReleasePlan) -> Action:
     assert world.stable is not None and world.split is not None
     canary, new = world.canary, record.colours[1]
     needed = max(record.capacity, world.stable.replicas)
-    if canary is None or canary.release != record.id or canary.replicas < needed or not world.split.listed:
+    if (
+        canary is None
+        or canary.release != record.id
+        or canary.replicas < needed
+        or not world.split.listed
+        or not record.canary_scaled
+    ):
         return Action("bring-up", f"{new} needs all pods before any user sees it", number=needed, what=new)
     if (not_yet := cannot_carry(new, canary, needed, plan, world)) is not None:
         return not_yet
@@ -116,10 +125,8 @@ def _switch(record: Record, world: World, plan: ReleasePlan) -> Action:
 
 
 def _warm(record: Record, world: World, plan: ReleasePlan) -> Action:
-    stable, canary, (old, new) = world.stable, world.canary, record.colours
+    stable, canary, old = world.stable, world.canary, record.colours[0]
     assert stable is not None and canary is not None
-    if world.scaler == "stable":
-        return Action("move-scaler", f"the autoscaler follows the users to {new}", what=new)
     if stable.replicas < (wanted := max(record.capacity, canary.replicas)):
         return Action("scale-stable", f"{old} is kept fit to carry all, for the way back", number=wanted)
     return watch(record, plan) or _retire(record, world, plan)
@@ -136,7 +143,7 @@ def _retire(record: Record, world: World, plan: ReleasePlan) -> Action:
     if split.settled < plan.waits.propagation:
         return wait("route", f"the router is given {plan.waits.propagation:g} s before {old} goes to sleep")
     if stable is not None and stable.replicas > 0:
-        needed = min(record.capacity, canary.replicas)
+        needed = max(1, min(record.capacity, canary.replicas))
         not_yet = cannot_carry(new, canary, needed, plan, world)
         return not_yet or Action("retire", f"{new} was watched for its time and is good", what=old)
     return _leftovers(world) or enter("evidence", "promoted")

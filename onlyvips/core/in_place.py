@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onlyvips.core.action import Action, enter
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Look, Record, abort_reason
+from onlyvips.core.record import NOT_UP, Look, Record, abort_reason
 from onlyvips.core.world import Workload, World
 
 
@@ -54,6 +54,20 @@ def last_watch(record: Record, plan: ReleasePlan) -> Action:
     if last is not None and (blind := _blind(watched)) >= plan.waits.maximum_hold:
         return enter("rollback", f"inconclusive, no data for {blind:.0f} s: {last.reason}")
     return Action("look", "every pod runs the new version: watched once more")
+
+
+def good(final: Action) -> bool:
+    """Whether the last watch is over and found nothing."""
+    return final.kind == "enter" and final.phase == "evidence"
+
+
+def back_again(record: Record, stable: Workload) -> Action:
+    """The end of a way back; what did not come up again is told, for nothing more waits for it."""
+    if not changed(record) or stable.ready >= record.capacity:
+        return enter("evidence", record.reason)
+    told = f"{stable.ready} of {record.capacity} pods of the old version {NOT_UP}"
+    trouble = f" ({stable.trouble})" if stable.trouble else ""
+    return enter("evidence", f"{record.reason.rstrip('.')}; {told}{trouble}")
 
 
 def _blind(watched: list[Look]) -> float:

@@ -16,6 +16,8 @@ from onlyvips.core.plan import Strategy
 from onlyvips.errors import Permanent
 
 SCHEMA = 1
+NOT_UP = "are up, and no more came in time: look at its pods"
+"""How the reason of a release ends that went back to pods that do not come."""
 _TOLD_LOOKS = 200
 
 Result = Literal["", "promoted", "rolled-back"]

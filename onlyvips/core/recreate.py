@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.carry import held, waited_out
-from onlyvips.core.in_place import changed, drift, last_watch, leave, sweep
+from onlyvips.core.in_place import back_again, changed, drift, last_watch, leave, sweep
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.core.world import Workload, World
@@ -28,11 +28,13 @@ def forward(record: Record, world: World, plan: ReleasePlan, attended: bool) -> 
         return held(hand, world, plan)
     if not record.replaced:
         return _replace(record, world, stable, plan)
+    if not stable.replicas and _did(record, "start"):
+        return held("somebody stopped it again", world, plan)
     return _start(record, world, stable, plan) or sweep(world) or last_watch(record, plan)
 
 
 def _replace(record: Record, world: World, stable: Workload, plan: ReleasePlan) -> Action:
-    if stable.replicas and _stopped(record):
+    if stable.replicas and _did(record, "stop"):
         return held("somebody started it again", world, plan)
     if stable.replicas:
         return Action("stop", "two never run at once: the old one ends before the new one begins")
@@ -43,8 +45,8 @@ def _replace(record: Record, world: World, stable: Workload, plan: ReleasePlan) 
     return Action("replace-stable", "nothing of it runs: it gets the new version")
 
 
-def _stopped(record: Record) -> bool:
-    return any(step.action == "stop" and step.done is not None for step in record.steps)
+def _did(record: Record, act: str) -> bool:
+    return any(step.action == act and step.done is not None for step in record.steps)
 
 
 def _nobody(world: World, stable: Workload, plan: ReleasePlan) -> Action | None:
@@ -89,4 +91,4 @@ def back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Act
         not_yet = _start(record, world, stable, plan)
         if not_yet is not None and not_yet.phase != "rollback":
             return not_yet
-    return sweep(world) or enter("evidence", record.reason)
+    return sweep(world) or back_again(record, stable)

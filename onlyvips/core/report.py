@@ -10,7 +10,7 @@ from typing import Any
 from onlyvips.core import commands
 from onlyvips.core.phases import BEFORE_TRAFFIC, forward_of, phases_of
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Command, Driver, Look, Record, Step
+from onlyvips.core.record import NOT_UP, Command, Driver, Look, Record, Step
 
 
 def clock_time(at: float) -> str:
@@ -48,7 +48,10 @@ def advice(record: Record) -> str:
 
 
 def _serves(record: Record) -> str:
-    if "stable" in record.reason and "somebody" in record.reason and not record.aborted:
+    if NOT_UP in record.reason:
+        return f"{record.service} has {record.from_image} again, and not all of its pods are up: look at them."
+    changed = "stable" in record.reason or "the Deployment" in record.reason
+    if changed and "somebody" in record.reason and not record.aborted:
         return f"What {record.service} serves on was changed by somebody: look at its Deployment."
     return f"{record.service} serves on {record.from_image}."
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.carry import held, scaled_down, waited_out
-from onlyvips.core.in_place import changed, drift, last_watch, leave, sweep
+from onlyvips.core.in_place import back_again, changed, drift, good, last_watch, leave, sweep
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.core.world import Workload, World
@@ -27,9 +27,15 @@ def forward(record: Record, world: World, plan: ReleasePlan, attended: bool) -> 
         return held(hand, world, plan)
     if not record.replaced:
         return Action("replace-stable", "the Deployment's own rolling update: nothing unavailable meanwhile")
-    if (more := scaled_down(record, stable)) is not None:
+    if (more := scaled_down(record, stable)) is not None and not _over(record, stable, plan):
         return more
     return _watch(record, world, stable, plan)
+
+
+def _over(record: Record, stable: Workload, plan: ReleasePlan) -> bool:
+    """All pods are new and were watched, and the autoscaler has its own minimum again: it may go below ours."""
+    let_go = any(step.action.startswith("remove leftovers") for step in record.steps)
+    return let_go and not stable.others and good(last_watch(record, plan))
 
 
 def _watch(record: Record, world: World, stable: Workload, plan: ReleasePlan) -> Action:
@@ -41,7 +47,8 @@ def _watch(record: Record, world: World, stable: Workload, plan: ReleasePlan) ->
         if world.waiting == "rolling" and world.waited >= (limit := plan.waits.ready + plan.waits.propagation):
             return enter("rollback", f"{reason}: no progress for {limit:.0f} s")
         return wait("rolling", reason)
-    return sweep(world) or last_watch(record, plan)
+    final = last_watch(record, plan)
+    return (sweep(world) or final) if good(final) else final
 
 
 def _unfinished(stable: Workload, plan: ReleasePlan) -> bool:
@@ -67,7 +74,7 @@ def back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Act
             return more
         if (not_yet := _not_back(record, stable, plan, world)) is not None:
             return not_yet
-    return sweep(world) or enter("evidence", record.reason)
+    return sweep(world) or back_again(record, stable)
 
 
 def _not_back(record: Record, stable: Workload, plan: ReleasePlan, world: World) -> Action | None:

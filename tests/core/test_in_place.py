@@ -158,6 +158,7 @@ def test_no_wait_on_the_way_forward_lasts_for_ever(record: Record, world: World)
 ROLLING = replace(RECORD, strategy="rolling", phase="roll", from_template="t1", canary_template="t2")
 BEGUN = replace(ROLLING, steps=(STEPS["replace"],), judged=False)
 NEW = replace(OLD, release="r1", template="t2")
+LET_GO = (STEPS["replace"], Step("remove leftovers HorizontalPodAutoscaler/backend", "", 2.0, 3.0))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +169,8 @@ NEW = replace(OLD, release="r1", template="t2")
         (BEGUN, replace(NEW, visible=2, ready=2, others=2), "note-progress", "router"),
         (replace(BEGUN, rolled=2), replace(NEW, visible=2, ready=2, others=2), "wait", "2 of another version are left"),
         (BEGUN, replace(NEW, replicas=2), "scale-stable", "needs 4"),
+        (replace(BEGUN, rolled=4, steps=LET_GO), replace(NEW, replicas=2, visible=2, ready=2), "enter", "not judged"),
+        (replace(BEGUN, rolled=4, judged=True, steps=LET_GO), replace(NEW, replicas=2), "scale-stable", "needs 4"),
         (BEGUN, replace(OLD, template="t1"), "enter", "somebody took the Deployment back"),
         (replace(BEGUN, rolled=4), NEW, "enter", "not judged"),
         (replace(BEGUN, rolled=4, judged=True), NEW, "look", "watched once more"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from onlyvips.core import in_place
-from onlyvips.core.action import enter
+from onlyvips.core.action import Action, enter
 from onlyvips.errors import Refused
 from onlyvips.steps import records
 from onlyvips.steps.rollout import Rollout
@@ -35,6 +35,21 @@ def test_the_autoscaler_may_not_take_pods_away_meanwhile() -> None:
     theatre.process("first").release(GOOD, lambda *_: seen.add(theatre.minimum()))
     assert seen == {2, 4}
     theatre.assert_outcome("promoted")
+
+
+def test_an_autoscaler_that_takes_pods_away_as_soon_as_it_may_sends_no_good_version_back() -> None:
+    theatre, let_go = Rolling(), list[str]()
+
+    def scale(_: Rollout, action: Action) -> None:
+        if action.kind == "remove-leftovers":
+            let_go.append(action.what)
+        if theatre.deployment()["spec"]["replicas"] > (least := theatre.minimum()):
+            theatre.edit(lambda live: live["spec"].update(replicas=least))
+
+    record = theatre.process("first").release(GOOD, scale)
+    assert record.result == "promoted", record.reason
+    assert let_go == ["HorizontalPodAutoscaler/backend"], "once, and only after the last look"
+    assert record.looks[-1].verdict == "pass" and theatre.deployment()["spec"]["replicas"] == 2
 
 
 def test_a_bad_version_goes_back_to_the_recorded_template_before_all_have_it() -> None:
