@@ -97,8 +97,7 @@ def go_back(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """A cancelled run aborts what it drives: written in the record, and finished once its Lease is dead."""
     environment, log = flow_run.parameters["environment"], flow_run_logger(flow_run, flow)
     try:
-        found = several.of_run(environment, str(flow_run.id))
-        if found is None or found.closed or str(flow_run.id) not in found.holders[-1]:
+        if several.driven_by(environment, str(flow_run.id)) is None:
             log.info("This run drives no open release: nothing was aborted.")
             return
         several.abort(environment, by="a cancelled run", reason=f"run {flow_run.name} was cancelled")

@@ -66,9 +66,7 @@ def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:
     try:
         release_all(**asked)
     except KeyboardInterrupt:
-        console.complain("Interrupted: all services go back first; press Ctrl-C again to leave that to reconcile.")
-        several.abort(asked["environment"], by=asked["operator"], reason="Ctrl-C")
-        several.reconcile(asked["environment"], holder=f"Ctrl-C of {asked['operator']}", attended=True)
+        _abort_own(asked["environment"], asked["operator"])
     except OnlyVipsError:
         found = several.of_run(asked["environment"], wiring.run_here())
         if found is None or found.open:
@@ -78,6 +76,28 @@ def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:
         raise Permanent("The release of all services made no record.")
     Teller(quiet).tell(found)
     return found
+
+
+def _abort_own(environment: str, operator: str) -> None:
+    """Ctrl-C takes back what this command drives, and nothing else. Raises KeyboardInterrupt when there is no such."""
+    run = wiring.run_here()
+    try:
+        found = several.driven_by(environment, run)
+    except OnlyVipsError as error:
+        console.complain(f"{error} What is open is not known: see `onlyvips release status -e {environment}`.")
+        raise KeyboardInterrupt from error
+    if found is None:
+        console.complain("This command drives no open release: nothing was aborted.")
+        raise KeyboardInterrupt
+    if found.decision == "promoted":
+        console.complain(
+            f"Interrupted: all of {', '.join(found.services)} are promoted, and nothing goes back any more. "
+            f"{groups.advice(found)}"
+        )
+        raise KeyboardInterrupt
+    console.complain("Interrupted: all services go back first; press Ctrl-C again to leave that to reconcile.")
+    several.abort(environment, by=operator, reason="Ctrl-C")
+    several.reconcile(environment, holder=f"Ctrl-C of {operator} ({run})", attended=True)
 
 
 def abort(environment: str, who: str, reason: str, lease: float, *, quiet: bool) -> int:
@@ -92,9 +112,11 @@ def abort(environment: str, who: str, reason: str, lease: float, *, quiet: bool)
         with suppress(Transient):
             group = several.load(environment, group.id)
         teller.tell(group)
+        if group.decision == "promoted":
+            break  # the abort came too late: nothing goes back any more
         time.sleep(_PAUSE)
     told(group, quiet)
-    return console.OK if group.result == "rolled-back" else console.FAILED
+    return console.OK if group.closed and group.result == "rolled-back" else console.FAILED
 
 
 def told(group: Group, json: bool) -> int:

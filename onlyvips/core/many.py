@@ -7,14 +7,14 @@ or all of them go back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from onlyvips.core import hooks
 from onlyvips.core.group import Group
 from onlyvips.core.plan import ManyPlan
-from onlyvips.core.record import Record
+from onlyvips.core.record import Command, Record
 
 Kind = Literal[
     "run-hook",
@@ -53,14 +53,17 @@ class Do:
         return " ".join(part for part in (self.kind.replace("-", " "), self.service, self.what) if part)
 
 
-def next_step(group: Group, members: Members, plan: ManyPlan, *, attended: bool) -> Do | None:
-    """The next step of the whole; None when it is closed, or when only a person may go on."""
+def next_step(
+    group: Group, members: Members, plan: ManyPlan, *, attended: bool, known: Sequence[Command] = ()
+) -> Do | None:
+    """The next step of the whole; None when it is closed, or when only a person may go on. ``known``: what had been
+    asked of it when a person started it."""
     if group.closed:
         return None
     if group.decision == "failed":
         return _back(group, members) or _end(group)
     if group.decision == "promoted":
-        return _finish(group, members) or _after_all(group, plan, attended)
+        return _finish(group, members) or _after_all(group, plan, attended and not _aborted_since(group, known))
     why = _failure(group, members, attended)
     return Do("fail", why) if why else _forward(group, members, plan)
 
@@ -142,8 +145,13 @@ def _finish(group: Group, members: Members) -> Do | None:
     return None
 
 
+def _aborted_since(group: Group, known: Sequence[Command]) -> bool:
+    return any(command.name == "abort" and command not in known for command in group.commands)
+
+
 def _after_all(group: Group, plan: ManyPlan, attended: bool) -> Do | None:
-    """The point of no return is passed by people alone, never by who comes because nobody else does."""
+    """The point of no return is passed by people alone, never by who comes because nobody else does, nor once somebody
+    asked for an abort that came too late: who still wants it starts the release again."""
     if plan.contract is None or group.contract == "complete":
         return _end(group)
     if not attended:

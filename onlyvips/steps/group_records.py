@@ -26,9 +26,39 @@ def config_map(group: str) -> str:
 
 
 def every(cluster: Cluster, **labels: str) -> list[Group]:
-    """All in the namespace, oldest first; by state or run, when asked."""
+    """All in the namespace, oldest first; by state or run, when asked.
+
+    A closed one that another version of this program wrote, and this one cannot read, is passed over.
+    """
     wanted = {**MANAGED, **_KIND, **{f"{PREFIX}/{key}": value for key, value in labels.items()}}
-    return sorted((_parse(each) for each in cluster.list("ConfigMap", wanted)), key=lambda group: group.created)
+    found = (_parse_or_pass(each) for each in cluster.list("ConfigMap", wanted))
+    return sorted((group for group in found if group is not None), key=lambda group: group.created)
+
+
+def _parse_or_pass(manifest: Manifest) -> Group | None:
+    try:
+        return _parse(manifest)
+    except Permanent:
+        if manifest["metadata"]["labels"].get(_STATE) == "closed":
+            return None
+        raise
+
+
+def of_run(cluster: Cluster, run: str) -> Group | None:
+    """The one that this run began or went on with, the newest; None while there is none."""
+    if not run:
+        return None
+    begun = {group.id for group in every(cluster, run=run)}
+    mine = [one for one in every(cluster) if one.id in begun or any(run in holder for holder in one.holders)]
+    return mine[-1] if mine else None
+
+
+def driven_by(cluster: Cluster, run: str) -> Group | None:
+    """The open one that ``run`` was the last to drive; None when there is none, or somebody else went on with it."""
+    found = of_run(cluster, run)
+    if found is None or found.closed or (found.holders and run not in found.holders[-1]):
+        return None
+    return found
 
 
 def find_open(cluster: Cluster) -> Group | None:

@@ -11,10 +11,9 @@ from onlyvips.core.hooks import HookRun
 from onlyvips.core.manifests import fingerprint
 from onlyvips.core.plan import HookPlan
 from onlyvips.core.record import Record
-from onlyvips.errors import Fenced, Permanent
 from onlyvips.ports import Manifest
 from onlyvips.steps import jobs
-from onlyvips.steps.jobs import Jobs, Wanted
+from onlyvips.steps.jobs import JobFailed, Jobs, Wanted
 from onlyvips.steps.migrate import jobs_of
 from onlyvips.steps.tools import Done, Tools
 
@@ -27,12 +26,13 @@ def run_hook(tools: Tools, record: Record, action: Action) -> Done:
 
 
 def run(runner: Jobs, plan: HookPlan, runs: Sequence[HookRun]) -> tuple[tuple[HookRun, ...], str]:
-    """What became of all hooks after this one, and a sentence of it; an abort leaves it undecided."""
+    """What became of all hooks after this one, and a sentence of it; an abort leaves it undecided.
+
+    Only the Job's own failure is one of the hook; raises whatever kept us from running or seeing it.
+    """
     try:
         observed = jobs.run(runner, wanted(runner, plan, "hook"))
-    except Fenced:
-        raise
-    except Permanent as error:
+    except JobFailed as error:
         return (*runs, HookRun(plan.name, "failed", str(error))), str(error)
     if observed is None:
         return tuple(runs), f"an abort was asked for; hook {plan.name} was left running"

@@ -40,13 +40,13 @@ class Wanted:
 
 
 class JobFailed(Permanent):
-    """The Job ended without success."""
+    """The Job ended without success: it failed, outlasted its time, or was deleted."""
 
 
 def run(jobs: Jobs, wanted: Wanted) -> str | None:
     """Run it to its end, or believe one that did the same before; what it said last. None when an abort comes first.
 
-    Raises JobFailed when it fails, Permanent when it outlasts its time or another one has its name.
+    Raises JobFailed when it fails, outlasts its time or is deleted; Permanent when another one has its name.
     """
     return _finished(jobs, wanted, _job(jobs, wanted))
 
@@ -99,7 +99,7 @@ def _finished(jobs: Jobs, wanted: Wanted, job: Manifest) -> str | None:
                 "logs of its pods, put the cause right, and start the release again."
             )
         if jobs.clock.monotonic() > until:
-            raise Permanent(
+            raise JobFailed(
                 f"The {wanted.title} Job {wanted.name} is not done after {wanted.timeout:g} s: it was left running; "
                 "start the release again when it is done."
             )
@@ -109,7 +109,7 @@ def _finished(jobs: Jobs, wanted: Wanted, job: Manifest) -> str | None:
             return None
         found = jobs.cluster.get("Job", wanted.name)
         if found is None:
-            raise Permanent(f"The {wanted.title} Job {wanted.name} was deleted while it ran: start the release again.")
+            raise JobFailed(f"The {wanted.title} Job {wanted.name} was deleted while it ran: start the release again.")
         job = found
 
 

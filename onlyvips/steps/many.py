@@ -15,7 +15,7 @@ from onlyvips.core.group import Group, going_back
 from onlyvips.core.manifests import fingerprint
 from onlyvips.core.many import MEMBERS, Do, Members, arrived, next_step
 from onlyvips.core.plan import ManyPlan
-from onlyvips.core.record import Record
+from onlyvips.core.record import Command, Record
 from onlyvips.errors import Driven, Fenced, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease
 from onlyvips.steps import group_records, hooks, jobs, migrate, opening, records
@@ -44,10 +44,14 @@ class ManySite:
 
 
 class Many:
-    """One release of several services, driven under one epoch. ``attended``: by its own driver, or for a person."""
+    """One release of several services, driven under one epoch. ``attended``: by its own driver, or for a person;
+    ``known``: what had been asked of it when a person started it again."""
 
-    def __init__(self, site: ManySite, fence: Fence, group: str, holder: str, *, attended: bool) -> None:
+    def __init__(
+        self, site: ManySite, fence: Fence, group: str, holder: str, *, attended: bool, known: Sequence[Command] = ()
+    ) -> None:
         self.site, self.fence, self.id, self.holder, self.attended = site, fence, group, holder, attended
+        self._known = known
 
     def group(self) -> Group:
         """The record of the whole as the cluster has it now."""
@@ -68,8 +72,11 @@ class Many:
     def next(self) -> Do | None:
         """Look and decide. Raises Fenced when this process no longer drives."""
         self.fence.progress()
-        group = self.group()
-        return next_step(group, self.members(group), self.site.plan, attended=self.attended)
+        return self._due(self.group())
+
+    def _due(self, group: Group) -> Do | None:
+        members, plan = self.members(group), self.site.plan
+        return next_step(group, members, plan, attended=self.attended, known=self._known)
 
     def open(self, do: Do) -> tuple[Rollout, Lease]:
         """Take the Lease of the member that ``do`` is about, to drive it."""
@@ -87,15 +94,18 @@ class Many:
         return replace(site, lease=lease, suffix=lambda: group.suffix)
 
     def perform(self, do: Do) -> str:
-        """Do what is not about one member. What cannot be done while nothing is decided makes all go back."""
+        """Do what is not about one member. What its driver cannot do while nothing is decided makes all go back; what
+        a reconciler cannot do (it may lack a right) says nothing about the version, and is raised."""
         group = self.group()
-        if next_step(group, self.members(group), self.site.plan, attended=self.attended) != do:
+        if self._due(group) != do:
             return "something else is due by now: decided anew"
         try:
             group, observed = _ACTS[do.kind](self, group, do)
         except (Fenced, Driven):
             raise
         except Permanent as error:
+            if not self.attended:
+                raise
             return self.give_up(error)
         self.save(group.step(do.title, do.reason, self.site.clock.now(), observed))
         return observed
@@ -156,11 +166,16 @@ class _Under:
 
 
 def open_many(site: ManySite, start: Start) -> Many:
-    """Drive the release of all services: a new one, or the open one of the same version whose driver is gone.
+    """Drive the release of all services: a new one, or the open one of the same version whose driver is gone; one of
+    the same run that is closed by now is left with nothing to do.
 
     Raises Refused, having changed nothing, when something else is on its way, when its driver lives (Driven), or when
     the preflight of a service finds something.
     """
+    mine = group_records.of_run(site.cluster, start.run)
+    if mine is not None and mine.closed:
+        unwritten = Fence(site.cluster, group_records.LEASE, 0, lambda: None)
+        return Many(site, unwritten, mine.id, start.holder, attended=True)
     found = group_records.find_open(site.cluster)
     _check(site, found, start)
     if found is None:
@@ -173,7 +188,7 @@ def open_many(site: ManySite, start: Start) -> Many:
         if found is None:
             found = _new(site, start)
             group_records.create(fence, found, start.run)
-        many = Many(site, fence, found.id, start.holder, attended=True)
+        many = Many(site, fence, found.id, start.holder, attended=True, known=found.commands)
         many.take_over()
     except BaseException:
         site.lease.release()

@@ -80,6 +80,8 @@ class Rollout:
         except Fenced:
             raise
         except Permanent as error:
+            if record.phase == "together" and not self.attended:
+                raise  # who lacks a right to see a hook knows nothing against the version that serves
             if (record.stable_replaced and record.phase != "roll") or record.phase in ("rollback", "evidence"):
                 raise
             self._save(replace(self.record(), phase="rollback", reason=str(error)))

@@ -116,9 +116,12 @@ def _back_up(loaded: Environment, group: str, progress: Progress) -> str:
 
 def of_run(environment: str, run: str) -> Group | None:
     """The release of all services that a run began or went on with, the newest; None while there is none."""
-    found = group_records.every(wiring.cluster_of(environments.load(environment)))
-    mine = [one for one in found if run and any(run in holder for holder in one.holders)]
-    return mine[-1] if mine else None
+    return group_records.of_run(wiring.cluster_of(environments.load(environment)), run)
+
+
+def driven_by(environment: str, run: str) -> Group | None:
+    """The open release of all services that ``run`` was the last to drive; None when there is none."""
+    return group_records.driven_by(wiring.cluster_of(environments.load(environment)), run)
 
 
 def status(environment: str) -> list[Group]:

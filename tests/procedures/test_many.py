@@ -218,3 +218,76 @@ def test_nobody_who_comes_by_himself_passes_the_point_of_no_return() -> None:
     theatre.actor("reconciler").reconcile_all()
     assert (theatre.group().open, theatre.group().contract) == (True, "")
     assert theatre.cluster.get("Job", "contract-v090-001") is None
+
+
+def test_an_abort_that_came_too_late_passes_no_point_of_no_return_and_a_person_may_still_start_it_again() -> None:
+    theatre = Troupe(NO_RETURN)
+    actor = theatre.actor("driver")
+
+    def late(do: Do) -> None:
+        if do.kind == "finish":
+            theatre.abort_all()
+            actor.die()
+
+    with pytest.raises(Killed):
+        actor.release_all(GOOD, late)
+    done = theatre.actor("Ctrl-C").reconcile_all(attended=True)
+    assert done is not None and (done.open, done.decision, done.contract) == (True, "promoted", "")
+    assert theatre.cluster.get("Job", "contract-v090-001") is None
+    theatre.actor("a person", run="run-2").release_all(GOOD)
+    assert theatre.assert_all("promoted").contract == "complete"
+
+
+def test_a_reconciler_that_may_not_see_jobs_takes_no_good_release_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    theatre = Troupe(replace(MANY, after=(SMOKE,)))
+    actor, blind = theatre.actor("driver"), theatre.actor("reconciler")
+    with pytest.raises(Killed):
+        actor.release_all(GOOD, lambda do: actor.die() if do.kind == "run-hook" else None)
+
+    def get(kind: str, name: str) -> Any:
+        if kind == "Job":
+            raise Permanent("Kubernetes refused to read Jobs (403)")
+        return theatre.cluster.get(kind, name)
+
+    monkeypatch.setattr(blind, "get", get)
+    with pytest.raises(Permanent, match="403"):
+        blind.reconcile_all()
+    assert (theatre.group().open, theatre.group().decision, theatre.group().hooks) == (True, "undecided", ())
+    theatre.actor("one with the right").reconcile_all()
+    theatre.assert_all("promoted")
+
+
+def test_a_hook_whose_job_is_deleted_while_it_runs_has_failed() -> None:
+    theatre = Troupe(replace(MANY, after=(SMOKE,)))
+    actor = theatre.actor("driver")
+
+    def delete(_number: int, verb: str, kind: str) -> None:
+        if (verb, kind) == ("create", "Job") and theatre.cluster.see("Job", "smoke-001"):
+            theatre.cluster.drop("Job", "smoke-001")
+
+    actor.after_write = delete
+    actor.release_all(GOOD)
+    assert "smoke-001 was deleted while it ran" in theatre.assert_all("rolled-back").reason
+
+
+def test_a_run_that_is_retried_after_its_release_was_closed_begins_no_other_one() -> None:
+    theatre = Troupe()
+    first = theatre.actor("first")
+    with pytest.raises(Killed):
+        first.release_all(GOOD, lambda do: first.die() if do.title == "forward miniapp" else None)
+    theatre.actor("reconciler").reconcile_all()
+    again = theatre.actor("first, attempt 2").release_all(GOOD)
+    assert (again.id, again.result) == (theatre.group().id, "rolled-back")
+    assert len(group_records.every(theatre.cluster)) == 1
+    theatre.assert_all("rolled-back")
+
+
+def test_a_closed_record_of_another_version_is_passed_over_and_an_open_one_is_not() -> None:
+    theatre = Troupe()
+    theatre.actor("driver").release_all(GOOD)
+    name = group_records.config_map(theatre.group().id)
+    theatre.cluster.change("ConfigMap", name, lambda it: it["data"].update({"group.json": '{"schema":2}'}))
+    assert group_records.every(theatre.cluster) == []
+    theatre.cluster.change("ConfigMap", name, lambda it: it["metadata"]["labels"].update({records.STATE: "open"}))
+    with pytest.raises(Permanent, match="schema 2"):
+        group_records.every(theatre.cluster)

@@ -1,0 +1,83 @@
+"""``onlyvips release start|abort --all``: what Ctrl-C takes back, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import flows.release_all
+from flows.commands import together
+from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.core.many import Do
+from onlyvips.wiring import several
+from tests.procedures.theatre import GOOD
+from tests.procedures.troupe import Troupe
+
+LAB: Any = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0))
+
+
+@pytest.fixture
+def theatre(monkeypatch: pytest.MonkeyPatch) -> Troupe:
+    """Commands that meet this platform."""
+    made = Troupe()
+    monkeypatch.setattr(environments, "load", lambda _: LAB)
+    monkeypatch.setattr(wiring, "cluster_of", lambda _: made.cluster)
+    monkeypatch.setattr(several, "site_of_all", lambda *_: made.actor("Ctrl-C").many)
+    monkeypatch.setattr(wiring, "_runs", [])
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    return made
+
+
+def interrupted(theatre: Troupe, monkeypatch: pytest.MonkeyPatch, run: str, at: Callable[[Do], bool]) -> None:
+    """The flow of this command: ``run`` drives until ``at``, then Ctrl-C."""
+
+    def interrupt(do: Do) -> None:
+        if at(do):
+            raise KeyboardInterrupt
+
+    def flow(**_: str) -> None:
+        wiring.note_run(run)
+        theatre.actor(f"run x ({run}), attempt 1", run).release_all(GOOD, interrupt)
+
+    monkeypatch.setattr(flows.release_all, "release_all", flow)
+
+
+def test_ctrl_c_takes_back_what_this_command_drives(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    interrupted(theatre, monkeypatch, "mine", lambda do: do.title == "forward miniapp")
+    assert together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False) == 1
+    assert "Ada asked for an abort: Ctrl-C" in theatre.assert_all("rolled-back").reason
+    assert "went back as one" in capsys.readouterr().out
+
+
+def test_ctrl_c_aborts_nothing_that_somebody_else_drives(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def meet(do: Do) -> None:
+        if do.title == "forward miniapp":
+            with pytest.raises(KeyboardInterrupt):
+                together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False)
+
+    def flow(**_: str) -> None:
+        wiring.note_run("mine")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flows.release_all, "release_all", flow)
+    theatre.actor("run y (other), attempt 1", "other").release_all(GOOD, meet)
+    assert theatre.assert_all("promoted").commands == ()
+    assert "This command drives no open release: nothing was aborted." in capsys.readouterr().err
+
+
+def test_ctrl_c_once_all_are_promoted_says_that_nothing_goes_back(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    interrupted(theatre, monkeypatch, "mine", lambda do: do.kind == "finish")
+    with pytest.raises(KeyboardInterrupt):
+        together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False)
+    assert "all of backend, miniapp are promoted, and nothing goes back" in " ".join(capsys.readouterr().err.split())
+    assert (theatre.group().commands, theatre.group().decision) == ((), "promoted")
