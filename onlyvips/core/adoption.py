@@ -9,18 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from onlyvips.core.manifests import PREFIX
+
 Kind = Literal[
-    "create-twin", "select-twin", "remove-old", "create-stable", "select-stable", "remove-twin", "select-all",
-    "let-go", "wait", "done",
+    "create-twin", "grow-twin", "select-twin", "remove-old", "create-stable", "select-stable", "remove-twin",
+    "select-all", "let-go", "wait", "done",
 ]  # fmt: skip
 TWIN, STABLE = "twin", "stable"
+KEPT = f"{PREFIX}/adopts"
+"""The annotation of the twin that holds what the Deployment and the Service were."""
+
+
+def twin_of(name: str) -> str:
+    """The twin's name."""
+    return f"{name}-twin"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A Deployment: whether its selector has ``track: stable``, and what its pods are, seen by the router or not."""
+    """A Deployment: whether its selector has ``track: stable``, how many pods it asks for, and what its pods are, seen
+    by the router or not."""
 
     tracked: bool
+    wanted: int
     ready: int
     visible: int
     quiet: float
@@ -31,13 +42,16 @@ class Standing:
 @dataclass(frozen=True)
 class Scene:
     """What was seen. ``front`` is the ``track`` that the Service selects ("" for none), ``settled`` for how long it was
-    seen so; ``held``: an autoscaler's minimum is held."""
+    seen so; ``held``: an autoscaler's minimum is held. ``own``: how many of its pods the Deployment itself says are
+    ready; ``whole``: for how long it has said so of all, as many as the twin has; below 0 when it does not."""
 
     capacity: int
     stable: Standing | None
     twin: Standing | None
     front: str
     settled: float
+    own: int
+    whole: float
     held: bool = False
 
 
@@ -55,15 +69,18 @@ def next_step(scene: Scene, propagation: float, *, back: bool = False) -> Next:
         return _finish(scene, scene.stable, propagation)
     if scene.stable is None:
         return _anew(scene, propagation)
-    return _undo(scene, propagation) if back else _begin(scene, propagation)
+    return _undo(scene, propagation) if back else _begin(scene, scene.stable, propagation)
 
 
-def _begin(scene: Scene, propagation: float) -> Next:
+def _begin(scene: Scene, old: Standing, propagation: float) -> Next:
     if scene.twin is None:
         return Next("create-twin", f"it carries all while the Deployment is made anew, {scene.capacity} pods")
+    if scene.twin.wanted < old.wanted:
+        return Next("grow-twin", f"the Deployment has {old.wanted} pods by now, the twin {scene.twin.wanted}")
+    unseen = _unseen("twin", scene.twin, scene, propagation)
     if scene.front != TWIN:
-        return _unseen("twin", scene.twin, scene, propagation) or Next("select-twin", "the router sees all its pods")
-    return _router(scene, propagation) or Next("remove-old", "no request reaches it any more")
+        return unseen or Next("select-twin", "the router sees all its pods")
+    return _router(scene, propagation) or unseen or Next("remove-old", "no request reaches it any more")
 
 
 def _anew(scene: Scene, propagation: float) -> Next:
@@ -78,7 +95,8 @@ def _finish(scene: Scene, stable: Standing, propagation: float) -> Next:
     if scene.front != STABLE:
         return _unseen("stable", stable, scene, propagation) or Next("select-stable", "the router sees all its pods")
     if scene.twin is not None:
-        return _router(scene, propagation) or Next("remove-twin", "no request reaches it any more")
+        unseen = _unseen("stable", stable, scene, propagation)
+        return _router(scene, propagation) or unseen or Next("remove-twin", "no request reaches it any more")
     return _let_go(scene) or Next("done", "the Deployment and its Service have `track: stable`")
 
 
@@ -86,7 +104,8 @@ def _undo(scene: Scene, propagation: float) -> Next:
     if scene.front == TWIN:
         return Next("select-all", "the old Deployment is untouched")
     if scene.twin is not None:
-        return _router(scene, propagation) or Next("remove-twin", "it goes back to how it was")
+        unable = _unable(scene, scene.twin, propagation)
+        return _router(scene, propagation) or unable or Next("remove-twin", "it goes back to how it was")
     return _let_go(scene) or Next("done", "as it was")
 
 
@@ -106,6 +125,17 @@ def _unseen(who: str, standing: Standing, scene: Scene, propagation: float) -> N
         return Next("wait", f"{standing.ready} of {scene.capacity} pods of {who} are ready ({trouble})")
     if standing.visible < scene.capacity or standing.quiet < propagation:
         return Next("wait", f"the router is given {propagation:g} s to see the pods of {who}")
+    return None
+
+
+def _unable(scene: Scene, twin: Standing, propagation: float) -> Next | None:
+    """Whether the old Deployment cannot carry all. Its selector has the twin's pods too, so its own word counts."""
+    if scene.own and not twin.ready:
+        return None  # the twin carries nothing: it takes nothing away with it
+    if scene.whole < 0:
+        return Next("wait", f"{scene.own} pods of the old Deployment are ready, and {scene.capacity} carry the traffic")
+    if scene.whole < propagation:
+        return Next("wait", f"the router is given {propagation:g} s to see the pods of the old Deployment")
     return None
 
 

@@ -12,26 +12,19 @@ from contextlib import suppress
 from math import ceil
 from typing import Any
 
-from onlyvips.core.adoption import STABLE, TWIN, Next, Scene, Standing, next_step
-from onlyvips.core.manifests import MANAGED, PREFIX, annotations_of, epoch_key
+from onlyvips.core.adoption import KEPT, STABLE, TWIN, Next, Scene, Standing, next_step, twin_of
+from onlyvips.core.manifests import MANAGED, annotations_of, epoch_key
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.errors import Conflict, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Manifest
 from onlyvips.steps import records
-from onlyvips.steps.acting import hold, let_go
+from onlyvips.steps.acting import hold, let_go, replicas
 from onlyvips.steps.deployed import NOTHING, healthy, there
 from onlyvips.steps.fence import Fence
 from onlyvips.steps.observe import HELD_MINIMUM, SCALER, Observer, scaler_of
 
-KEPT = f"{PREFIX}/adopts"
-"""The annotation of the twin that holds what the Deployment and the Service were."""
 _PATIENCE = 120.0
 _DERIVED = ("kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision")
-
-
-def twin_of(name: str) -> str:
-    """The twin's name."""
-    return f"{name}-twin"
 
 
 def check(cluster: Cluster, plan: ReleasePlan) -> None:
@@ -78,6 +71,7 @@ class Adoption:
         self._cluster, self._clock, self._plan, self._fence = cluster, clock, plan, fence
         self._observer = Observer(cluster, clock, plan)
         self._front: tuple[str, float] | None = None
+        self._whole: float | None = None
         self._names = plan.service.deployment, plan.service.service
 
     def scene(self) -> Scene:
@@ -90,22 +84,31 @@ class Adoption:
         if self._front is None or self._front[0] != track:
             self._front = track, self._clock.monotonic()
         stable, twin = (self._cluster.get("Deployment", each) for each in (name, twin_of(name)))
-        scaler = scaler_of(self._cluster, name)
+        scaler, own = scaler_of(self._cluster, name), _own(stable)
+        capacity = int((twin or stable or {"spec": {"replicas": 0}})["spec"]["replicas"])
         return Scene(
-            capacity=int((twin or stable or {"spec": {"replicas": 0}})["spec"]["replicas"]),
+            capacity=capacity,
             stable=self._standing(stable),
             twin=self._standing(twin),
             front=track,
             settled=self._clock.monotonic() - self._front[1],
+            own=own,
+            whole=self._since_whole(own >= max([capacity, *([stable["spec"]["replicas"]] if stable else [])])),
             held=scaler is not None and HELD_MINIMUM in annotations_of(scaler),
         )
+
+    def _since_whole(self, whole: bool) -> float:
+        now = self._clock.monotonic()
+        self._whole = None if not whole else now if self._whole is None else self._whole
+        return -1.0 if self._whole is None else now - self._whole
 
     def _standing(self, deployment: Manifest | None) -> Standing | None:
         found = self._observer.workload(deployment)
         if deployment is None or found is None:
             return None
         tracked = deployment["spec"]["selector"]["matchLabels"].get("track") == STABLE
-        return Standing(tracked, found.ready, found.visible, found.quiet, found.complete, found.trouble)
+        wanted = int(deployment["spec"]["replicas"])
+        return Standing(tracked, wanted, found.ready, found.visible, found.quiet, found.complete, found.trouble)
 
     def next(self, *, back: bool = False) -> Next:
         """The next step."""
@@ -113,37 +116,44 @@ class Adoption:
 
     def run(self, tell: Callable[[str], None], *, back: bool = False) -> None:
         """To the end. Raises Permanent when pods do not get ready within ``waits.ready``: run it again, or go back."""
-        waiting, since, asked = "", self._clock.monotonic(), self._clock.monotonic()
+        told, since, asked, claimed = "", self._clock.monotonic(), self._clock.monotonic(), False
         while True:
             try:
                 step = self.next(back=back)
-                if step.kind not in ("wait", "done"):
-                    tell(f"{step.kind.replace('-', ' ')}: {step.reason}")
+                if step.kind == "done":
+                    tell(step.reason)
+                    return
+                if not claimed:
+                    self._claim()
+                    claimed = True
+                    continue
+                if (line := _line(step)) != told:
+                    told, since = line, self._clock.monotonic()
+                    tell(line)
+                self._limit(step, self._clock.monotonic() - since)
+                if step.kind != "wait":
                     self.perform(step)
                 asked = self._clock.monotonic()
             except (Transient, UnknownOutcome):
                 if self._clock.monotonic() - asked > _PATIENCE:
                     raise
-                self._clock.sleep(self._plan.waits.poll)
-                continue
-            if step.kind == "done":
-                tell(step.reason)
-                return
-            if step.kind != "wait":
-                waiting, since = "", self._clock.monotonic()
-                continue
-            if step.reason != waiting:
-                waiting = step.reason
-                tell(f"waiting: {step.reason}")
-            self._limit(step, self._clock.monotonic() - since)
-            self._progress()
+            else:
+                self._progress()
             self._clock.sleep(self._plan.waits.poll)
+
+    def _claim(self) -> None:
+        """Our epoch on all that is there, so that an earlier process which wakes up finds itself overtaken."""
+        name, front = self._names
+        if self._cluster.get("Deployment", twin_of(name)) is not None:
+            self._twin()
+        for kind, each in (("Deployment", name), ("Deployment", twin_of(name)), ("Service", front)):
+            self.fence.stamp(kind, each)
 
     def _limit(self, step: Next, waited: float) -> None:
         if waited > self._plan.waits.ready + 2 * self._plan.waits.propagation:
             raise Permanent(
-                f"{step.reason}: not so for {self._plan.waits.ready:.0f} s. Users are served; put it right and run "
-                "`onlyvips release adopt` again, or go back with --back while the old Deployment is there."
+                f"{step.reason}: not so for {self._plan.waits.ready:.0f} s. Nothing more was removed; put it right and "
+                "run `onlyvips release adopt` again, or go back with --back while the old Deployment is there."
             )
 
     def _progress(self) -> None:
@@ -170,6 +180,17 @@ class Adoption:
         kept = json.dumps({"deployment": _essence(live), "selector": front["spec"]["selector"]}, separators=(",", ":"))
         twin = _deployment(live, twin_of(name), TWIN, {KEPT: kept}, MANAGED)
         self._create(_lingering(twin, ceil(self._plan.waits.propagation) + 1))
+
+    def grow_twin(self) -> None:
+        """The twin gets as many pods as the Deployment has by now, and the autoscaler leaves them."""
+        name = self._names[0]
+        self._twin()
+        if (live := self._cluster.get("Deployment", name)) is None:
+            return
+        count = replicas(live)
+        hold(self._cluster, self.fence, name, count)
+        operation = {"op": "replace", "path": "/spec/replicas", "value": count}
+        self.fence.patch("Deployment", twin_of(name), lambda now: () if replicas(now) >= count else (operation,))
 
     def create_stable(self) -> None:
         """The Deployment anew, from what the twin keeps, with the twin's pods as many."""
@@ -198,16 +219,20 @@ class Adoption:
         return kept
 
     def select(self, track: str) -> None:
-        """The Service selects one track; the version is not part of it, for releases change it."""
-        wanted = {key: value for key, value in self._kept()["selector"].items() if key != "version"} | {"track": track}
-        self._set_selector(wanted)
+        """The Service selects one track. Raises Permanent where the twin no longer is what the Deployment is."""
+        kept, live = self._kept(), self._cluster.get("Deployment", self._names[0])
+        if track == TWIN and live is not None:
+            _check_unchanged(live, kept)
+        self._set_selector(kept, _selecting(kept, track))
 
     def select_all(self) -> None:
         """The Service selects what it did."""
-        self._set_selector(self._kept()["selector"])
+        kept = self._kept()
+        self._set_selector(kept, kept["selector"])
 
-    def _set_selector(self, wanted: Mapping[str, str]) -> None:
+    def _set_selector(self, kept: Manifest, wanted: Mapping[str, str]) -> None:
         def change(live: Manifest) -> Sequence[Manifest]:
+            _check_known(live, kept)
             if live["spec"]["selector"] == wanted:
                 return ()
             return ({"op": "replace", "path": "/spec/selector", "value": dict(wanted)},)
@@ -215,16 +240,20 @@ class Adoption:
         self.fence.patch("Service", self._names[1], change)
 
     def remove_old(self) -> None:
-        """The Deployment without ``track``; never one that has it."""
-        live = self._cluster.get("Deployment", self._names[0])
+        """The Deployment without ``track``, as the twin keeps it; never one that has it."""
+        live, kept = self._cluster.get("Deployment", self._names[0]), self._kept()
         if live is not None and live["spec"]["selector"]["matchLabels"].get("track") != STABLE:
-            self._twin()
-            self.fence.delete("Deployment", self._names[0])
+            self._check_front(kept)
+            self.fence.delete("Deployment", self._names[0], lambda now: _check_unchanged(now, kept))
 
     def remove_twin(self) -> None:
         """The twin."""
-        self._twin()
+        self._check_front(self._kept())
         self.fence.delete("Deployment", twin_of(self._names[0]))
+
+    def _check_front(self, kept: Manifest) -> None:
+        if (front := self._cluster.get("Service", self._names[1])) is not None:
+            _check_known(front, kept)
 
     def let_go(self) -> None:
         """The autoscaler gets its minimum back."""
@@ -234,6 +263,7 @@ class Adoption:
 
 _ACTS: Mapping[str, Callable[[Adoption], None]] = {
     "create-twin": Adoption.create_twin,
+    "grow-twin": Adoption.grow_twin,
     "select-twin": lambda it: it.select(TWIN),
     "remove-old": Adoption.remove_old,
     "create-stable": Adoption.create_stable,
@@ -242,6 +272,48 @@ _ACTS: Mapping[str, Callable[[Adoption], None]] = {
     "remove-twin": Adoption.remove_twin,
     "let-go": Adoption.let_go,
 }
+
+
+def _line(step: Next) -> str:
+    return f"{'waiting' if step.kind == 'wait' else step.kind.replace('-', ' ')}: {step.reason}"
+
+
+def _own(deployment: Manifest | None) -> int:
+    """How many of its pods a Deployment says are ready, in the state that is asked for now."""
+    status = (deployment or {}).get("status") or {}
+    if deployment is None or int(status.get("observedGeneration", 0)) < int(
+        deployment["metadata"].get("generation", 0)
+    ):
+        return 0
+    return int(status.get("readyReplicas", 0))
+
+
+def _check_unchanged(live: Manifest, kept: Manifest) -> None:
+    """Raise Permanent where the Deployment is no more what the twin keeps, its count aside."""
+    if {**live["spec"], "replicas": 0} != {**kept["deployment"]["spec"], "replicas": 0}:
+        raise Permanent(
+            f"Deployment {live['metadata']['name']} was changed since its twin was made: nothing was removed; go back "
+            "with --back, then adopt again."
+        )
+
+
+def _selecting(kept: Manifest, track: str) -> dict[str, str]:
+    """The version is not part of it, for releases change it."""
+    return {key: value for key, value in kept["selector"].items() if key != "version"} | {"track": track}
+
+
+def _check_known(front: Manifest, kept: Manifest) -> None:
+    """Raise Permanent where the Service selects what no adoption made it select."""
+    found = front["spec"].get("selector") or {}
+    if found not in (kept["selector"], _selecting(kept, TWIN), _selecting(kept, STABLE)):
+        raise Permanent(
+            f"Service {front['metadata']['name']} selects {_text(found)}, which no adoption set: it was left alone and "
+            f"nothing was removed; set it to {_text(kept['selector'])} (or the `track` that serves), then adopt again."
+        )
+
+
+def _text(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in sorted(labels.items())) or "nothing"
 
 
 def _essence(live: Manifest) -> Manifest:

@@ -94,8 +94,11 @@ class Fence:
             raise Permanent(f"{kind} {name} exists already, {who}: remove it, or run `onlyvips release reconcile`.")
         return self.patch(kind, name, lambda _: ())
 
-    def delete(self, kind: str, name: str) -> None:
-        """Delete it and see that it is deleted (or going); deleting what is not there is done."""
+    def delete(self, kind: str, name: str, check: Callable[[Manifest], None] = lambda _: None) -> None:
+        """Delete it and see that it is deleted (or going); deleting what is not there is done.
+
+        ``check`` raises where the object, as it is deleted, is not what was meant.
+        """
         for _ in range(_TRIES):
             self.progress()
             live = self._cluster.get(kind, name)
@@ -103,6 +106,7 @@ class Fence:
                 return
             try:
                 live = self._claimed(kind, live)
+                check(live)
                 self._cluster.delete(kind, name, live["metadata"]["resourceVersion"])
             except (Conflict, UnknownOutcome):
                 continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import ceil
 
-from onlyvips.core.manifests import Manifest, container_of, fingerprint, template_release
+from onlyvips.core.adoption import KEPT, twin_of
+from onlyvips.core.manifests import Manifest, annotations_of, container_of, fingerprint, template_release
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.errors import Refused
 from onlyvips.ports import Cluster
@@ -19,7 +20,9 @@ def rolling(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
     """A Deployment whose own update loses no request. Raises Refused with all that it lacks."""
     deployment = there(cluster, plan, "Deployment", plan.service.deployment)
     image = check_deployment(deployment, plan, version)
+    _check_adoption(cluster, plan)
     _check_selector(deployment)
+    _check_front(cluster, deployment, plan)
     if lacking := list(_lacks(deployment, plan)):
         raise Refused(
             f"A rolling update of Deployment {plan.service.deployment} would lose requests: {NOTHING}; it needs "
@@ -34,6 +37,7 @@ def recreate(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
     name = plan.service.deployment
     deployment = there(cluster, plan, "Deployment", name)
     image = check_deployment(deployment, plan, version)
+    _check_adoption(cluster, plan)
     _check_selector(deployment)
     capacity = healthy(deployment, plan)
     if capacity > 1:
@@ -56,6 +60,34 @@ def _facts(deployment: Manifest, image: str, capacity: int, plan: ReleasePlan) -
     labels = template["metadata"].get("labels") or {}
     judged = labels.get("app") == plan.service.name and "version" in labels
     return Facts(image, template_release(deployment), capacity, fingerprint(template), judged)
+
+
+def _check_adoption(cluster: Cluster, plan: ReleasePlan) -> None:
+    """While a twin stands there, users may be on it, and the Deployment may be about to go."""
+    twin = cluster.get("Deployment", twin_of(plan.service.deployment))
+    if twin is not None and KEPT in annotations_of(twin):
+        raise Refused(
+            f"Deployment {twin['metadata']['name']} is there, so an adoption is on its way: {NOTHING}; run `onlyvips "
+            f"release adopt -e {plan.environment} -s {plan.service.name}` again first, then release."
+        )
+
+
+def _check_front(cluster: Cluster, deployment: Manifest, plan: ReleasePlan) -> None:
+    """Users have to be on the pods that are released, and stay on them when their version changes."""
+    if not plan.service.service or (front := cluster.get("Service", plan.service.service)) is None:
+        return
+    selector = front["spec"].get("selector") or {}
+    labels = (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    if not selector or not selector.items() <= labels.items():
+        raise Refused(
+            f"Service {plan.service.service} does not select the pods of Deployment {plan.service.deployment}, so "
+            f"users are elsewhere: {NOTHING}; correct its selector, or `service` in the environment."
+        )
+    if "version" in selector:
+        raise Refused(
+            f"The selector of Service {plan.service.service} has `version`, so it would lose the pods of the next one: "
+            f"{NOTHING}; take it out, or adopt the Deployment once (docs/runbooks/release.md, Adoption)."
+        )
 
 
 def _check_selector(deployment: Manifest) -> None:

@@ -69,13 +69,18 @@ class Untracked(Theatre):
         assert self.minimum() == 2
 
 
-def adopt(process: Process, *, back: bool = False) -> list[str]:
-    """What the command does; returns what it told."""
+def adopt(process: Process, *, back: bool = False, hear: Callable[[str], None] = lambda _: None) -> list[str]:
+    """What the command does; returns what it told, which ``hear`` hears as it is told."""
     adoption.check(process, process.site.plan)
     epoch, told = process.lease.acquire(process.holder), list[str]()
+
+    def tell(line: str) -> None:
+        told.append(line)
+        hear(line)
+
     try:
         fence = Fence(process, "backend", epoch, process.lease.progress)
-        adoption.Adoption(process, process.site.clock, process.site.plan, fence).run(told.append, back=back)
+        adoption.Adoption(process, process.site.clock, process.site.plan, fence).run(tell, back=back)
     finally:
         if process.alive:
             process.lease.release()
