@@ -120,6 +120,9 @@ def _alpha(looks: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Chart
     for look in looks:
         if look.get("values"):
             spent += sum(value["alpha"] * (2 if value["name"] in twice else 1) for value in look["values"])
+        else:  # of an old look the values are gone, what they spent is not
+            spent += float(look.get("spent") or 0.0)
+        if look.get("values") or look.get("spent"):
             points.append((look["at"], 100 * spent))
     whole = 100 * float(plan.get("alpha") or 0.0)
     told = f"{100 * spent:.3g} % of {whole:g} % after {len(points)} looks, over all metrics."

@@ -13,7 +13,7 @@ from typing import Any
 
 from onlyvips.core.chart import Chart
 from onlyvips.core.evidence_charts import charts
-from onlyvips.core.report import clock_time
+from onlyvips.core.report import clock_time, tried
 
 Row = tuple[str, ...]
 
@@ -98,10 +98,14 @@ def _secrets(pairs: Sequence[Sequence[str]]) -> str:
 
 def _steps(release: Mapping[str, Any]) -> Table:
     rows = tuple(
-        (clock_time(step["intended"]), step["action"], step["reason"], _took(step), step.get("observed") or "not done")
+        (clock_time(step["intended"]), step["action"], step["reason"], _took(step), _read_back(step))
         for step in release.get("steps") or ()
     )
     return Table("What was done", ("UTC", "step", "why", "took", "read back"), rows, "Nothing was done.")
+
+
+def _read_back(step: Mapping[str, Any]) -> str:
+    return f"{step.get('observed') or 'not done'}{tried(step.get('tries', 1))}"
 
 
 def _took(step: Mapping[str, Any]) -> str:
@@ -119,7 +123,8 @@ def _looks(release: Mapping[str, Any]) -> Table:
 def _rows_of(look: Mapping[str, Any]) -> list[Row]:
     place = (clock_time(look["at"]), str(look["stage"] + 1), f"{look['weight']} %")
     if not look.get("values"):
-        return [(*place, look.get("reason") or "nothing to judge by", *[""] * 6, look["verdict"])]
+        gone = "its numbers are kept no longer" if look.get("spent") else "nothing to judge by"
+        return [(*place, look.get("reason") or gone, *[""] * 6, look["verdict"])]
     return [(*place, *_numbers(value)) for value in look["values"]]
 
 

@@ -10,7 +10,7 @@ metric spends part of one alpha, so that a whole canary raises at most ``alpha``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
+from math import ceil, isnan
 
 from scipy.special import betaincinv
 
@@ -42,7 +42,8 @@ def lower_bound(bad: int, total: int, alpha: float) -> float:
     """The one-sided lower 1 - ``alpha`` Clopper-Pearson bound of a share of ``bad`` in ``total``."""
     if bad <= 0 or total <= 0:
         return 0.0
-    return float(betaincinv(bad, total - bad + 1, alpha))
+    bound = float(betaincinv(bad, total - bad + 1, alpha))
+    return 0.0 if isnan(bound) else bound  # late in a hold of a day alpha is next to nothing: nothing is sure
 
 
 def planned_looks(stages: Sequence[Stage], interval: float) -> int:

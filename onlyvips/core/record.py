@@ -7,6 +7,7 @@ Frozen values; ``to_json`` / ``from_json`` are exact inverses.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ from onlyvips.errors import Permanent
 SCHEMA = 1
 NOT_UP = "are up, and no more came in time: look at its pods"
 """How the reason of a release ends that went back to pods that do not come."""
-_TOLD_LOOKS = 200
+_TOLD_LOOKS, _NUMBERED_LOOKS = 200, 300
+_FIRST_AND_LAST = (1, 50)
 
 Result = Literal["", "promoted", "rolled-back"]
 CommandName = Literal["abort", "hold", "resume", "promote", "approve"]
@@ -63,7 +65,7 @@ class Value:
 @dataclass(frozen=True)
 class Look:
     """One observation of the judge. ``elapsed`` is seconds of the stage it covers; ``spent`` the alpha that it spent,
-    over all metrics: a look that could not ask spends none."""
+    over all metrics: a look that could not ask spends none. Of an old one the ``values`` are gone."""
 
     at: float
     stage: int
@@ -74,16 +76,23 @@ class Look:
     values: tuple[Value, ...] = ()
     spent: float = 0.0
 
+    @property
+    def judged(self) -> bool:
+        """True when it gave a verdict on something, whether its values are still there or not."""
+        return bool(self.values) or self.spent > 0
+
 
 @dataclass(frozen=True)
 class Step:
-    """One act: the intent is written before it, ``done`` and ``observed`` after it was read back."""
+    """One act: the intent is written before it, ``done`` and ``observed`` after it was read back; ``intended`` is the
+    first of its ``tries``."""
 
     action: str
     reason: str
     intended: float
     done: float | None = None
     observed: str = ""
+    tries: int = 1
 
 
 @dataclass(frozen=True)
@@ -190,10 +199,14 @@ class Record:
         return next((command for command in self.commands if command.name == "abort"), None)
 
     def watched(self, look: Look) -> Record:
-        """With one more look. The sentences of old ones go (their numbers stay): a ConfigMap holds 1 MiB."""
+        """With one more look. Of old ones the sentences go, of still older ones the values: a ConfigMap holds 1 MiB."""
         old, recent = self.looks[:-_TOLD_LOOKS], self.looks[-_TOLD_LOOKS:]
         waiting = "" if look.elapsed else self.waiting  # a look while it waits covers no time of a stage
-        return replace(self, looks=(*map(_brief, old), *recent, look), waiting=waiting)
+        return replace(self, looks=(*_without_values([*map(_brief, old), *recent]), look), waiting=waiting)
+
+    def driven(self, holder: str) -> Record:
+        """With one more driver."""
+        return replace(self, holders=with_holder(self.holders, holder))
 
     def waits(self, what: str, reason: str, at: float) -> Record:
         """With what it waits for; the same wait goes on from when it began."""
@@ -201,8 +214,12 @@ class Record:
         return replace(self, waiting=reason, waiting_for=what, waiting_since=since)
 
     def intend(self, action: str, reason: str, at: float) -> Record:
-        """With the intent of ``action`` written down."""
-        return replace(self, steps=(*self.steps, Step(action, reason, at)), waiting="")
+        """With the intent of ``action`` written down. One that is tried again stays one step: what is asked for hours
+        must not fill the record."""
+        step, before = Step(action, reason, at), self.steps
+        if before and before[-1].done is None and before[-1].action == action:
+            step, before = replace(before[-1], reason=reason, tries=before[-1].tries + 1), before[:-1]
+        return replace(self, steps=(*before, step), waiting="")
 
     def finish(self, observed: str, at: float) -> Record:
         """With the last intent marked as done and what was read back."""
@@ -212,6 +229,21 @@ class Record:
 
 def _brief(look: Look) -> Look:
     return replace(look, reason="", values=tuple(replace(value, reason="") for value in look.values))
+
+
+def _without_values(looks: Sequence[Look]) -> list[Look]:
+    """The newest that have values keep them; those that saw nothing do not count: the next look is held against the
+    newest values, however old."""
+    valued = [number for number, look in enumerate(looks) if look.values]
+    drop = set(valued[:-_NUMBERED_LOOKS])
+    return [replace(look, values=()) if number in drop else look for number, look in enumerate(looks)]
+
+
+def with_holder(holders: tuple[str, ...], holder: str) -> tuple[str, ...]:
+    """One more driver: the first one stays, and the last ones; a release may be killed any number of times."""
+    first, last = _FIRST_AND_LAST
+    every = (*holders, holder)
+    return (*every[:first], *every[first:][-last:])
 
 
 def abort_reason(record: Record) -> str:

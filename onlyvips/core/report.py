@@ -84,7 +84,14 @@ def progress(record: Record, plan: ReleasePlan) -> float:
 
 def step_line(step: Step) -> str:
     """One act for a terminal."""
-    return f"{clock_time(step.intended)}  {step.action:<28} {step.observed or 'begun'}  ({step.reason})"
+    return (
+        f"{clock_time(step.intended)}  {step.action:<28} {step.observed or 'begun'}{tried(step.tries)}  ({step.reason})"
+    )
+
+
+def tried(tries: int) -> str:
+    """How often an act was begun, where that was more than once."""
+    return f", tried {tries} times" if tries > 1 else ""
 
 
 def look_line(look: Look) -> str:
@@ -152,7 +159,7 @@ def _command_row(command: Command) -> tuple[str, ...]:
 
 
 def _step_row(step: Step) -> tuple[str, ...]:
-    return clock_time(step.intended), step.action, step.reason, step.observed or "…"
+    return clock_time(step.intended), step.action, step.reason, f"{step.observed or '…'}{tried(step.tries)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

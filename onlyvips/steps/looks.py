@@ -47,7 +47,7 @@ def judged(plan: ReleasePlan) -> int:
 
 def _alpha(plan: ReleasePlan, record: Record) -> float:
     """Of this look, for each metric."""
-    number = 1 + sum(1 for look in record.looks if look.values)
+    number = 1 + sum(1 for look in record.looks if look.judged)
     return alpha_of_look(number, _planned(plan), judged(plan), plan.alpha)
 
 

@@ -15,7 +15,7 @@ from onlyvips.core.group import Group, going_back
 from onlyvips.core.manifests import fingerprint
 from onlyvips.core.many import MEMBERS, Do, Members, arrived, next_step
 from onlyvips.core.plan import ManyPlan
-from onlyvips.core.record import Command, Record
+from onlyvips.core.record import Command, Record, with_holder
 from onlyvips.errors import Driven, Fenced, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease
 from onlyvips.steps import group_records, hooks, jobs, migrate, opening, records
@@ -65,7 +65,7 @@ class Many:
         """The first act of a driver: our epoch on the record of the whole, and our name in it."""
         group = self.group()
         if group.open and self.holder not in group.holders:
-            self.save(replace(group, holders=(*group.holders, self.holder)))
+            self.save(replace(group, holders=with_holder(group.holders, self.holder)))
         else:
             self.fence.stamp("ConfigMap", group_records.config_map(self.id))
 

@@ -50,7 +50,7 @@ class Rollout:
             self.tools.fence.stamp(kind, name)
         record = self.record()
         if record.open and holder not in record.holders:
-            self._save(replace(record, holders=(*record.holders, holder)))
+            self._save(record.driven(holder))
 
     def next(self) -> Action:
         """Look at the world and decide. Raises Fenced when this process no longer drives."""

@@ -150,3 +150,7 @@ def test_a_version_with_twice_the_limit_is_always_found() -> None:
 def test_without_spending_alpha_by_looks_the_false_alarms_are_more_than_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "alpha_of_look", lambda *_: 0.05)
     assert whole_canaries(0.05, canaries=100, seed=2) > 10
+
+
+def test_an_alpha_of_next_to_nothing_leaves_nothing_sure() -> None:
+    assert lower_bound(5, 100, 1e-300) == 0.0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from onlyvips.core.phases import phases_of
 from onlyvips.core.record import Command, Look, Record, Step, Value, from_json, to_json
+from onlyvips.core.report import step_line
 from onlyvips.errors import Permanent
 from tests.core.decisions import RECORD
 
@@ -72,6 +73,16 @@ def test_an_intent_is_there_before_it_is_done() -> None:
     meant = RECORD.intend("set weight 10 %", "stage 1", 5.0)
     assert meant.steps == (Step("set weight 10 %", "stage 1", 5.0),)
     assert meant.finish("10 %", 6.0).steps == (Step("set weight 10 %", "stage 1", 5.0, 6.0, "10 %"),)
+
+
+def test_an_act_that_is_tried_again_stays_one_step_and_counts_its_tries() -> None:
+    meant = RECORD.intend("write evidence", "promoted", 5.0).intend("write evidence", "still", 9.0)
+    assert meant.steps == (Step("write evidence", "still", 5.0, tries=2),)
+    done = meant.finish("kept", 10.0)
+    assert done.steps == (Step("write evidence", "still", 5.0, 10.0, "kept", 2),)
+    assert "tried 2 times" in step_line(done.steps[0]) and "tried" not in step_line(Step("stop", "", 1.0, 2.0))
+    assert len(done.intend("write evidence", "once more", 11.0).steps) == 2
+    assert from_json(to_json(done)) == done
 
 
 def test_the_first_abort_counts() -> None:
