@@ -142,7 +142,7 @@ def test_the_release_plan_of_production() -> None:
         "backend", "ghcr.io/onlyvips/backend", "canary", "backend", "backend", plan.RouteRef("onlyvips", "backend")
     )
     assert made.stages == (plan.Stage(10, 1800), plan.Stage(25, 3600), plan.Stage(50, 7200))
-    assert made.waits == plan.Waits(30, 2, 60, 600, 1800, 7200)
+    assert made.waits == plan.Waits(30, 2, 60, 600, 1800, 7200, 14400)
     assert (made.lease_duration, made.alpha, made.namespace) == (60, 0.05, "production")
     assert made.guardrails == (
         plan.Guardrail("api-errors", "errors", 0.05, minimum_requests=100, recent=300),
@@ -156,7 +156,7 @@ def test_the_release_plan_of_production() -> None:
 def test_the_release_plan_of_the_lab() -> None:
     made = environments.release_plan(LAB, "backend", LAB.release.version)
     assert made.stages == (plan.Stage(10, 8), plan.Stage(25, 6), plan.Stage(50, 6))
-    assert made.waits == plan.Waits(5.5, 0.25, 3, 60, 60, 40)
+    assert made.waits == plan.Waits(5.5, 0.25, 3, 60, 60, 40, 300)
     assert made.lease_duration == 15
     assert made.secrets == (
         plan.SecretPlan("backend-jwt", "backend-jwt-v1", (("JWT_SECRET", "env:ONLYVIPS_LAB_JWT_SECRET"),)),

@@ -178,6 +178,7 @@ def test_when_the_apiserver_is_away_for_longer_than_the_lease_nothing_is_decided
     assert seen["lost"] == {}, seen["losses"]
 
 
+@pytest.mark.soak
 def test_a_driver_that_was_frozen_and_taken_over_writes_nothing_when_it_wakes(platform: Platform) -> None:
     before = platform.image()
     with platform.traffic() as counts:

@@ -89,6 +89,7 @@ def test_killed_while_the_first_waits_for_the_second_nobody_comes_and_both_are_b
     assert_none_lost(platform, seen)
 
 
+@pytest.mark.soak
 def test_both_are_promoted_as_one_and_no_request_of_either_is_lost(platform: Platform, version: str) -> None:
     with traffic(platform) as seen:
         done = platform.onlyvips("release", "start", "-e", "quick", "--all", "-v", version, "--local", "--json")
