@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 from onlyvips import wiring
 from onlyvips.core import group as groups
 from onlyvips.core.many import MEMBERS, Do, Kind, arrived
+from onlyvips.core.phases import Phase
 from onlyvips.errors import Driven, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
 from onlyvips.wiring import several
@@ -66,15 +67,31 @@ def through(group: str, *kinds: Kind) -> None:
 
 def _drive(group: str, do: Do) -> None:
     """One service's own release, to where the whole wants it."""
-    with several.member(group, do) as rollout:
-        while rollout is not None and not arrived(do, record := wiring.record(rollout.release)):
-            releases.through(record.id, record.phase)
+    with ExitStack() as held:
+        release = _take(held, group, do)
+        while release and (phase := _left(do, release)) is not None:
+            releases.through(release, phase)
+
+
+@rollout_task(name="take", task_run_name="take {do.title}")
+def _take(held: ExitStack, group: str, do: Do) -> str:
+    """Drive the release of one service until ``held`` ends: its id; "" when it cannot be, so that all go back."""
+    rollout = held.enter_context(several.member(group, do))
+    return rollout.release if rollout is not None else ""
+
+
+@rollout_task(name="read", task_run_name="read {release}")
+def _left(do: Do, release: str) -> Phase | None:
+    """The phase that comes next for one service; None when it is where the whole wants it."""
+    record = wiring.record(release)
+    return None if arrived(do, record) else record.phase
 
 
 def show(group: str) -> None:
-    """Bring the artifact of the whole up to date."""
-    found = several.driven(group).group()
-    showing.soon("all services", partial(_show, found))
+    """Bring the artifact of the whole up to date; a cluster that blinks costs the artifact, never the release."""
+    with suppress(OnlyVipsError):
+        found = several.driven(group).group()
+        showing.soon("all services", partial(_show, found))
 
 
 def _show(found: groups.Group) -> None:
@@ -85,12 +102,18 @@ def _show(found: groups.Group) -> None:
 
 def conclude(group: str) -> dict[str, Any]:
     """The outcome. Raises Permanent with its sentence when not all were promoted, or only a person may go on."""
-    found = several.driven(group).group()
+    found = _ended(group)
     showing.settle()
     if found.open or found.result != "promoted":
         raise Permanent(f"{groups.headline(found)}. {groups.advice(found)}")
     get_run_logger().info("%s", groups.headline(found))
     return groups.summary(found)
+
+
+@rollout_task(name="read", task_run_name="read {group}")
+def _ended(group: str) -> groups.Group:
+    """The record of the whole."""
+    return several.driven(group).group()
 
 
 def go_back(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

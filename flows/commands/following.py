@@ -30,7 +30,7 @@ EMBEDDED = {
 _NO_WORKER_AFTER, _PATIENCE, _LAST_READS, _AT_MOST = 20.0, 300.0, 30.0, 3600.0
 _OURS = re.compile(r"\b(Refused|Driven|EnvironmentInvalid|Fenced|Transient|UnknownOutcome|Conflict|Permanent): ")
 _NO_WORKER = "No worker has taken the run yet: is one running? `prefect worker start --pool onlyvips`; still waiting."
-_REFUSALS = ("Refused", "Driven", "EnvironmentInvalid")
+REFUSALS = ("Refused", "Driven", "EnvironmentInvalid")
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ def _patient(read: Callable[[], Record | None], before: Record | None) -> tuple[
 
 
 def _failure(asked: Asked, record: Record | None, end: str) -> OnlyVipsError:
-    kind, sentence = _ours(end)
+    kind, sentence = ours(end)
     if record is not None:
         return Permanent(f"{sentence} {report.headline(record)}. {report.advice(record)}".strip())
-    if kind in _REFUSALS:
+    if kind in REFUSALS:
         return Refused(sentence)
     return Permanent(
         f"The run ended ({sentence or 'completed'}) and no record of it could be read: see "
@@ -181,7 +181,7 @@ def _failure(asked: Asked, record: Record | None, end: str) -> OnlyVipsError:
     )
 
 
-def _ours(message: str) -> tuple[str, str]:
+def ours(message: str) -> tuple[str, str]:
     """The kind and the sentence of our own error in what Prefect says of a failed run; ("", all of it) without one."""
     found = _OURS.search(message)
     return (found.group(1), message[found.end() :].strip()) if found else ("", message)

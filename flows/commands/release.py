@@ -68,7 +68,7 @@ def start(
         return _check_all(environment, version)
     if all:
         api = "" if local else running.answering_server(loaded)
-        return together.start(loaded, version, operator or me(), api, quiet=json, detach=detach and bool(api))
+        return together.start(loaded, version, operator or me(), api, quiet=json, detach=detach)
     if dry_run:
         return _check(environment, service, version, json)
     api = "" if local else running.answering_server(loaded)

@@ -12,7 +12,7 @@ from onlyvips.core import group as groups
 from onlyvips.core import report
 from onlyvips.core.group import Group
 from onlyvips.environment import Environment
-from onlyvips.errors import Driven, OnlyVipsError, Permanent, Transient
+from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.wiring import several
 
 DEPLOYMENT = "release-all/release-all"
@@ -35,6 +35,8 @@ class Teller:
 def start(loaded: Environment, version: str, operator: str, api: str, *, quiet: bool, detach: bool) -> int:
     """Release all services, on the server at ``api`` or, without one, in this process."""
     asked = {"environment": loaded.name, "version": version, "operator": operator}
+    if detach and not api:
+        raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
     if not api:
         return told(_in_this_process(asked, quiet), quiet)
     run = running.begin(api, loaded, DEPLOYMENT, asked)
@@ -53,8 +55,18 @@ def start(loaded: Environment, version: str, operator: str, api: str, *, quiet: 
                 if found.closed:
                     return told(found, quiet)
             if end is not None:
-                raise Permanent(end or "The run ended and left no closed release of all services: see its log.")
+                raise _failure(found, end)
         time.sleep(_PAUSE)
+
+
+def _failure(found: Group | None, end: str) -> OnlyVipsError:
+    """What a run that ended with ``end`` and left no closed release says."""
+    kind, sentence = following.ours(end)
+    if found is not None:
+        return Permanent(f"{sentence} {groups.headline(found)}. {groups.advice(found)}".strip())
+    if kind in following.REFUSALS:
+        return Refused(sentence)
+    return Permanent(sentence or "The run ended and left no record of a release of all services: see its log.")
 
 
 def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:

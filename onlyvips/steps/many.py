@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from onlyvips.core import group as groups
 from onlyvips.core.group import Group, going_back
@@ -21,9 +22,11 @@ from onlyvips.ports import Clock, Cluster, Lease
 from onlyvips.steps import group_records, hooks, jobs, migrate, opening, records
 from onlyvips.steps.evidence import Kept
 from onlyvips.steps.fence import Fence
+from onlyvips.steps.herald import Herald
 from onlyvips.steps.jobs import Jobs
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.rollout import Rollout
+from onlyvips.steps.tools import Tools
 
 Progress = Callable[[], None]
 
@@ -52,6 +55,7 @@ class Many:
     ) -> None:
         self.site, self.fence, self.id, self.holder, self.attended = site, fence, group, holder, attended
         self._known = known
+        self._heralds = dict[str, Herald]()
 
     def group(self) -> Group:
         """The record of the whole as the cluster has it now."""
@@ -91,7 +95,18 @@ class Many:
         """The site of a member: whoever drives it lives as long as the driver of the whole."""
         site = self.site.member(service)
         lease = _Under(site.lease, self.site.lease)
-        return replace(site, lease=lease, suffix=lambda: group.suffix)
+        return replace(site, lease=lease, tools=partial(self._tools, service, site), suffix=lambda: group.suffix)
+
+    def _tools(self, service: str, site: Site, fence: Fence) -> Tools:
+        """One herald a service for the whole way: messages under way are waited for at the end of all, not of each
+        step."""
+        tools = site.tools(fence)
+        return replace(tools, herald=self._heralds.setdefault(service, tools.herald))
+
+    def settle(self) -> None:
+        """Give messages that are on their way a moment, at the end of a run. Never raises."""
+        for herald in self._heralds.values():
+            herald.settle()
 
     def perform(self, do: Do) -> str:
         """Do what is not about one member. What its driver cannot do while nothing is decided makes all go back; what
@@ -287,9 +302,9 @@ def finish(site: ManySite, group: str, holder: str, *, attended: bool) -> Group:
     """
     calm = site.member(site.plan.services[0])
     epoch = opening.patiently(calm, lambda: site.lease.acquire(holder))
+    fence = Fence(site.cluster, group_records.LEASE, epoch, site.lease.progress)
+    many = Many(site, fence, group, holder, attended=attended)
     try:
-        fence = Fence(site.cluster, group_records.LEASE, epoch, site.lease.progress)
-        many = Many(site, fence, group, holder, attended=attended)
         opening.patiently(calm, many.take_over)
         while (do := opening.patiently(calm, many.next)) is not None:
             if not _turn(many, do, calm):
@@ -297,6 +312,7 @@ def finish(site: ManySite, group: str, holder: str, *, attended: bool) -> Group:
         return opening.patiently(calm, many.group)
     finally:
         site.lease.release()
+        many.settle()
 
 
 def _turn(many: Many, do: Do, calm: Site) -> bool:
@@ -327,4 +343,3 @@ def driving(many: Many, do: Do) -> Iterator[Rollout | None]:
         yield rollout
     finally:
         lease.release()
-        rollout.tools.herald.settle()

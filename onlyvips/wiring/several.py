@@ -53,7 +53,9 @@ def driven(group: str) -> Many:
 def let_go(run: str) -> None:
     """Give up the Lease of what ``run`` drives here; the release stays as it is."""
     for group in [name for name, one in _driven.items() if one[0] == run]:
-        _driven.pop(group)[2].site.lease.release()
+        driver = _driven.pop(group)[2]
+        driver.site.lease.release()
+        driver.settle()
 
 
 @contextmanager

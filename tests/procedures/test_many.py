@@ -11,6 +11,7 @@ from onlyvips.core.many import Do
 from onlyvips.core.plan import HookPlan
 from onlyvips.errors import Driven, Permanent, Refused
 from onlyvips.steps import group_records, opening, records
+from onlyvips.steps.herald import Herald
 from onlyvips.steps.opening import Start
 from tests.procedures.theatre import GOOD, Killed
 from tests.procedures.troupe import MANY, SERVICES, Troupe, bad_miniapp
@@ -291,3 +292,20 @@ def test_a_closed_record_of_another_version_is_passed_over_and_an_open_one_is_no
     theatre.cluster.change("ConfigMap", name, lambda it: it["metadata"]["labels"].update({records.STATE: "open"}))
     with pytest.raises(Permanent, match="schema 2"):
         group_records.every(theatre.cluster)
+
+
+def test_messages_under_way_are_waited_for_at_the_end_and_not_at_each_step() -> None:
+    theatre, told = Troupe(), list[str]()
+
+    class Slow(Herald):
+        def settle(self, patience: float = 5.0) -> None:
+            told.append("settled")
+
+    theatre.herald = lambda _: Slow()
+    actor = theatre.actor("driver")
+    with pytest.raises(Killed):
+        actor.release_all(GOOD, lambda do: actor.die() if do.title == "promote" else None)
+    assert told == []
+    theatre.actor("reconciler").reconcile_all()
+    theatre.assert_all("promoted")
+    assert told == ["settled"] * len(SERVICES)

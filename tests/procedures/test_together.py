@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import flows.release_all
-from flows.commands import together
+from flows.commands import following, running, together
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core.many import Do
+from onlyvips.errors import Permanent, Refused
 from onlyvips.wiring import several
-from tests.procedures.theatre import GOOD
+from tests.procedures.theatre import GOOD, Killed
 from tests.procedures.troupe import Troupe
 
 LAB: Any = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0))
@@ -81,3 +83,39 @@ def test_ctrl_c_once_all_are_promoted_says_that_nothing_goes_back(
         together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False)
     assert "all of backend, miniapp are promoted, and nothing goes back" in " ".join(capsys.readouterr().err.split())
     assert (theatre.group().commands, theatre.group().decision) == ((), "promoted")
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [("Failed: Flow run encountered an exception: Refused: No window.", Refused), ("Crashed: gone", Permanent)],
+)
+def test_what_the_preflight_refused_through_a_server_is_told_as_a_refusal(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch, end: str, error: type[Permanent]
+) -> None:
+    monkeypatch.setattr(running, "begin", lambda *_: SimpleNamespace(id="r", name="x"))
+    monkeypatch.setattr(running, "address_of", lambda *_: "http://prefect")
+    monkeypatch.setattr(following, "Watched", lambda *_: SimpleNamespace(ended=lambda: end))
+    with pytest.raises(Permanent) as told:
+        together.start(LAB, GOOD, "Ada", "http://prefect", quiet=True, detach=False)
+    assert type(told.value) is error
+
+
+def test_detach_without_a_server_is_refused_and_nothing_is_started(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows.release_all, "release_all", lambda **_: pytest.fail("it was started"))
+    with pytest.raises(Refused, match="nothing was started"):
+        together.start(LAB, GOOD, "Ada", "", quiet=False, detach=True)
+
+
+def test_an_abort_that_ends_before_all_are_back_does_not_exit_0(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = theatre.actor("driver")
+    with pytest.raises(Killed):
+        actor.release_all(GOOD, lambda do: actor.die() if do.title == "forward miniapp" else None)
+    found = replace(theatre.group(), decision="failed")
+    monkeypatch.setattr(several, "load", lambda *_: found)
+    monkeypatch.setattr(several, "reconcile", lambda *_, **__: None)
+    monkeypatch.setattr(together, "_AT_MOST", 1.0)
+    assert together.abort("lab", "Ada", "", 15.0, quiet=True) == 1
