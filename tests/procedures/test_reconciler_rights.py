@@ -13,11 +13,12 @@ import yaml
 from onlyvips import environment as environments
 from onlyvips.environment.references import is_reference
 from onlyvips.ports import Manifest
-from onlyvips.steps import group_records, targets
-from tests.procedures import in_place, test_blue_green_kills
+from onlyvips.steps import group_records, records, targets
+from tests.procedures import in_place, test_blue_green_kills, test_many_kills
 from tests.procedures.in_place import Bot, Rolling
 from tests.procedures.test_release_kills import killed_at, writes_of
 from tests.procedures.theatre import BAD, GOOD, Process, Theatre
+from tests.procedures.troupe import Actor, Troupe
 
 FOLDER = Path(__file__).parents[2] / "deployments" / "kubernetes" / "reconciler"
 RESOURCES = {
@@ -46,9 +47,10 @@ RULES = next(one["rules"] for one in documents("rights.yaml") if one["kind"] == 
 class Watched(Process):
     """A process of which is written down what it asks the apiserver for."""
 
-    def __init__(self, theatre: Theatre, holder: str) -> None:
+    def __init__(self, theatre: Theatre, holder: str, run: str = "run-1") -> None:
         self.asked: set[Ask] = set()
-        super().__init__(theatre, holder)
+        self.made: list[Manifest] = []
+        super().__init__(theatre, holder, run)
 
     def get(self, kind: str, name: str) -> Manifest | None:
         self.asked.add(("get", kind, name))
@@ -60,6 +62,7 @@ class Watched(Process):
 
     def create(self, manifest: Manifest) -> Manifest:
         self.asked.add(("create", manifest["kind"], ""))
+        self.made.append(manifest)
         return super().create(manifest)
 
     def patch(self, kind: str, name: str, *rest: Any) -> Manifest:
@@ -69,6 +72,10 @@ class Watched(Process):
     def delete(self, kind: str, name: str, version: str) -> None:
         self.asked.add(("delete", kind, name))
         super().delete(kind, name, version)
+
+
+class WatchedActor(Watched, Actor):
+    """The same of a release of several services."""
 
 
 def deaths() -> Iterator[Theatre]:
@@ -82,25 +89,49 @@ def deaths() -> Iterator[Theatre]:
     for version, asleep in ((GOOD, False), (BAD, True)):
         for write in range(2, test_blue_green_kills.writes_of(version, asleep) + 1):
             yield test_blue_green_kills.killed_at(version, write, "after", asleep)
+    for write in range(3, writes_of(GOOD) + 1):
+        theatre = killed_at(GOOD, write, "after")
+        if records.find_open(theatre.cluster, "backend") is not None:
+            theatre.abort()
+            yield theatre
     theatre = killed_at(GOOD, 30, "after")
     theatre.cluster.drop("Lease", "onlyvips-release-backend")
     yield theatre
 
 
+def deaths_of_all() -> Iterator[Troupe]:
+    """The same of a release of both services, of which one fails, or that a person aborts."""
+    for what in ("the second fails", "both good"):
+        for write in range(4, test_many_kills.writes_of(what) + 1, 4):
+            troupe = test_many_kills.killed_at(what, write)
+            if what == "both good" and troupe.group().open:
+                troupe.abort_all()
+            yield troupe
+
+
 @pytest.fixture(scope="module")
-def asked() -> set[Ask]:
-    """All that a reconciler asked for, whenever the driver died."""
-    found: set[Ask] = set()
+def reconcilers() -> list[Watched]:
+    """Each after another death of a driver, with what it asked for."""
+    found = list[Watched]()
     for theatre in deaths():
-        reconciler = Watched(theatre, "reconciler")
+        found.append(reconciler := Watched(theatre, "reconciler"))
         reconciler.reconcile()
-        found |= reconciler.asked
-    return {(verb, kind, as_in_production(name)) for verb, kind, name in found}
+    for troupe in deaths_of_all():
+        found.append(actor := WatchedActor(troupe, "reconciler"))
+        actor.reconcile_all()
+        troupe.assert_nothing_lost()
+    return found
 
 
-def as_in_production(name: str) -> str:
-    """The panel of the theatre has a longer name there."""
-    return name.replace("panel", "showcu-panel")
+@pytest.fixture(scope="module")
+def asked(reconcilers: list[Watched]) -> set[Ask]:
+    """All that a reconciler asked for, whenever the driver died."""
+    return {(verb, kind, as_in_production(kind, name)) for one in reconcilers for verb, kind, name in one.asked}
+
+
+def as_in_production(kind: str, name: str) -> str:
+    """The panel of the theatre has a longer name there, the route of the miniapp another."""
+    return "onlyvips" if (kind, name) == ("HTTPRoute", "miniapp") else name.replace("panel", "showcu-panel")
 
 
 def allows(rule: dict[str, Any], ask: Ask) -> bool:
@@ -114,6 +145,20 @@ def allows(rule: dict[str, Any], ask: Ask) -> bool:
 
 def test_all_that_a_reconciler_does_is_allowed(asked: set[Ask]) -> None:
     assert {ask for ask in asked if not any(allows(rule, ask) for rule in RULES)} == set()
+
+
+def test_what_it_makes_admission_lets_through_and_all_that_the_role_lets_it_make_is_looked_at(
+    reconcilers: list[Watched],
+) -> None:
+    made = [one for each in reconcilers for one in each.made if one["kind"] != "Lease"]
+    assert {one["kind"] for one in made} == {"Deployment", "Service"}
+    for one in made:
+        assert one["metadata"]["name"].endswith("-canary")
+        labels = one["metadata"]["labels"]
+        assert labels["app.kubernetes.io/managed-by"] == "onlyvips-rollout" and labels["onlyvips.com/release"]
+    matched = documents("admission.yaml")[0]["spec"]["matchConstraints"]["resourceRules"]
+    watched = {name for one in matched if "CREATE" in one["operations"] for name in one["resources"]}
+    assert watched == {name for rule in RULES if "create" in rule["verbs"] for name in rule["resources"]}
 
 
 @pytest.mark.parametrize("environment", ["production", "lab"])
