@@ -87,8 +87,9 @@ def keep_changes(stores: Mapping[str, Opened], kept: Kept, write: Callable[[], b
     same, and says so."""
     try:
         taken, refusals = _put({name: stores[name] for name in kept.stores}, changes_key(kept.key), write())
-    except OnlyVipsError as error:
-        taken, refusals = [], [str(error)]
+    except Exception as error:  # noqa: BLE001 - the evidence is kept, and what runs can be read at any time
+        why = str(error) if isinstance(error, OnlyVipsError) else f"{type(error).__name__}: {error}"
+        taken, refusals = [], [why]
     told = tuple(f"changes to commit: {one}" for one in refusals)
     return replace(kept, changes=changes_key(kept.key) if taken else "", refusals=(*kept.refusals, *told))
 

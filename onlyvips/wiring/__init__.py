@@ -235,8 +235,11 @@ def status(environment: str, service: str = "") -> list[tuple[Record, Driver]]:
 
 
 def driver_of(cluster: Cluster, record: Record) -> Driver:
-    """As the Lease says. A driver that was killed stands there too, so the moment of its last renewal is told."""
-    lease = cluster.get("Lease", _lease_name(record.service))
+    """As the Lease says. A driver that was killed stands there too, so the moment of its last renewal is told.
+
+    Whoever drives a release of several services has its Lease all the time, and that of a member only now and then.
+    """
+    lease = cluster.get("Lease", _lease_name(group_records.LEASE if record.group else record.service))
     spec = lease["spec"] if lease else {}
     return Driver(str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or ""))
 

@@ -11,11 +11,13 @@ from onlyvips.adapters import changes_yaml
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
 from onlyvips.core import committed
+from onlyvips.core.colours import colour_name
 from onlyvips.core.evidence_page import page_of
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.environment import Environment
 from onlyvips.errors import Permanent, Refused
+from onlyvips.ports import Cluster
 from onlyvips.steps import evidence, records
 from onlyvips.wiring.places import kubeconfig_of, openers, place_of
 
@@ -30,10 +32,13 @@ def keep(loaded: Environment, plan: ReleasePlan, record: Record) -> evidence.Kep
     return evidence.keep_changes(openers(loaded), kept, lambda: _changes(cluster, plan, record))
 
 
-def _changes(cluster: KubernetesCluster, plan: ReleasePlan, record: Record) -> bytes:
-    found = cluster.get("Deployment", plan.service.deployment)
+def _changes(cluster: Cluster, plan: ReleasePlan, record: Record) -> bytes:
+    name = plan.service.deployment
+    if record.colours:  # users are on the other colour by now
+        name = colour_name(name, record.colours[1])
+    found = cluster.get("Deployment", name)
     if found is None:
-        raise Permanent(f"Deployment {plan.service.deployment} is gone.")
+        raise Permanent(f"Deployment {name} is gone.")
     return changes_yaml.dump(committed.head(record), committed.patch(found, plan.namespace))
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core.manifests import image_of, secret_names, version_of
 from onlyvips.core.past import Past, choose, hurried, pasts
+from onlyvips.core.record import Record
 from onlyvips.environment import Environment
 from onlyvips.errors import Refused
 from onlyvips.ports import Cluster, Manifest
 from onlyvips.steps import preflight, records
 from onlyvips.steps.deployed import Facts
-from onlyvips.steps.opening import Site, Start, Target
+from onlyvips.steps.opening import Site, Start, Target, still_open
 
 
 def listed(environment: str, service: str) -> list[Past]:
@@ -59,11 +61,21 @@ def begin(environment: str, service: str, to: str, start: Start) -> str:
     cluster = wiring.cluster_of(loaded)
     found = records.find_open(cluster, service)
     if found is not None and found.target:  # a retry: what is the newest by now must not change where it goes
+        _check_same(found, pasts(records.every(cluster, service)), to)
         target = Target(found.target, found.to_image, found.version)
     else:
         target = target_of(environment, service, to)
     start = replace(start, version=target.version, target=target)
     return wiring.open_here(loaded, site_of(loaded, service, target), start)
+
+
+def _check_same(found: Record, known: Sequence[Past], to: str) -> None:
+    """Raise Refused when the open rollback brings something else than ``to``; any is meant where that is empty."""
+    names = [past.name for past in known if past.snapshot == found.target]
+    if to and to not in names:
+        what = f"{found.id} of {found.service}, which goes back to {' or '.join(names) or found.to_image},"
+        where = f"-e {found.environment} -s {found.service}"
+        raise still_open(what, f"phase {found.phase}", f"going back to {to}", where)
 
 
 def site_of(loaded: Environment, service: str, target: Target) -> Site:

@@ -15,6 +15,7 @@ from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.steps.evidence import changes_key, find, keep_changes, keep_evidence, key_of, page_key
 from onlyvips.wiring import evidence as wired
 from tests.core.decisions import PLAN, RECORD
+from tests.procedures.theatre_blue_green import GOOD, Colours
 from tests.simulators.clock import SimClock
 from tests.simulators.objects import SimulatedStore
 
@@ -136,3 +137,13 @@ def test_changes_that_cannot_be_told_keep_nobody_from_the_evidence(tmp_path: Pat
     kept = keep_evidence({"near": lambda: store}, SimClock(), PLAN, RECORD)
     changed = keep_changes({"near": lambda: store}, kept, gone)
     assert "not kept by changes to commit: Deployment backend is gone." in changed.observed
+    changed = keep_changes({"near": lambda: store}, kept, lambda: {}["spec"])
+    assert "not kept by changes to commit: KeyError: 'spec'" in changed.observed
+
+
+def test_of_blue_green_the_colour_that_users_are_on_by_now_is_to_be_committed() -> None:
+    theatre = Colours()
+    theatre.process("first").release(GOOD)
+    record = theatre.assert_outcome("promoted")
+    told = wired._changes(theatre.cluster, theatre.plan, record).decode()
+    assert "name: panel-green" in told and GOOD in told

@@ -22,6 +22,7 @@ from onlyvips.wiring import commanding, several
 from tasks import commanding as tasks
 from tests.conftest import ROOT
 from tests.core.broken_environments import PRODUCTION
+from tests.core.decisions import RECORD
 from tests.procedures.test_release_faults import Once
 from tests.procedures.theatre import GOOD, Killed, Theatre
 
@@ -200,3 +201,11 @@ def test_an_abort_of_one_of_several_services_is_asked_of_the_driver_of_all(
     commanding.ask("production", "backend", "abort", by="Ada", reason="odd")
     assert asked == [("g", "odd")]
     assert theatre.record().commands == ()
+
+
+def test_a_service_that_waits_for_the_others_has_the_driver_of_all() -> None:
+    cluster = Theatre().cluster
+    lease = {"holderIdentity": "run one", "renewTime": "2026-01-01T00:00:00Z"}
+    cluster.create({"kind": "Lease", "metadata": {"name": "onlyvips-release-all-services"}, "spec": lease})
+    assert wiring.driver_of(cluster, replace(RECORD, group="g")).holder == "run one"
+    assert wiring.driver_of(cluster, RECORD).holder == ""

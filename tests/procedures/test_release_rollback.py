@@ -109,6 +109,22 @@ def test_what_was_rolled_back_can_be_brought_again_by_its_name(
     assert theatre.assert_outcome("promoted").to_image == f"{IMAGE}:{GOOD}"
 
 
+def test_an_open_rollback_is_gone_on_with_by_its_name_or_none_and_another_target_is_refused(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = records.every(theatre.cluster, "backend")[0]
+    with pytest.raises(Killed):
+        go_back(theatre, monkeypatch, at=lambda rollout, action: action.kind == "look" and rollout.tools.cluster.die())
+    before = theatre.record()
+    with pytest.raises(
+        Refused, match=rf"goes back to before-{first.id}, is still open .* so going back to {first.id} "
+    ):
+        go_back(theatre, monkeypatch, to=first.id, holder="third")
+    assert theatre.record() == before
+    go_back(theatre, monkeypatch, to=f"before-{first.id}", holder="fourth")
+    assert theatre.assert_outcome("promoted").id == before.id and theatre.stable_image() == OLD
+
+
 @pytest.mark.parametrize("kind", ["snapshot", "create-canary", "look", "set-weight", "replace-stable", "remove-canary"])
 @pytest.mark.parametrize("comes", ["a retry", "nobody"])
 def test_killed_anywhere_it_is_finished_by_a_retry_or_taken_back_by_the_reconciler(
