@@ -15,6 +15,8 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record, abort_reason
 from onlyvips.core.world import Split, Workload, World
 
+_SMOKE_TRIES = 5
+
 
 def forward(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
     """The next act of a blue-green release that goes forward."""
@@ -99,8 +101,15 @@ def _preview(record: Record, world: World, plan: ReleasePlan) -> Action:
     if (not_yet := cannot_carry(new, canary, needed, plan, world)) is not None:
         return not_yet
     if not record.tested:
+        if (tries := _unanswered(record)) >= _SMOKE_TRIES:
+            return enter("rollback", f"the smoke tests of {new} got no answer, {tries} times")
         return Action("smoke-test", f"{new} is ready, and has no users yet", what=new)
     return enter("switch", f"{new} is ready: {record.tested}")
+
+
+def _unanswered(record: Record) -> int:
+    """How often smoke tests were begun and did not end: no bad answer, and no good one."""
+    return sum(step.tries for step in record.steps if step.action.startswith("smoke test") and step.done is None)
 
 
 def _switch(record: Record, world: World, plan: ReleasePlan) -> Action:

@@ -10,7 +10,7 @@ import pytest
 
 from onlyvips.core.action import Action
 from onlyvips.core.plan import SmokeTest
-from onlyvips.errors import Refused
+from onlyvips.errors import Refused, Transient
 from onlyvips.steps.rollout import Rollout
 from tests.procedures.test_release_faults import Once
 from tests.procedures.theatre_blue_green import BAD, GOOD, OLD, PLAN, Colours
@@ -74,6 +74,19 @@ def test_an_answer_that_did_not_come_from_the_preview_is_no_pass() -> None:
     theatre.platform._publish = lambda what, value: None if what.startswith("route ") else publish(what, value)  # type: ignore[method-assign]
     theatre.process("first").release(GOOD)
     assert "not by way of HTTPRoute panel-preview" in theatre.assert_outcome("rolled-back").reason
+
+
+def test_a_version_that_never_answers_its_smoke_test_goes_back_for_that_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre = Colours()
+
+    def silent(*_: Any) -> Any:
+        raise Transient("No answer within 10 s.")
+
+    monkeypatch.setattr(theatre.platform, "get", silent)
+    theatre.process("first").release(GOOD)
+    assert "smoke tests of green got no answer, 5 times" in theatre.assert_outcome("rolled-back").reason
 
 
 ABORTED_AT = [
