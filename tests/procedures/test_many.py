@@ -13,8 +13,8 @@ from onlyvips.errors import Driven, Permanent, Refused
 from onlyvips.steps import group_records, opening, records
 from onlyvips.steps.herald import Herald
 from onlyvips.steps.opening import Start
-from tests.procedures.theatre import GOOD, Killed
-from tests.procedures.troupe import MANY, SERVICES, Troupe, bad_miniapp
+from tests.procedures.theatre import GOOD, Killed, Theatre
+from tests.procedures.troupe import BRIEF, MANY, SERVICES, Troupe, bad_miniapp
 
 
 def test_both_are_promoted_and_what_they_share_is_done_once() -> None:
@@ -309,3 +309,25 @@ def test_messages_under_way_are_waited_for_at_the_end_and_not_at_each_step() -> 
     theatre.actor("reconciler").reconcile_all()
     theatre.assert_all("promoted")
     assert told == ["settled"] * len(SERVICES)
+
+
+def test_a_reconciler_of_one_service_that_may_not_see_its_hook_takes_no_good_release_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre = Theatre(replace(BRIEF, after=(SMOKE,)))
+    driver, blind = theatre.process("driver"), theatre.process("reconciler")
+    with pytest.raises(Killed):
+        driver.release(GOOD, lambda _, action: driver.die() if action.kind == "run-hook" else None)
+
+    def get(kind: str, name: str) -> Any:
+        if kind == "Job":
+            raise Permanent("Kubernetes refused to read Jobs (403)")
+        return theatre.cluster.get(kind, name)
+
+    monkeypatch.setattr(blind, "get", get)
+    with pytest.raises(Permanent, match="403"):
+        blind.reconcile()
+    (record,) = records.every(theatre.cluster)
+    assert (record.phase, record.hooks) == ("together", ())
+    done = theatre.process("one with the right").reconcile()
+    assert done is not None and done.result == "promoted"
