@@ -77,17 +77,6 @@ def arrived(do: Do, record: Record) -> bool:
     return not record.open
 
 
-def held(group: Group, plan: ManyPlan) -> str:
-    """Why only a person goes on, in words; empty when that is not so."""
-    if group.closed or group.decision != "promoted" or plan.contract is None or group.contract == "complete":
-        return ""
-    return (
-        f"every service runs {group.version}; the contract migration {plan.contract.name} is not complete, and nothing "
-        f"goes back any more: see its Job, then `onlyvips release start -e {group.environment} --all --version "
-        f"{group.version}` runs it again"
-    )
-
-
 def _failure(group: Group, members: Members, attended: bool) -> str:
     if group.aborted:
         return f"{group.aborted.by} asked for an abort: {group.aborted.reason or 'no reason given'}"
