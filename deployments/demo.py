@@ -25,7 +25,7 @@ from onlyvips.core import report
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("ONLYVIPS_LAB_HOME", "~/.onlyvips-lab")).expanduser()
 RATE = {"backend": 200, "miniapp": 40}
-DOCUMENTS = "80000"
+DOCUMENTS = "60000"
 LATE = 5.5
 """Seconds after which the gateway has obeyed the last change, too."""
 console = Console(highlight=False, soft_wrap=True)

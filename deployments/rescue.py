@@ -90,7 +90,7 @@ def beside(database: str, second: int) -> bool:
 
 def live(second: int) -> Sequence[str]:
     """The restore into the platform."""
-    return (*run_to("live", second), "--namespace", f"{COLLECTION}={COLLECTION}", "--overwrite", COLLECTION)
+    return (*run_to("live", second), "--namespace", f"{COLLECTION}={COLLECTION}", "--overwrite", COLLECTION, "--local")
 
 
 def run_to(target: str, second: int) -> Sequence[str]:
