@@ -63,7 +63,7 @@ def keep_evidence(
     Without a page a release ends all the same.
     """
     document, key = _document(clock, plan, record), key_of(record)
-    taken, refusals = _put(stores, key, _written(document))
+    taken, refusals = put(stores, key, _written(document))
     if not taken:
         raise Transient(
             f"No store took the evidence {key}: {'; '.join(refusals)} Users are served, the release stays open: "
@@ -86,7 +86,7 @@ def keep_changes(stores: Mapping[str, Opened], kept: Kept, write: Callable[[], b
     """What the release changed, beside its evidence, in the stores that took that. Without it a release ends all the
     same, and says so."""
     try:
-        taken, refusals = _put({name: stores[name] for name in kept.stores}, changes_key(kept.key), write())
+        taken, refusals = put({name: stores[name] for name in kept.stores}, changes_key(kept.key), write())
     except Exception as error:  # noqa: BLE001 - the evidence is kept, and what runs can be read at any time
         why = str(error) if isinstance(error, OnlyVipsError) else f"{type(error).__name__}: {error}"
         taken, refusals = [], [why]
@@ -94,7 +94,8 @@ def keep_changes(stores: Mapping[str, Opened], kept: Kept, write: Callable[[], b
     return replace(kept, changes=changes_key(kept.key) if taken else "", refusals=(*kept.refusals, *told))
 
 
-def _put(stores: Mapping[str, Opened], key: str, data: bytes) -> tuple[list[str], list[str]]:
+def put(stores: Mapping[str, Opened], key: str, data: bytes) -> tuple[list[str], list[str]]:
+    """Write it to each store; returns those that have it now, and why others do not."""
     taken, refusals = list[str](), list[str]()
     for name, opened in stores.items():
         try:
@@ -114,7 +115,7 @@ def _keep_page(stores: Mapping[str, Opened], key: str, draw: Draw) -> tuple[list
         page = draw(json.loads(find(stores, key) or b"")).encode()
     except Exception as error:  # noqa: BLE001 - the document is kept, and a page can be made of it at any time
         return [], [f"it could not be made ({type(error).__name__}: {error})"]
-    return _put(stores, page_key(key), page)
+    return put(stores, page_key(key), page)
 
 
 def find(stores: Mapping[str, Opened], key: str) -> bytes | None:

@@ -11,9 +11,9 @@ from onlyvips.core import group as groups
 from onlyvips.core.group import Group
 from onlyvips.core.plan import ManyPlan
 from onlyvips.core.record import Record
-from onlyvips.errors import Conflict, OnlyVipsError, Transient
+from onlyvips.errors import Transient
 from onlyvips.ports import Clock, ObjectStore
-from onlyvips.steps.evidence import Kept
+from onlyvips.steps.evidence import Kept, put
 
 Stores = Mapping[str, Callable[[], ObjectStore]]
 
@@ -21,16 +21,8 @@ Stores = Mapping[str, Callable[[], ObjectStore]]
 def keep(stores: Stores, clock: Clock, plan: ManyPlan, group: Group, members: Sequence[Record]) -> Kept:
     """Write it to every store that takes it, as ``evidence.keep_evidence`` does. Raises Transient when none took it."""
     key = f"{group.environment}/evidence/release/{group.id}.json"
-    document, taken, refusals = _document(clock, plan, replace(group, evidence=key), members), list[str](), list[str]()
-    for name, opened in stores.items():
-        try:
-            opened().put_new(key, document)
-        except Conflict:
-            pass
-        except OnlyVipsError as error:
-            refusals.append(f"{name}: {error}")
-            continue
-        taken.append(name)
+    document = _document(clock, plan, replace(group, evidence=key), members)
+    taken, refusals = put(stores, key, document)
     if not taken:
         raise Transient(
             f"No store took the evidence {key}: {'; '.join(refusals)} Users are served, the release stays open: "
