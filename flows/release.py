@@ -25,7 +25,7 @@ def release(environment: str, service: str, version: str, operator: str = "", ov
     Args:
         environment: Name of a file in deployments/environments, for example lab or production.
         service: Service of that environment, for example backend.
-        version: Tag of the image to release, for example v0.9.0.
+        version: Tag of the image to release, for example v0.9.0, or with its digest: v0.9.0@sha256:…
         operator: Who asks for it; stands in the record and the evidence.
         override: Why it begins outside of the release windows or in a freeze; stands there, too.
     """

@@ -11,7 +11,9 @@ from cyclopts import Parameter
 
 EnvironmentName = Annotated[str, Parameter(name=["--environment", "-e"], help="Environment, for example lab.")]
 ServiceName = Annotated[str, Parameter(name=["--service", "-s"], help="Service, for example backend.")]
-VersionName = Annotated[str, Parameter(name=["--version", "-v"], help="Tag of the image, for example v0.9.0.")]
+VersionName = Annotated[
+    str, Parameter(name=["--version", "-v"], help="Tag of the image: v0.9.0; or with its digest: v0.9.0@sha256:…")
+]
 Reason = Annotated[str, Parameter(help="Why; stands in the record and the evidence.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout and nothing else.")]
 

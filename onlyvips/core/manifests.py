@@ -51,7 +51,7 @@ def template_release(deployment: Manifest) -> str:
 def image_of(deployment: Manifest, repository: str) -> str:
     """The image of the container that runs ``repository``, empty when there is none."""
     images = (container["image"] for container in deployment["spec"]["template"]["spec"]["containers"])
-    return next((image for image in images if _repository(image) == repository), "")
+    return next((image for image in images if repository_of(image) == repository), "")
 
 
 def containers_of(deployment: Manifest, repository: str) -> list[str]:
@@ -66,10 +66,11 @@ def container_of(deployment: Manifest, repository: str) -> Manifest:
 
 def _running(deployment: Manifest, repository: str) -> list[Manifest]:
     containers = deployment["spec"]["template"]["spec"]["containers"]
-    return [each for each in containers if _repository(each["image"]) == repository]
+    return [each for each in containers if repository_of(each["image"]) == repository]
 
 
-def _repository(image: str) -> str:
+def repository_of(image: str) -> str:
+    """The image without its tag and its digest."""
     name, _, tag = image.partition("@")[0].rpartition(":")
     return name if name and "/" not in tag else image.partition("@")[0]
 
@@ -103,17 +104,18 @@ def _named(holder: dict[str, Any] | None, key: str) -> Iterator[tuple[dict[str, 
 
 
 def new_template(stable: Manifest, repository: str, version: str, release: str, secrets: Mapping[str, str]) -> Manifest:
-    """Stable's pod template with the new image, the new names of Secrets and the release's id."""
+    """Stable's pod template with the new image, the new names of Secrets and the release's id. The ``version`` may name
+    a digest after the tag, by which pods are told apart."""
     template: Manifest = copy.deepcopy(stable["spec"]["template"])
     for container in [*template["spec"]["containers"], *template["spec"].get("initContainers", [])]:
-        if _repository(container["image"]) == repository:
+        if repository_of(container["image"]) == repository:
             container["image"] = f"{repository}:{version}"
     for holder, key in _secret_references(template):
         holder[key] = secrets.get(holder[key], holder[key])
     metadata = template.setdefault("metadata", {})
     metadata["annotations"] = {**(metadata.get("annotations") or {}), RELEASE: release}
     if "version" not in stable["spec"]["selector"]["matchLabels"] and "version" in (metadata.get("labels") or {}):
-        metadata["labels"]["version"] = version
+        metadata["labels"]["version"] = version.partition("@")[0]
     return template
 
 

@@ -156,7 +156,8 @@ class ReleasePlan:
 
     ``automatic_managers`` are field managers that write by themselves (a GitOps controller): where one owns a field
     that a release would write, the release is refused. ``stages`` of blue-green is
-    one: how long the old colour is kept warm. Without ``margins`` the canary is not compared with stable.
+    one: how long the old colour is kept warm. Without ``margins`` the canary is not compared with stable. ``digest`` is
+    that of the image that is asked for, "" where it is named by its tag alone.
     """
 
     environment: str
@@ -175,6 +176,7 @@ class ReleasePlan:
     before: tuple[HookPlan, ...] = ()
     after: tuple[HookPlan, ...] = ()
     helm: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)

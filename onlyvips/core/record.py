@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from onlyvips.core.hooks import HookRun
+from onlyvips.core.images import digest_of, with_digest
 from onlyvips.core.phases import Phase
 from onlyvips.core.plan import Strategy
 from onlyvips.errors import Permanent
@@ -187,6 +188,16 @@ class Record:
     def open(self) -> bool:
         """True while somebody has to finish it."""
         return self.phase != "closed"
+
+    @property
+    def digest(self) -> str:
+        """That of the image that it brings, "" where that is named by its tag alone."""
+        return digest_of(self.to_image)
+
+    @property
+    def asked(self) -> str:
+        """The version as it was asked for: with the digest, where it has one."""
+        return with_digest(self.version, self.digest)
 
     @property
     def replaced(self) -> bool:

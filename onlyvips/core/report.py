@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from onlyvips.core import commands
+from onlyvips.core.images import short
 from onlyvips.core.phases import BEFORE_TRAFFIC, forward_of, phases_of
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import NOT_UP, Command, Driver, Look, Record, Step
@@ -20,7 +21,8 @@ def clock_time(at: float) -> str:
 
 def headline(record: Record) -> str:
     """One sentence: which release, where it stands, why."""
-    name = f"Release {record.id}: {record.service} {record.version} in {record.environment}"
+    version = f"{record.version}{short(record.digest)}"
+    name = f"Release {record.id}: {record.service} {version} in {record.environment}"
     if record.result:
         why = f": {record.reason.rstrip('.')}" if record.result == "rolled-back" else ""
         return f"{name} {'was promoted' if record.result == 'promoted' else 'was rolled back'}{why}"

@@ -6,6 +6,7 @@ Reads the process environment and files, never a client. Values of secrets stay 
 from __future__ import annotations
 
 from onlyvips.environment.describe import describe
+from onlyvips.environment.images import check_digest
 from onlyvips.environment.load import environments_directory, from_text, load, names
 from onlyvips.environment.many import many_plan
 from onlyvips.environment.model import Environment
@@ -42,6 +43,7 @@ __all__ = [
     "all_references",
     "audit_plan",
     "backup_plan",
+    "check_digest",
     "describe",
     "drill_keys",
     "drill_plan",

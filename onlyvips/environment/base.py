@@ -47,8 +47,11 @@ ParameterPath = Annotated[str, _written(r"/|(/[A-Za-z0-9_.-]+){1,14}", "/, or a 
 """Where parameters of AWS SSM begin."""
 Image = Annotated[str, _written(_IMAGE, "an image without a tag, such as ghcr.io/onlyvips/backend: a release names it")]
 """An image's repository; the release names the version."""
-TaggedImage = Annotated[str, _written(rf"{_IMAGE}(:[\w.-]+|@sha256:[0-9a-f]{{64}})", "an image with a tag or a digest")]
-"""An image with a tag or a digest."""
+_TAGGED = rf"{_IMAGE}(:[\w.-]+(@sha256:[0-9a-f]{{64}})?|@sha256:[0-9a-f]{{64}})"
+TaggedImage = Annotated[str, _written(_TAGGED, "an image with a tag or a digest")]
+"""An image with a tag, a digest or both."""
+Digest = Annotated[str, _written(r"sha256:[0-9a-f]{64}", "a digest: sha256: and 64 hexadecimal digits")]
+"""What an image is, as its registry says."""
 Version = Annotated[str, _written(r"v[0-9]+(\.[0-9]+){0,2}", "a version such as v0.9.0")]
 Email = Annotated[str, _written(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address such as devops@onlyvips.com")]
 KubernetesKind = Annotated[str, AfterValidator(_kind)]

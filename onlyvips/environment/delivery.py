@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from onlyvips.core.plan import Strategy
-from onlyvips.environment.base import Flag, Identifier, Image, Name, Section, TaggedImage, Text, Version, Whole
+from onlyvips.environment.base import Digest, Flag, Identifier, Image, Name, Section, TaggedImage, Text, Version, Whole
 from onlyvips.environment.calendar_of import ReleaseFreeze, ReleaseWindow
 from onlyvips.environment.quantities import Duration, Share, Weight
 from onlyvips.environment.references import Endpoint, Kubeconfig, SecretReference
@@ -264,7 +264,8 @@ class Release(Section):
     """One version: what it brings, in which order it happens, and how it comes back.
 
     ``depends`` names what a service needs to go forward before it. ``contract`` is a migration that the old version
-    cannot live with: it runs once all services are promoted, and nothing goes back across it.
+    cannot live with: it runs once all services are promoted, and nothing goes back across it. ``digests`` says what
+    the images of ``version`` are; with ``require_digest`` nothing is released by its tag alone.
     """
 
     version: Version
@@ -276,6 +277,8 @@ class Release(Section):
     migration: Migration | None = None
     hooks: Hooks = Hooks()
     contract: Hook | None = None
+    require_digest: Flag = False
+    digests: dict[Name, Digest] = {}
     windows: tuple[ReleaseWindow, ...] = ()
     freezes: tuple[ReleaseFreeze, ...] = ()
     rollback: Literal["automatic"]

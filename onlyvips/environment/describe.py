@@ -67,6 +67,8 @@ def _release(environment: Environment) -> list[str]:
         f"{'; '.join(release.rollback_by_hand)}."
     )
     lines.append("Any other version is a change of image alone: no new secrets, no migration.")
+    if release.require_digest:
+        lines.append("A version is refused without its digest, its own or that of release.digests.")
     return lines
 
 
@@ -90,8 +92,7 @@ def _service(name: str, service: Service, environment: Environment) -> str:
         "rolling": "rolling update, undone when it fails",
         "recreate": "stopped, then started anew, for it may never run twice",
     }[service.strategy]
-    built = "" if service.strategy in ("canary", "blue-green") else " Not built yet: a release of it is refused."
-    return f"{name} ({service.kind}, Deployment {service.deployment}, {service.image}): {how}.{built}"
+    return f"{name} ({service.kind}, Deployment {service.deployment}, {service.image}): {how}."
 
 
 def _canary(environment: Environment) -> list[str]:

@@ -71,7 +71,7 @@ def from_text(text: str, name: str, file: str) -> Environment:
     problems += [Problem(tree.line(path), path, message) for path, message in rules.broken(environment)]
     if problems or tree.problems:
         raise EnvironmentInvalid(file, problems + tree.problems)
-    environment._file = file
+    environment._file, environment._lines = file, tree.lines
     return environment
 
 

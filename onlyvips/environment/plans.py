@@ -7,11 +7,13 @@ import re
 from onlyvips.core import plan
 from onlyvips.core.audit import AuditPlan, Place
 from onlyvips.core.drills import DrillPlan
+from onlyvips.core.images import tag_of
 from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
 from onlyvips.core.windows import Calendar
 from onlyvips.environment.calendar_of import calendar
 from onlyvips.environment.delivery import Hook, Release, Service
+from onlyvips.environment.images import digest_for
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import dotted, nearest
 from onlyvips.environment.protection import Protected
@@ -29,14 +31,15 @@ def release_plan(
     where one is asked for and the service can be released by it.
 
     The migration and the secrets are those of ``release.version``; a variant of it (``v0.9.0-rc1``) has them too, any
-    other version is a change of image alone.
+    other version is a change of image alone. A digest may follow the version.
     """
     if service not in environment.services:
         known = nearest(service, environment.services)
         raise Refused(f"{environment.name} has no service `{service}`{known}")
     if strategy is not None:
         environment = by_strategy(environment, service, strategy)
-    ours = is_the_release(environment.release, version)
+    digest = digest_for(environment, service, version)
+    ours = is_the_release(environment.release, tag_of(version))
     strategy = environment.services[service].strategy
     return plan.ReleasePlan(
         environment=environment.name,
@@ -55,6 +58,7 @@ def release_plan(
         helm=environment.platform.helm_release or "",
         before=tuple(map(hook, environment.release.hooks.before)) if ours else (),
         after=tuple(map(hook, environment.release.hooks.after)) if ours else (),
+        digest=digest,
     )
 
 

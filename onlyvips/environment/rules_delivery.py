@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onlyvips.core.images import digest_of
 from onlyvips.core.judge import planned_looks
 from onlyvips.core.order import in_order
 from onlyvips.core.plan import Stage
@@ -227,6 +228,27 @@ def release(environment: Environment) -> Broken:
         yield ("release", "secrets"), f"`{name}` is listed twice"
 
 
+def digests(environment: Environment) -> Broken:
+    """What is required of services is required of the Jobs beside them; digests are of services that are released."""
+    planned = environment.release
+    for name in planned.digests:
+        if name not in planned.services:
+            told = f"`{name}` is not among release.services"
+            yield ("release", "digests", name), f"{told}{nearest(name, planned.services)}"
+    if not planned.require_digest:
+        return
+    jobs: list[tuple[Path, str]] = []
+    if planned.migration is not None:
+        jobs.append((("release", "migration", "image"), planned.migration.image))
+    if planned.contract is not None:
+        jobs.append((("release", "contract", "image"), planned.contract.image))
+    for when, hooks in (("before", planned.hooks.before), ("after", planned.hooks.after)):
+        jobs += [(("release", "hooks", when, number, "image"), one.image) for number, one in enumerate(hooks)]
+    for path, image in jobs:
+        if not digest_of(image):
+            yield path, f"{image} is named by its tag alone, and release.require_digest is true: add @sha256:…"
+
+
 def depends(environment: Environment) -> Broken:
     """What a service needs is released with it, and nothing needs itself; Jobs have names of their own."""
     planned = environment.release
@@ -274,5 +296,6 @@ RULES = (
     rule(alpha, "analysis"),
     rule(release, "release", "services"),
     rule(depends, "release"),
+    rule(digests, "release"),
     rule(calendar, "release"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onlyvips.core.images import digest_of, tag_of
 from onlyvips.core.manifests import annotations_of, containers_of, image_of
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.errors import Permanent, Refused
@@ -87,8 +88,13 @@ def check_deployment(deployment: Manifest, plan: ReleasePlan, version: str) -> s
             f"Containers {', '.join(several)} of Deployment {name} all run {service.image}, so which one is released "
             f"cannot be told: {NOTHING}; give the others an image of their own."
         )
-    if image == f"{service.image}:{version}":
-        raise Refused(f"{service.name} runs {version} already: {NOTHING}.")
+    if tag_of(image) == f"{service.image}:{tag_of(version)}":
+        if plan.digest in ("", digest_of(image)):
+            raise Refused(f"{service.name} runs {tag_of(version)} already: {NOTHING}.")
+        raise Refused(
+            f"{service.name} runs {image}, whose tag is the one of {plan.digest}, and versions are told apart by their "
+            f"tags: {NOTHING}; give the new build a tag of its own."
+        )
     return image
 
 

@@ -7,9 +7,11 @@ for long enough and waits.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from onlyvips.core import httproute
+from onlyvips.core.images import other_image
 from onlyvips.core.manifests import (
     PREFIX,
     RELEASE,
@@ -57,8 +59,8 @@ class Observer:
         name = self._plan.service.deployment
         stable, split = self._cluster.get("Deployment", name), self.split()
         return World(
-            stable=self.workload(stable),
-            canary=self.workload(self._cluster.get("Deployment", canary_name(name))),
+            stable=self.workload(stable, record),
+            canary=self.workload(self._cluster.get("Deployment", canary_name(name)), record),
             split=split,
             leftovers=self._leftovers(record, stable),
             waiting=waiting,
@@ -86,8 +88,11 @@ class Observer:
             self._weight = (weight, self._clock.monotonic())
         return self._clock.monotonic() - self._weight[1]
 
-    def workload(self, deployment: Manifest | None) -> Workload | None:
-        """A Deployment and its pods as they are now; None where there is none, or it is being deleted."""
+    def workload(self, deployment: Manifest | None, record: Record | None = None) -> Workload | None:
+        """A Deployment and its pods as they are now; None where there is none, or it is being deleted.
+
+        A pod of the release in ``record`` that runs another image than was asked for is not ready for anything.
+        """
         if deployment is None or deployment["metadata"].get("deletionTimestamp"):
             return None
         spec, status = deployment["spec"], deployment.get("status") or {}
@@ -95,13 +100,14 @@ class Observer:
         every = self._cluster.list("Pod", spec["selector"]["matchLabels"])
         pods = [pod for pod in every if not _leaving(pod)]
         current = [pod for pod in pods if annotations_of(pod).get(RELEASE, "") == release]
-        ready = {key for pod in current if (key := _ready_key(pod)) is not None}
+        wrong = self._wrong(current, record) if record is not None and record.id == release else {}
+        ready = {key for pod in current if (key := _ready_key(pod)) is not None and key[0] not in wrong}
         others = {key for pod in pods if pod not in current and (key := _ready_key(pod)) is not None}
         visible, quiet = self._seen(deployment["metadata"]["uid"], ready, others)
         observed = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
         complete = observed and len(current) == len(pods) and int(status.get("updatedReplicas", 0)) >= spec["replicas"]
         image = image_of(deployment, self._plan.service.image)
-        trouble = "its Deployment is paused" if spec.get("paused") else _trouble(current)
+        trouble = "its Deployment is paused" if spec.get("paused") else _trouble(current, wrong)
         return Workload(
             image,
             release,
@@ -116,6 +122,14 @@ class Observer:
             running=max(sum(map(may_run, every)), int(status.get("replicas", 0))),
             ending=tuple(pod["metadata"]["name"] for pod in every if may_run(pod) and _leaving(pod)),
         )
+
+    def _wrong(self, pods: list[Manifest], record: Record) -> dict[str, str]:
+        """By uid, the digest that a pod's node says it runs, where that is not the one that was asked for."""
+        found = {pod["metadata"]["uid"]: self._digest(pod, record) for pod in pods if record.digest}
+        return {uid: digest for uid, digest in found.items() if digest}
+
+    def _digest(self, pod: Manifest, record: Record) -> str:
+        return other_image(pod, self._plan.service.image, record.digest)
 
     def _seen(self, uid: str, ready: set[_Key], others: set[_Key]) -> tuple[int, float]:
         """How many of the ``ready`` pods the router can see, and for how long no pod, of ``others`` too, has left."""
@@ -168,8 +182,11 @@ def _ready_key(pod: Manifest) -> _Key | None:
     return None
 
 
-def _trouble(pods: list[Manifest]) -> str:
-    """What most of the pods that are not ready complain of."""
+def _trouble(pods: list[Manifest], wrong: Mapping[str, str]) -> str:
+    """What most of the pods that are not ready complain of, the image of one that runs a ``wrong`` one before all."""
+    for pod in pods:
+        if digest := wrong.get(pod["metadata"]["uid"]):
+            return f"{pod['metadata']['name']} runs {digest}, which is not the image that was asked for"
     complaints = Counter(text for pod in pods if _ready_key(pod) is None and (text := _complaint(pod)))
     return complaints.most_common(1)[0][0] if complaints else ""
 

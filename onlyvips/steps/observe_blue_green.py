@@ -20,8 +20,8 @@ class BlueGreenObserver(Observer):
         names = [colour_name(self._plan.service.deployment, colour) for colour in record.colours]
         old, new = (self._cluster.get("Deployment", name) for name in names)
         return World(
-            stable=self.workload(old),
-            canary=self.workload(new),
+            stable=self.workload(old, record),
+            canary=self.workload(new, record),
             split=self._selected(record, [old, new]),
             leftovers=self._left_behind(record, names, old),
             waiting=waiting,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from onlyvips.core import images
 from onlyvips.core.manifests import MANAGED, RELEASE, fingerprint
 from onlyvips.core.past import hurried
 from onlyvips.core.plan import ReleasePlan
@@ -125,10 +126,12 @@ def _check_version(found: Record | None, start: Start) -> None:
             f"wait for it, or `onlyvips release abort -e {found.environment} -s {found.service}`."
         )
     wanted = start.target.snapshot if start.target else ""
-    if found is not None and (found.version != start.version or found.target != wanted):
+    tag, digest = images.tag_of(start.version), images.digest_of(start.version)
+    other = found is not None and (found.version != tag or digest not in ("", found.digest))
+    if found is not None and (other or found.target != wanted):
         stands = f"phase {found.phase}, canary at {found.weight} %"
         where = f"-e {found.environment} -s {found.service}"
-        raise still_open(f"{found.id} of {found.service} {found.version}", stands, start.version, where)
+        raise still_open(f"{found.id} of {found.service} {found.asked}", stands, start.version, where)
 
 
 def still_open(what: str, stands: str, version: str, where: str) -> Refused:
@@ -140,14 +143,15 @@ def still_open(what: str, stands: str, version: str, where: str) -> Refused:
 
 
 def _new_record(site: Site, start: Start, facts: Facts) -> Record:
-    service = site.plan.service
+    service, version = site.plan.service, images.tag_of(start.version)
+    image = images.with_digest(f"{service.image}:{version}", site.plan.digest)
     return Record(
-        id=f"{service.name}-{start.version.lower().replace('.', '-')}-{site.suffix()}",
+        id=f"{service.name}-{version.lower().replace('.', '-')}-{site.suffix()}",
         environment=site.plan.environment,
         service=service.name,
-        version=start.version,
+        version=version,
         from_image=facts.image,
-        to_image=start.target.image if start.target else f"{service.image}:{start.version}",
+        to_image=start.target.image if start.target else image,
         target=start.target.snapshot if start.target else "",
         from_release=facts.release,
         from_template=facts.template,

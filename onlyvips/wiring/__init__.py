@@ -170,6 +170,7 @@ def metrics_of(loaded: Environment) -> Metrics:
 
 def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, version: str) -> Facts:
     """All that can be refused before anything changes, the cheapest first."""
+    environments.check_digest(loaded, plan, version)
     facts = preflight.check_platform(cluster, plan, version)
     for check_one in checks_of(loaded, plan):
         check_one()

@@ -33,6 +33,7 @@ def foresee(environment: str, service: str, version: str, strategy: Strategy | N
 
 def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
     cluster, refusals = wiring.cluster_of(loaded), list[str]()
+    _asked(lambda: environments.check_digest(loaded, plan, version), refusals)
     facts = _asked(lambda: preflight.check_platform(cluster, plan, version), refusals)
     still_open = _asked(lambda: records.find_open(cluster, plan.service.name), refusals)
     if still_open is not None:

@@ -104,6 +104,7 @@ def _member(loaded: Environment, version: str, service: str) -> Site:
 def _preflight(loaded: Environment, plan: ManyPlan, version: str) -> None:
     sites = [wiring.site_of(loaded, service, version) for service in plan.services]
     for site in sites:
+        environments.check_digest(loaded, site.plan, version)
         preflight.check_platform(site.cluster, site.plan, version)
         for secret in site.plan.secrets:
             for _, reference in secret.values:

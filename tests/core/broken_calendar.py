@@ -1,4 +1,4 @@
-"""Mistakes in when a release may begin; see ``broken_environments``."""
+"""Mistakes in when a release may begin and by which digests; see ``broken_environments``."""
 
 from __future__ import annotations
 
@@ -25,5 +25,18 @@ BROKEN = {
     "a zone that is none": _window("zone", "is no time zone; did you mean `Europe/Berlin`?", zone="Europe/Berlim"),
     "a window of no length": _window("end", "08:00 is the start, too", end='"08:00"'),
     "a freeze without a zone": _freeze("end", "not a moment with its zone", end='"2027-01-04T00:00"'),
+    "a digest that is none": Case(
+        _BEFORE, f"@@  digests: {{backend: sha256:abc}}\n{_BEFORE}", "release.digests.backend", "64 hexadecimal digits"
+    ),
+    "a digest of nobody": Case(
+        _BEFORE,
+        f"@@  digests: {{bakend: sha256:{'a' * 64}}}\n{_BEFORE}",
+        "release.digests.bakend",
+        "is not among release.services; did you mean `backend`?",
+    ),
+    "a Job by its tag alone": Case(
+        "require_digest: false", "require_digest: true", "release.migration.image", "is named by its tag alone"
+    ),
     "a freeze that ends before it begins": _freeze("end", "nothing is frozen", end='"2026-12-20T00:00+01:00"'),
 }
+ELSEWHERE = {"a Job by its tag alone": "    image: ghcr.io/onlyvips/migrate"}

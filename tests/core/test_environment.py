@@ -19,6 +19,7 @@ BROKEN = broken_environments.BROKEN | broken_configuration.BROKEN | broken_drill
 BROKEN |= broken_blue_green.BROKEN | broken_calendar.BROKEN
 SPECIAL = broken_environments.SPECIAL | broken_configuration.SPECIAL
 ELSEWHERE = broken_environments.ELSEWHERE | broken_drills.ELSEWHERE | broken_blue_green.ELSEWHERE
+ELSEWHERE |= broken_calendar.ELSEWHERE
 
 
 def edited(case: str) -> tuple[str, int]:

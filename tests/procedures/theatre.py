@@ -326,7 +326,8 @@ class Theatre:
         """What stable runs."""
         found = self.cluster.see("Deployment", "backend")
         assert found is not None
-        return str(found["spec"]["template"]["spec"]["containers"][0]["image"]).removeprefix(f"{IMAGE}:")
+        image = str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+        return image.partition("@")[0].removeprefix(f"{IMAGE}:")
 
     def secrets(self) -> list[str]:
         """Secrets that are there."""

@@ -22,11 +22,13 @@ _HASH = "pod-template-hash"
 
 @dataclass
 class Nature:
-    """How things go here: images that cannot be pulled, never get ready or never end, and what becomes of Jobs."""
+    """How things go here: images that cannot be pulled, never get ready or never end, what is pulled in place of an
+    image, and what becomes of Jobs."""
 
     broken: set[str] = field(default_factory=set)
     unready: set[str] = field(default_factory=set)
     hanging: set[str] = field(default_factory=set)
+    pulls: dict[str, str] = field(default_factory=dict)
     jobs: Literal["Complete", "Failed", ""] = "Complete"
 
 
@@ -133,11 +135,17 @@ class Controllers:
 
     def _get_ready(self, pod: str) -> None:
         condition = {"type": "Ready", "status": "True", "lastTransitionTime": self._cluster.timestamp()}
-        status = {"phase": "Running", "conditions": [condition]}
         live = self._cluster.see("Pod", pod)
         if live is not None and "deletionTimestamp" not in live["metadata"]:
+            status = {"phase": "Running", "conditions": [condition], "containerStatuses": self._running(live)}
             self._since[live["metadata"]["uid"]] = self._clock.monotonic()
             self._cluster.change("Pod", pod, lambda it: it.update(status=status))
+
+    def _running(self, pod: Manifest) -> list[Manifest]:
+        """As a kubelet says it: which image was pulled, by its digest where one was asked for."""
+        pulled = [(one.get("name", ""), one["image"]) for one in pod["spec"]["containers"]]
+        known = ((name, image, self.nature.pulls.get(image, image)) for name, image in pulled)
+        return [{"name": name, "image": image, "imageID": found, "ready": True} for name, image, found in known]
 
     def terminate(self, pod: str) -> None:
         """preStop, then SIGTERM, gone after the grace; one that hangs is never gone."""

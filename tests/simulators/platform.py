@@ -157,7 +157,9 @@ class Platform:
             self._serving.add(pod["uid"])
             labels = {key: value for key, value in pod["labels"].items() if key in ("app", "track", "version")}
             image = (after or {})["spec"]["containers"][0]["image"]
-            self._pods.setdefault(pod["uid"], _Pod({**labels, "pod": pod["name"]}, image.rpartition(":")[2]))
+            self._pods.setdefault(
+                pod["uid"], _Pod({**labels, "pod": pod["name"]}, image.partition("@")[0].rpartition(":")[2])
+            )
         else:
             self._serving.discard(pod["uid"])
 

@@ -35,8 +35,10 @@ class Images:
         return cls(entries, {"repository": str(REPOSITORY), **places})
 
     def resolve(self, image: str) -> Program | None:
-        """What to run, or None when there is no such image. A digest after a tag is accepted and believed."""
-        reference = image.partition("@")[0]
+        """What to run, or None when there is no such image: a digest after a tag has to be the image's own."""
+        reference, _, digest = image.partition("@")
+        if digest and not _digest(reference).endswith(f"@{digest}"):
+            return None
         for pattern, entry in self.entries:
             if match := pattern.fullmatch(reference):
                 fill = {**self.places, **match.groupdict()}
