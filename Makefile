@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 UV_VERSION := 0.13.9
 PYTHON ?= python3
 
-.PHONY: demo test quick soak bench lint lab down venv clean
+.PHONY: demo test on-the-lab beside-it quick soak bench lint lab down venv clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,7 +48,16 @@ quick: venv
 test: lint
 	@$(PY) deployments/lab build
 	@cd deployments/lab/go && GOTOOLCHAIN=local GOFLAGS=-mod=readonly go test ./...
-	@$(PY) -m pytest -m "not soak"
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 on-the-lab beside-it
+
+# Their own targets, for they run side by side: one mostly waits, the other mostly computes.
+on-the-lab:
+	@$(PY) -m pytest -m "lab and not soak"
+
+beside-it:
+	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
+	$(PY) -m pytest -m "not lab and not soak" >$$log 2>&1; code=$$?; \
+	echo; cat $$log; exit $$code
 
 soak: venv
 	@$(PY) -m pytest -m soak --timeout 7200
