@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,23 +12,12 @@ import yaml
 
 from onlyvips import wiring
 from onlyvips.core.record import Record
-from onlyvips.errors import Conflict
-from onlyvips.ports import Cluster, Manifest
-from tests.system.platform import LATE, Platform, is_ready, kill
+from tests.system.in_place import bot, change, lives, loses_nothing, overlaps, settled, wait
+from tests.system.platform import LATE, Platform, kill
 
 pytestmark = pytest.mark.lab
 
 RATE = 120
-POLLING = """
-trap 'ending=1' TERM
-left=25
-while [ $left -gt 0 ]; do
-  echo "$(date +%s%N) $POD_NAME" >> "$POLLS"
-  sleep 0.1
-  [ -n "$ending" ] && left=$((left - 1))
-done
-"""
-"""A bot that goes on polling for some 2.5 s after it was asked to end."""
 
 
 @pytest.fixture(scope="module")
@@ -55,65 +43,6 @@ def place(module_platform: Platform) -> Iterator[Platform]:
     live = platform.cluster.get("Deployment", "bot")
     assert live is not None
     platform.cluster.delete("Deployment", "bot", live["metadata"]["resourceVersion"])
-
-
-def loses_nothing(live: Manifest) -> list[Manifest]:
-    """What the refusal of the release asks for."""
-    at = "/spec/template/spec"
-    return [
-        {"op": "add", "path": "/spec/minReadySeconds", "value": 6},
-        {"op": "add", "path": f"{at}/terminationGracePeriodSeconds", "value": 20},
-        {"op": "add", "path": f"{at}/containers/0/lifecycle", "value": {"preStop": {"sleep": {"seconds": 6}}}},
-    ]
-
-
-def bot(polls: Path) -> Manifest:
-    """A Deployment whose process writes down when it polls."""
-    labels = {"app": "bot"}
-    container = {
-        "name": "bot",
-        "image": "ghcr.io/onlyvips/bot:v1",
-        "command": ["sh", "-c", POLLING],
-        "env": [{"name": "POLLS", "value": str(polls)}],
-    }
-    template = {
-        "metadata": {"labels": {**labels, "version": "v1"}},
-        "spec": {"terminationGracePeriodSeconds": 15, "containers": [container]},
-    }
-    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "bot"}, "spec": spec}
-
-
-def change(cluster: Cluster, name: str, how: Callable[[Manifest], list[Manifest]]) -> None:
-    """Change a Deployment as a person would."""
-    while True:
-        live = cluster.get("Deployment", name)
-        assert live is not None
-        try:
-            cluster.patch("Deployment", name, live["metadata"]["resourceVersion"], how(live))
-            return
-        except Conflict:
-            continue
-
-
-def settled(cluster: Cluster, name: str) -> bool:
-    """Every pod is of the newest template and ready, and no other is left."""
-    live = cluster.get("Deployment", name)
-    assert live is not None
-    pods = cluster.list("Pod", {"app": name})
-    status, wanted = live["status"], live["spec"]["replicas"]
-    updated = status.get("updatedReplicas") == wanted and status.get("availableReplicas") == wanted
-    current = status.get("observedGeneration") == live["metadata"]["generation"]
-    return updated and current and len(pods) == wanted and all(map(is_ready, pods))
-
-
-def wait(condition: Callable[[], Any], limit: float = 120) -> Any:
-    """The first true answer."""
-    until = time.monotonic() + limit
-    while not (found := condition()):
-        assert time.monotonic() < until, "this did not come about in time"
-        time.sleep(0.2)
-    return found
 
 
 def release(place: Platform, service: str, version: str) -> tuple[int, str, Record]:
@@ -164,20 +93,6 @@ def test_a_rolling_update_there_and_a_bad_one_back_lose_no_request(place: Platfo
     assert seen["lost"] == {}, seen
     after = place.cluster.get("Deployment", "miniapp")
     assert after is not None and after["spec"]["template"] == before["spec"]["template"]
-
-
-def lives(polls: Path) -> list[tuple[int, int, str]]:
-    """When each pod of the bot polled first and last, by its own account, in order."""
-    seen: dict[str, list[int]] = {}
-    for line in polls.read_text().splitlines():
-        at, pod = line.split()
-        seen.setdefault(pod, []).append(int(at))
-    return sorted((min(times), max(times), pod) for pod, times in seen.items())
-
-
-def overlaps(found: list[tuple[int, int, str]]) -> list[str]:
-    pairs = zip(found, found[1:], strict=False)
-    return [f"{pod} and {other}" for (_, end, pod), (begun, _, other) in pairs if begun <= end]
 
 
 def test_a_bot_is_never_there_twice_by_its_own_account(place: Platform) -> None:
