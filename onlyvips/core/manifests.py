@@ -133,6 +133,11 @@ def version_of(deployment: Manifest, image: str) -> str:
     return str(labels.get("version") or image.partition("@")[0].rpartition(":")[2])
 
 
+def canary_name(name: str) -> str:
+    """The canary's Deployment or Service of ``name``."""
+    return f"{name}-canary"
+
+
 def canary_deployment(stable: Manifest, template: Manifest, name: str, replicas: int, own: Manifest) -> Manifest:
     """Deployment ``name``: stable's spec with ``track: canary``, ``template``, its own count, ``own`` as metadata."""
     spec = copy.deepcopy(stable["spec"])

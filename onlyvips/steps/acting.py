@@ -16,18 +16,6 @@ from onlyvips.steps.observe import HELD_MINIMUM, SCALER, scaler_of
 from onlyvips.steps.tools import Done, Tools
 
 
-def snapshot_of(cluster: Cluster, record: Record, kind: str) -> Manifest:
-    """What ``kind`` looked like before the release. Raises Permanent when the snapshot is gone."""
-    found = cluster.get("ConfigMap", record.snapshot)
-    if found is None or kind not in found["data"]:
-        raise Permanent(
-            f"The snapshot {record.snapshot} has no {kind}: stable cannot be put back from it; `kubectl rollout undo` "
-            f"of the Deployment of {record.service} does, once you have looked."
-        )
-    manifest: Manifest = json.loads(found["data"][kind])
-    return manifest
-
-
 def template_for(tools: Tools, record: Record, live: Manifest) -> Manifest:
     """The pod template that this release brings: the live one with the new version in it, or a recorded one, whole."""
     if not record.target:

@@ -13,8 +13,10 @@ from onlyvips.core.plan import BlueGreen, SmokeTest
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Manifest
-from onlyvips.steps.acting import delete_own, hold_minimum, metrics_time, pods, replicas, snapshot_of
+from onlyvips.steps.acting import delete_own, hold_minimum, metrics_time, pods, replicas
 from onlyvips.steps.observe import SCALER, scaler_of
+from onlyvips.steps.records import snapshot_of
+from onlyvips.steps.routers import colour_router
 from onlyvips.steps.tools import Done, Tools, live
 
 PREVIOUS = "Deployment.other"
@@ -113,23 +115,10 @@ def _short(body: str) -> str:
 
 def _switch(tools: Tools, record: Record, action: Action) -> Done:
     """The Service selects one colour; on the way back its whole selector is what it was."""
-    service, label, colour = tools.plan.service, _colours(tools).label, record.colours[action.number == 100]
-    before = selector_of(snapshot_of(tools.cluster, record, "Service"))
-
-    def change(now: Manifest) -> Sequence[Manifest]:
-        if record.phase == "rollback" and selector_of(now) != before:
-            return ({"op": "add", "path": "/spec/selector", "value": before},)
-        found = selector_of(now).get(label)
-        if found not in (colour, record.colours[0]) and record.phase != "rollback":
-            raise Transient(f"The Service selects {found} by now: nothing was written, decided anew.")
-        return colours.select(now, label, colour)
-
-    tools.fence.patch("Service", service.service, change)
-    read = selector_of(live(tools, "Service", service.service)).get(label)
-    if read != colour:
-        raise Transient(f"Service {service.service} was switched to {colour} and selects {read}.")
+    router = colour_router(tools.cluster, tools.plan, record)
+    observed = router.shift(tools.fence.patch, action.number, None if record.phase == "rollback" else 0)
     since = record.stage_since or (metrics_time(tools) if action.number else 0.0)
-    return replace(record, weight=action.number, stage_since=since), f"Service {service.service} selects {colour}"
+    return replace(record, weight=action.number, stage_since=since), observed
 
 
 def _not_selected(tools: Tools, colour: str) -> None:

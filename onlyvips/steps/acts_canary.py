@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from onlyvips.core import httproute, manifests
+from onlyvips.core import manifests
 from onlyvips.core.action import Action
-from onlyvips.core.manifests import fingerprint, own_metadata
+from onlyvips.core.manifests import canary_name, fingerprint, own_metadata
 from onlyvips.core.record import Record
-from onlyvips.errors import Permanent, Transient
+from onlyvips.errors import Misuse, Transient
 from onlyvips.ports import Manifest
+from onlyvips.ports.router import Router
 from onlyvips.steps.acting import (
     delete_own,
     hold_minimum,
@@ -18,10 +19,10 @@ from onlyvips.steps.acting import (
     pods,
     replicas,
     scale_stable,
-    snapshot_of,
     template_for,
 )
-from onlyvips.steps.observe import canary_name
+from onlyvips.steps.records import snapshot_of
+from onlyvips.steps.routers import canary_router
 from onlyvips.steps.tools import Done, Tools, live
 
 
@@ -58,33 +59,16 @@ def _grown(tools: Tools, record: Record) -> Record:
 
 
 def _set_weight(tools: Tools, record: Record, action: Action) -> Done:
-    service = tools.plan.service
-    assert service.route is not None
-    rule, stable, canary = service.route.rule, service.service, canary_name(service.service)
-
-    def change(route: Manifest) -> Sequence[Manifest]:
-        index = _rule(route, rule, stable, canary)
-        found = httproute.canary_weight(route, index, canary)
-        if found == action.number:
-            return ()
-        if action.number > found != record.weight and record.phase != "rollback":
-            raise Transient(f"The route shows {found} % for the canary by now: nothing was written, decided anew.")
-        return httproute.weigh(route, index, stable, canary, action.number)
-
-    tools.fence.patch("HTTPRoute", service.route.name, change)
-    read = live(tools, "HTTPRoute", service.route.name)
-    weight = httproute.canary_weight(read, _rule(read, rule, stable, canary), canary)
-    if weight != action.number:
-        raise Transient(f"HTTPRoute {service.route.name} was set to {action.number} % and reads {weight} %.")
-    since = record.stage_since or metrics_time(tools)
-    return replace(record, weight=weight, stage_since=since), f"the route shows {weight} % for the canary"
+    expected = None if record.phase == "rollback" else record.weight
+    observed = _router(tools).shift(tools.fence.patch, action.number, expected)
+    return replace(record, weight=action.number, stage_since=record.stage_since or metrics_time(tools)), observed
 
 
-def _rule(route: Manifest, rule: str, service: str, canary: str) -> int:
-    index = httproute.rule_index(route, rule, service, canary)
-    if index is None:
-        raise Permanent(f"HTTPRoute {route['metadata']['name']} has no rule {rule} any more: put it back.")
-    return index
+def _router(tools: Tools) -> Router:
+    router = canary_router(tools.cluster, tools.plan)
+    if router is None:
+        raise Misuse(f"{tools.plan.service.name} has no router, and what needs none was refused.")
+    return router
 
 
 def _replace_stable(tools: Tools, record: Record, _: Action) -> Done:
@@ -116,18 +100,12 @@ def _restore_stable(tools: Tools, record: Record, _: Action) -> Done:
 
 
 def _remove_canary(tools: Tools, record: Record, _: Action) -> Done:
-    """First out of the route, then its pods, then its Service; only what this release made."""
+    """First out of the router, then its pods, then its Service; only what this release made."""
     service = tools.plan.service
-    assert service.route is not None
-    rule, stable, canary = service.route.rule, service.service, canary_name(service.service)
-    tools.fence.patch(
-        "HTTPRoute",
-        service.route.name,
-        lambda route: httproute.forget(route, _rule(route, rule, stable, canary), stable, canary),
-    )
-    for kind, name in (("Deployment", canary_name(service.deployment)), ("Service", canary)):
-        delete_own(tools, record, kind, name)
-    return replace(record, canary_scaled=0), f"{canary} is out of the route and deleted"
+    _router(tools).forget(tools.fence.patch)
+    for kind, name in (("Deployment", service.deployment), ("Service", service.service)):
+        delete_own(tools, record, kind, canary_name(name))
+    return replace(record, canary_scaled=0), f"{canary_name(service.service)} is out of the route and deleted"
 
 
 def _next_stage(tools: Tools, record: Record, _: Action) -> Done:

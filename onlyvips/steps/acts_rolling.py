@@ -11,7 +11,8 @@ from onlyvips.core.manifests import fingerprint
 from onlyvips.core.record import Record
 from onlyvips.errors import Transient
 from onlyvips.ports import Manifest
-from onlyvips.steps.acting import hold_minimum, metrics_time, scale_stable, snapshot_of, template_for
+from onlyvips.steps.acting import hold_minimum, metrics_time, scale_stable, template_for
+from onlyvips.steps.records import snapshot_of
 from onlyvips.steps.tools import Done, Tools
 
 Check = Callable[[Manifest], None]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from onlyvips.core.manifests import RELEASE, epoch_key, epoch_of, metadata_patch
 from onlyvips.errors import Conflict, Fenced, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Cluster, Manifest
+from onlyvips.ports.router import Change
 
 _TRIES = 6
 
@@ -19,10 +20,6 @@ def highest_epoch(cluster: Cluster, service: str, objects: Iterable[tuple[str, s
     """The greatest epoch stamped on any of ``objects`` (kind, name): a Lease that was lost starts above it."""
     found = (cluster.get(kind, name) for kind, name in objects)
     return max((epoch_of(manifest, service) for manifest in found if manifest is not None), default=0)
-
-
-Change = Callable[[Manifest], Sequence[Manifest]]
-"""Says as JSON Patch what is still to change in an object; nothing when it is done already."""
 
 
 class Fence:

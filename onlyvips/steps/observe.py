@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from onlyvips.core import httproute
 from onlyvips.core.images import other_image
 from onlyvips.core.manifests import (
     PREFIX,
     RELEASE,
     annotations_of,
+    canary_name,
     fingerprint,
     image_of,
     secret_names,
@@ -24,19 +24,15 @@ from onlyvips.core.manifests import (
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World
-from onlyvips.errors import Refused
 from onlyvips.ports import Clock, Cluster, Manifest
+from onlyvips.ports.router import Router
+from onlyvips.steps.routers import canary_router
 
 SCALER = "HorizontalPodAutoscaler"
 HELD_MINIMUM = f"{PREFIX}/held-minimum"
 
 _Key = tuple[str, str]
 """A pod's uid, and since when it says that it is ready."""
-
-
-def canary_name(name: str) -> str:
-    """The canary's Deployment or Service of ``name``."""
-    return f"{name}-canary"
 
 
 def scaler_of(cluster: Cluster, deployment: str) -> Manifest | None:
@@ -57,7 +53,7 @@ class Observer:
     def world(self, record: Record, waiting: str = "", waited: float = 0.0) -> World:
         """One observation, now."""
         name = self._plan.service.deployment
-        stable, split = self._cluster.get("Deployment", name), self.split()
+        stable, split = self._cluster.get("Deployment", name), self.split(canary_router(self._cluster, self._plan))
         return World(
             stable=self.workload(stable, record),
             canary=self.workload(self._cluster.get("Deployment", canary_name(name)), record),
@@ -67,20 +63,11 @@ class Observer:
             waited=waited,
         )
 
-    def split(self) -> Split | None:
-        """The service's rule in the route; None when there is no such rule, or no telling which it is."""
-        service = self._plan.service
-        if service.route is None or (route := self._cluster.get("HTTPRoute", service.route.name)) is None:
+    def split(self, router: Router | None) -> Split | None:
+        """What the router says, and for how long; None when it cannot be told."""
+        if router is None or (share := router.read()) is None:
             return None
-        canary = canary_name(service.service)
-        try:
-            index = httproute.rule_index(route, service.route.rule, service.service, canary)
-        except Refused:
-            return None  # more than one could be meant: as good as none, until a person names it
-        if index is None:
-            return None
-        weight = httproute.canary_weight(route, index, canary)
-        return Split(weight, self._settled(weight), httproute.lists(route, index, canary))
+        return Split(share.weight, self._settled(share.weight), share.listed)
 
     def _settled(self, weight: int) -> float:
         """For how long this process has seen this weight."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from onlyvips.core.colours import colour_name, preview_name, selector_of, selects
+from onlyvips.core.colours import colour_name, preview_name
 from onlyvips.core.manifests import RELEASE, secret_names, template_release
 from onlyvips.core.record import Record
-from onlyvips.core.world import ASTRAY, Split, World
+from onlyvips.core.world import Split, World
 from onlyvips.ports import Manifest
 from onlyvips.steps.observe import SCALER, Observer, is_held, scaler_of
+from onlyvips.steps.routers import colour_router
 
 
 class BlueGreenObserver(Observer):
@@ -22,25 +24,17 @@ class BlueGreenObserver(Observer):
         return World(
             stable=self.workload(old, record),
             canary=self.workload(new, record),
-            split=self._selected(record, [old, new]),
+            split=self._selected(record),
             leftovers=self._left_behind(record, names, old),
             waiting=waiting,
             waited=waited,
             scaler=self._scaled(names),
         )
 
-    def _selected(self, record: Record, colours: list[Manifest | None]) -> Split | None:
-        assert self._plan.blue_green is not None
-        front = self._cluster.get("Service", self._plan.service.service)
-        if front is None:
-            return None
-        colour = selector_of(front).get(self._plan.blue_green.label)
-        weight = dict(zip(record.colours, (0, 100), strict=True)).get(colour or "", ASTRAY)
-        found = dict(zip(record.colours, colours, strict=True)).get(colour or "")
-        if found is not None and not selects(front, found):
-            weight = ASTRAY  # somebody changed another part of the selector
+    def _selected(self, record: Record) -> Split | None:
+        split = self.split(colour_router(self._cluster, self._plan, record))
         previews = [self._cluster.get(kind, preview_name(record.service)) for kind in ("Service", "HTTPRoute")]
-        return Split(weight, self._settled(weight), all(each is not None for each in previews))
+        return replace(split, listed=all(each is not None for each in previews)) if split else None
 
     def _scaled(self, names: list[str]) -> Literal["", "stable", "canary"]:
         if scaler_of(self._cluster, names[0]) is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from onlyvips.core import images
-from onlyvips.core.manifests import MANAGED, RELEASE, fingerprint
+from onlyvips.core.manifests import MANAGED, RELEASE, canary_name, fingerprint
 from onlyvips.core.past import hurried
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
@@ -16,8 +16,8 @@ from onlyvips.ports import Clock, Cluster, Lease, Manifest
 from onlyvips.steps import records, targets
 from onlyvips.steps.deployed import Facts
 from onlyvips.steps.fence import Fence
-from onlyvips.steps.observe import Observer, canary_name
 from onlyvips.steps.rollout import Rollout
+from onlyvips.steps.routers import canary_router
 from onlyvips.steps.tools import Tools
 
 T = TypeVar("T")
@@ -252,10 +252,10 @@ def _orphans(site: Site) -> list[Manifest]:
     found = [each for each, labels in labelled if ours <= {*labels.items()} and RELEASE in labels]
     if not found or records.find_open(site.cluster, service.name) is not None:
         return []
-    split = Observer(site.cluster, site.clock, site.plan).split()
-    if split is not None and split.weight:
+    router = canary_router(site.cluster, site.plan)
+    if router is not None and (share := router.read()) is not None and share.weight:
         raise Refused(
-            f"The route gives {split.weight} % to {canary_name(service.service)} and there is no open release: nothing "
+            f"The route gives {share.weight} % to {canary_name(service.service)} and there is no open release: nothing "
             "was changed; look who set it, set it to 0, and reconcile again."
         )
     return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from onlyvips.core import httproute
-from onlyvips.core.manifests import fingerprint, template_release
+from onlyvips.core.manifests import canary_name, fingerprint, template_release
 from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.world import pods_for
 from onlyvips.errors import Permanent, Refused, Transient
@@ -14,7 +14,6 @@ from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource,
 from onlyvips.steps import preflight_blue_green, preflight_in_place
 from onlyvips.steps.deployed import NOTHING, Facts, check_deployment, healthy, there
 from onlyvips.steps.looks import REQUESTS
-from onlyvips.steps.observe import canary_name
 
 _RECENT = 300.0
 

@@ -137,3 +137,15 @@ def note_told(cluster: Cluster, release: str, told: Told) -> None:
         except (Conflict, UnknownOutcome):
             continue
     raise Transient(f"That {told.target} was told could not be written: the record of {release} changes all the time.")
+
+
+def snapshot_of(cluster: Cluster, record: Record, kind: str) -> Manifest:
+    """What ``kind`` looked like before the release. Raises Permanent when the snapshot is gone."""
+    found = cluster.get("ConfigMap", record.snapshot)
+    if found is None or kind not in found["data"]:
+        raise Permanent(
+            f"The snapshot {record.snapshot} has no {kind}: stable cannot be put back from it; `kubectl rollout undo` "
+            f"of the Deployment of {record.service} does, once you have looked."
+        )
+    manifest: Manifest = json.loads(found["data"][kind])
+    return manifest

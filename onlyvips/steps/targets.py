@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from onlyvips.core.colours import colour_name, preview_name
+from onlyvips.core.manifests import canary_name
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.steps.observe import canary_name
 
 Named = tuple[str, str]
 """Kind and name."""
