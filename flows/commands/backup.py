@@ -27,7 +27,7 @@ from onlyvips.wiring import prune as pruning
 from onlyvips.wiring.backups import Asked, Read
 from tasks.policies import until_whole
 
-app = App(name="backup", help="Back up: run, list, show, verify, audit, repair, prune.")
+app = App(name="backup")
 
 EnvironmentName = Annotated[str, Parameter(name=["--environment", "-e"], help="Environment, for example lab.")]
 Kind = Annotated[str, Parameter(name=["--kind", "-k"], help=f"{', '.join(KINDS)}, or all.")]

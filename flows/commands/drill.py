@@ -19,7 +19,7 @@ from onlyvips.errors import Refused
 from onlyvips.steps.signature import make_key
 from onlyvips.wiring import backups, drill_records, drills, trend
 
-app = App(name="drill", help="Rehearse restores: run, list, show, trend, key.")
+app = App(name="drill")
 
 Kind = Annotated[str, Parameter(name=["--kind", "-k"], help="mongodb.")]
 At = Annotated[str, Parameter(help="latest, a moment (2026-08-01T12:00:00Z), or SECONDS:ORDINAL.")]

@@ -11,7 +11,7 @@ from onlyvips import environment as environments
 from onlyvips.errors import OnlyVipsError, Refused
 from onlyvips.wiring import telling
 
-app = App(name="environment", help="Read and check the environments.")
+app = App(name="environment")
 
 
 @app.command

@@ -17,9 +17,7 @@ from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.wiring import evidence, reconciling, rollbacks, several
 
-app = App(
-    name="release", help="Release a service: plan, start, watch, hold, resume, promote, abort, reconcile, evidence."
-)
+app = App(name="release")
 
 for each in (
     planning.plan,

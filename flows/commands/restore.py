@@ -21,7 +21,7 @@ from onlyvips.wiring import restores
 from onlyvips.wiring.restores import Asked
 from onlyvips.wiring.restoring.foreign import restore_archive
 
-app = App(name="restore", help="Restore: plan what would come back, run it.")
+app = App(name="restore")
 
 Kind = Annotated[
     str,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy.special import ndtr
 
 from onlyvips.core.risk import WIDE, Sides
+from onlyvips.core.special import ndtr
 from onlyvips.core.spread import OWN_ERRORS, OWN_PLACE, Residuals, believed_clump, uneven
 from onlyvips.core.strata import Cells, Floats
 
@@ -83,7 +83,7 @@ def compare_latency(canary: Cells, stable: Cells, margin: float) -> Compared:
     wide = _spread_of_latency(by_pod, others, noise)
     error = sqrt(wide * noise) / float(weight.sum())
     beyond = slower - 0.5 - margin
-    p = float(ndtr(-beyond / error)) if error else float(beyond <= 0)
+    p = ndtr(-beyond / error) if error else float(beyond <= 0)
     reach = WIDE * error
     effect = slower - 0.5
     return Compared(round(nc.sum()), round(ns.sum()), slower, 0.5, effect, effect - reach, effect + reach, p, wide)

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil, isnan
 
-from scipy.special import betaincinv
-
 from onlyvips.core.compare import Compared, compare_errors, compare_latency
 from onlyvips.core.plan import Guardrail, Margins, Stage
 from onlyvips.core.record import Against, Value, Verdict
+from onlyvips.core.special import betaincinv
 from onlyvips.core.strata import Cells
 
 ERRORS, LATENCY = "errors-beside-stable", "latency-beside-stable"
@@ -42,7 +41,7 @@ def lower_bound(bad: int, total: int, alpha: float) -> float:
     """The one-sided lower 1 - ``alpha`` Clopper-Pearson bound of a share of ``bad`` in ``total``."""
     if bad <= 0 or total <= 0:
         return 0.0
-    bound = float(betaincinv(bad, total - bad + 1, alpha))
+    bound = betaincinv(bad, total - bad + 1, alpha)
     return 0.0 if isnan(bound) else bound  # late in a hold of a day alpha is next to nothing: nothing is sure
 
 

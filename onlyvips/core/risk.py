@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from math import exp, pi, sqrt
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtr
 
+from onlyvips.core.special import expit, logit, ndtr, root
 from onlyvips.core.strata import Floats
 
 WIDE = 1.959963984540054
@@ -78,7 +77,7 @@ class Sides:
         low, high = -1 + 1e-9, 1 - 1e-9
         if off(low) <= 0:
             return -1.0
-        return 1.0 if off(high) >= 0 else float(brentq(off, low, high, xtol=1e-9))
+        return 1.0 if off(high) >= 0 else root(off, low, high, 1e-9)
 
     def null(self, margin: float) -> tuple[Floats, Floats]:
         """The most likely shares of both sides when the canary is ``margin`` worse."""
@@ -120,7 +119,7 @@ def lugannani_rice(counts: Floats, odds: Floats, steps: Floats, reached: float, 
         upper *= 2
         if upper > 1e6:
             return 0.0
-    t = float(brentq(lambda t: slope(t) - reached, 0.0, upper, xtol=1e-12))
+    t = root(lambda t: slope(t) - reached, 0.0, upper, 1e-12)
     share = expit(odds + t * steps)
     curve = float((counts * steps**2 * share * (1 - share)).sum())
     cumulant = float((counts * (np.logaddexp(0.0, odds + t * steps) - np.logaddexp(0.0, odds))).sum())

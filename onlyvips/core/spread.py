@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtri
 
+from onlyvips.core.special import chdtri
 from onlyvips.core.strata import Cells, Floats
 
 CLUMP, CLUMP_WORTH = 5.0, 2.0
@@ -43,7 +43,7 @@ class Residuals:
         freedom = int((left > 0).sum()) - int((left > 0).any(0).sum())
         if freedom <= 0:
             return 1.0
-        return max(1.0, float((self.residuals**2).sum()) / whole * freedom / float(chdtri(freedom, 1 - _DOUBT)))
+        return max(1.0, float((self.residuals**2).sum()) / whole * freedom / chdtri(freedom, 1 - _DOUBT))
 
     def clump(self, believed: float) -> float:
         """How many errors come at a time. A cell says as much as it has errors, and at most one observation's worth."""

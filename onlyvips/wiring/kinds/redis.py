@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from onlyvips import environment as environments
-from onlyvips.adapters.snapshot_redis import RedisSnapshot
 from onlyvips.environment import Environment
 from onlyvips.errors import Refused
 from onlyvips.steps import preflight
@@ -14,10 +14,15 @@ from onlyvips.steps.redis_snapshots import rdb_piece
 from onlyvips.steps.secret_snapshots import about
 from onlyvips.wiring.kinds.kind import Kind, Taking
 
+if TYPE_CHECKING:
+    from onlyvips.adapters.snapshot_redis import RedisSnapshot
+
 
 def _source(loaded: Environment) -> RedisSnapshot:
     if loaded.endpoints.redis is None:
         raise Refused(f"{loaded.name} names no Redis to back up: see endpoints.redis.")
+    from onlyvips.adapters.snapshot_redis import RedisSnapshot  # its client takes half a second to import
+
     reader = loaded.backup.redis
     return RedisSnapshot(environments.endpoint(loaded, loaded.endpoints.redis), replica=bool(reader and reader.replica))
 
