@@ -51,6 +51,17 @@ class Margins:
 
 
 @dataclass(frozen=True)
+class MetricNames:
+    """The judge's counters by their names in Prometheus; ``latency`` is a histogram. ``errors_may_be_absent``: a
+    service that has had none exports none."""
+
+    requests: str = "api_request_total"
+    errors: str = "api_errors_total"
+    latency: str = "api_request_duration_seconds"
+    errors_may_be_absent: bool = False
+
+
+@dataclass(frozen=True)
 class Waits:
     """How long things may take. ``propagation`` is the longest a router needs to obey a change; ``hold_limit`` is for a
     person's hold, 0 for as long as ``maximum_hold``."""
@@ -177,6 +188,7 @@ class ReleasePlan:
     after: tuple[HookPlan, ...] = ()
     helm: str = ""
     digest: str = ""
+    metrics: MetricNames = MetricNames()
 
 
 @dataclass(frozen=True)

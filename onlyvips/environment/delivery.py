@@ -211,13 +211,15 @@ class WaitTimes(Section):
 
 
 class Analysis(Section):
-    """The judge: ``guardrails`` name alerts; margins are what the canary may be worse by."""
+    """The judge: ``guardrails`` name alerts; margins are what the canary may be worse by. ``errors_may_be_absent``: a
+    service that has had no error exports no counter of them, so none is no error."""
 
     alpha: Share
     minimum_requests: Whole
     guardrails: Annotated[tuple[Name, ...], Field(min_length=1)]
     errors_margin: Share
     latency_margin: Share
+    errors_may_be_absent: Flag = False
 
 
 class SecretOfRelease(Section):

@@ -59,6 +59,7 @@ def release_plan(
         before=tuple(map(hook, environment.release.hooks.before)) if ours else (),
         after=tuple(map(hook, environment.release.hooks.after)) if ours else (),
         digest=digest,
+        metrics=_metrics(environment),
     )
 
 
@@ -88,6 +89,11 @@ def _margins(environment: Environment) -> plan.Margins:
     return plan.Margins(
         analysis.errors_margin, analysis.latency_margin, analysis.minimum_requests, environment.waits.look
     )
+
+
+def _metrics(environment: Environment) -> plan.MetricNames:
+    named = environment.monitoring.metrics
+    return plan.MetricNames(named.requests, named.errors, named.latency, environment.analysis.errors_may_be_absent)
 
 
 def backup_plan(environment: Environment) -> plan.BackupPlan:

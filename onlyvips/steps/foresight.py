@@ -13,7 +13,7 @@ from onlyvips.core.power import ASKED, Judging, Sight, Traffic, sights
 from onlyvips.core.spans import span
 from onlyvips.errors import OnlyVipsError
 from onlyvips.ports import Metrics, Sample
-from onlyvips.steps.looks import DURATION, ERRORS, REQUESTS, judged
+from onlyvips.steps.looks import judged
 
 _WINDOW, _BEFORE = 900.0, 300.0
 _FRESH_LOOKS = 2
@@ -66,20 +66,20 @@ def _sights(plan: ReleasePlan, traffic: Traffic | str) -> tuple[Sight, ...] | st
 
 def _traffic(metrics: Metrics, plan: ReleasePlan, now: float) -> Traffic | str:
     """Stable's; a sentence where it cannot be told."""
-    labels = {"app": plan.service.name, "track": "stable"}
+    names, labels = plan.metrics, {"app": plan.service.name, "track": "stable"}
 
     def samples(metric: str) -> list[Sample]:
         return metrics.samples(metric, labels, now - _WINDOW - _BEFORE, now)
 
-    requests = [one for one in samples(REQUESTS) if one.points]
+    requests = [one for one in samples(names.requests) if one.points]
     seconds = now - max(now - _WINDOW, min((one.points[0][0] for one in requests), default=now))
     alive = [one for one in requests if one.points[-1][0] > now - max(_SHORTEST, _FRESH_LOOKS * plan.waits.look)]
     total = _grown(requests, now)
     if seconds < _SHORTEST or not alive or not total:
         who = f"{plan.service.name}'s stable"
         return f"{who} counted no request in the last {span(_WINDOW)}, so nobody can say what it will see"
-    bounds, buckets = _histogram(samples(f"{DURATION}_bucket"), now)
-    errors = min(1.0, _grown(samples(ERRORS), now) / total)
+    bounds, buckets = _histogram(samples(f"{names.latency}_bucket"), now)
+    errors = min(1.0, _grown(samples(names.errors), now) / total)
     return Traffic(total / seconds, errors, len({_pod(one) for one in alive}), bounds, buckets)
 
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from onlyvips.core.judge import alpha_of_look, increase, judge, judge_against, overall, planned_looks
-from onlyvips.core.plan import Guardrail, Margins, ReleasePlan
+from onlyvips.core.plan import Guardrail, Margins, MetricNames, ReleasePlan
 from onlyvips.core.record import Look, Record, Value
 from onlyvips.core.strata import Cells, Counter, Counters, both_cells, edges
 from onlyvips.errors import OnlyVipsError
 from onlyvips.ports import Metrics, Sample
 
-REQUESTS, ERRORS = "api_request_total", "api_errors_total"
-DURATION = "api_request_duration_seconds"
 _MARGIN = 300.0
 _STALE_LOOKS = 2
 _COMPARISONS = 2
@@ -59,7 +57,9 @@ def _window(record: Record, end: float) -> Window:
 def _values(metrics: Metrics, plan: ReleasePlan, record: Record, window: Window, alpha: float) -> tuple[Value, ...]:
     labels = _labels(plan, record)
     fresh = window.end - _STALE_LOOKS * plan.waits.look
-    values = [_judged(rail, _series(metrics, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails]
+    values = [
+        _judged(rail, _series(metrics, plan, rail, labels, window), window, fresh, alpha) for rail in plan.guardrails
+    ]
     if plan.margins:
         sides = _sides(metrics, plan, plan.margins, labels, window, fresh)
         values += judge_against(*sides, plan.margins, alpha)
@@ -88,22 +88,23 @@ def _sides(
     Stable's are asked for from before the stage began: what they had counted by then is no increase.
     """
     before = max(_MARGIN, 2 * margins.warm_up)
-    canary, alive = _counters(metrics, labels, window.born, window.end, fresh)
+    canary, alive = _counters(metrics, plan.metrics, labels, (window.born, window.end), fresh)
     others = {"app": plan.service.name, "track": "stable"}
-    stable, steady = _counters(metrics, others, window.since - before, window.end, fresh)
+    stable, steady = _counters(metrics, plan.metrics, others, (window.since - before, window.end), fresh)
     borders = edges(window.since + margins.warm_up, window.end, plan.waits.look)
     mine, theirs = both_cells(canary, stable, borders, margins.warm_up)
     return (mine if alive else None), (theirs if steady else None)
 
 
 def _counters(
-    metrics: Metrics, labels: dict[str, str], start: float, end: float, fresh: float
+    metrics: Metrics, names: MetricNames, labels: dict[str, str], between: tuple[float, float], fresh: float
 ) -> tuple[Counters, bool]:
     def samples(metric: str) -> list[Sample]:
-        return metrics.samples(metric, labels, start, end)
+        return metrics.samples(metric, labels, *between)
 
-    requests = samples(REQUESTS)
-    found = ([_counter(one) for one in each] for each in (requests, samples(ERRORS), samples(f"{DURATION}_bucket")))
+    requests = samples(names.requests)
+    others = (samples(names.errors), samples(f"{names.latency}_bucket"))
+    found = ([_counter(one) for one in each] for each in (requests, *others))
     return Counters(*found), _lives(requests, fresh)
 
 
@@ -152,15 +153,21 @@ class Series:
         return (round(total) - round(counted), round(total)) if _lives(self.counted, fresh) else None
 
 
-def _series(metrics: Metrics, rail: Guardrail, labels: dict[str, str], window: Window) -> Series:
+def _series(metrics: Metrics, plan: ReleasePlan, rail: Guardrail, labels: dict[str, str], window: Window) -> Series:
+    names = plan.metrics
+
     def samples(metric: str, **more: str) -> list[Sample]:
         return metrics.samples(metric, {**labels, **more}, window.born, window.end)
 
     if rail.kind == "errors":
-        return Series(rail.kind, samples(REQUESTS), samples(ERRORS))
-    # Prometheus 3 writes the bound of a whole second as 1.0, Prometheus 2 as 1.
-    quick = samples(f"{DURATION}_bucket", le=f"{rail.bound:g}") or samples(f"{DURATION}_bucket", le=str(rail.bound))
-    return Series(rail.kind, samples(f"{DURATION}_count"), quick)
+        return Series(rail.kind, samples(names.requests), samples(names.errors))
+    written = (samples(f"{names.latency}_bucket", le=bound) for bound in buckets(rail.bound))
+    return Series(rail.kind, samples(f"{names.latency}_count"), next(filter(None, written), []))
+
+
+def buckets(bound: float) -> tuple[str, ...]:
+    """How a bucket's bound is written: of a whole second Prometheus 3 makes 1.0, Prometheus 2 makes 1."""
+    return f"{bound:g}", str(bound)
 
 
 def _lives(samples: list[Sample], fresh: float) -> bool:

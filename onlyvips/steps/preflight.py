@@ -13,7 +13,6 @@ from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase, SourceOplog
 from onlyvips.steps import preflight_blue_green, preflight_in_place
 from onlyvips.steps.deployed import NOTHING, Facts, check_deployment, healthy, there
-from onlyvips.steps.looks import REQUESTS
 
 _RECENT = 300.0
 
@@ -130,7 +129,7 @@ def seen(metrics: Metrics, plan: ReleasePlan, facts: Facts) -> Facts:
     if plan.service.strategy not in ("rolling", "recreate"):
         return facts
     now = metrics.now()
-    found = metrics.samples(REQUESTS, {"app": plan.service.name}, now - _RECENT, now)
+    found = metrics.samples(plan.metrics.requests, {"app": plan.service.name}, now - _RECENT, now)
     return replace(facts, judged=facts.judged and bool(found))
 
 

@@ -27,6 +27,7 @@ from onlyvips.steps.fence import Fence, highest_epoch
 from onlyvips.steps.lease import CellLease
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.pipe import check_recipients
+from onlyvips.steps.queries import check_queries
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
 from onlyvips.wiring import backups, evidence
@@ -194,7 +195,7 @@ def _in_time(loaded: Environment, others: Callable[[], Facts]) -> Facts:
 def checks_of(loaded: Environment, plan: ReleasePlan) -> list[Callable[[], object]]:
     """What is asked of everything but the cluster before a release; each raises Refused by itself."""
     return [
-        lambda: preflight.check_metrics(metrics_of(loaded)),
+        lambda: check_queries(metrics_of(loaded), plan, loaded.where),
         lambda: check_recipients(environments.recipients(loaded)),
         lambda: preflight.check_source(database_of(loaded), environments.backup_plan(loaded).database),
         lambda: preflight.check_lock(lockable_stores(loaded)),

@@ -25,6 +25,7 @@ from onlyvips.steps.fence import highest_epoch
 from onlyvips.steps.lease import CellLease
 from onlyvips.steps.many import Many, ManySite, Progress
 from onlyvips.steps.opening import Site, Start
+from onlyvips.steps.queries import check_queries
 from onlyvips.steps.rollout import Rollout
 from onlyvips.wiring.places import openers
 
@@ -111,6 +112,8 @@ def _preflight(loaded: Environment, plan: ManyPlan, version: str) -> None:
                 environments.resolve(loaded, reference)
     for check in wiring.checks_of(loaded, sites[0].plan):
         check()
+    for site in sites[1:]:
+        check_queries(wiring.metrics_of(loaded), site.plan, loaded.where)
 
 
 def _back_up(loaded: Environment, group: str, progress: Progress) -> str:
