@@ -7,9 +7,13 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+from onlyvips.core import around as sections
+from onlyvips.core.around import Around
+from onlyvips.core.images import with_digest
 from onlyvips.core.phases import Phase
-from onlyvips.core.plan import ReleasePlan, Strategy
+from onlyvips.core.plan import HookPlan, ReleasePlan, Strategy
 from onlyvips.core.spans import span
+from onlyvips.core.windows import Outlook
 from onlyvips.core.world import pods_for
 
 
@@ -37,7 +41,7 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What will happen, how it would go back, and how long it takes at least."""
+    """What will happen, how it would go back, and how long it takes at least. ``image`` is the one that it brings."""
 
     environment: str
     service: str
@@ -48,6 +52,13 @@ class Forecast:
     back: tuple[str, ...]
     stays: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    image: str = ""
+    when: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    no_return: str = ""
+    later: tuple[str, ...] = ()
+    judge: tuple[str, ...] = ()
+    outlook: Outlook = Outlook(True)
 
     @property
     def at_least(self) -> float:
@@ -55,25 +66,42 @@ class Forecast:
         return sum(step.seconds for step in self.steps)
 
 
-def forecast(plan: ReleasePlan, version: str, found: Found, warnings: Sequence[str] = ()) -> Forecast:
-    """What a release of ``version`` does by ``plan``."""
+def forecast(plan: ReleasePlan, version: str, found: Found, around: Around, warnings: Sequence[str] = ()) -> Forecast:
+    """What a release of ``version`` (its tag) does by ``plan``."""
     service = plan.service
+    forward = (*_FORWARD[service.strategy](plan, found), *(_hook("together", one) for one in plan.after))
+    steps = (*_before_traffic(plan, around), *forward, _evidence())
+    at_least = sum(step.seconds for step in steps)
     return Forecast(
         environment=plan.environment,
         service=service.name,
         version=version,
         strategy=service.strategy,
         found=found,
-        steps=(*_before_traffic(plan), *_FORWARD[service.strategy](plan, found), _evidence()),
-        back=_BACK[service.strategy],
+        steps=steps,
+        back=(*_BACK[service.strategy], *_always_back(plan)),
         stays=tuple(_stays(plan)),
         warnings=tuple(warnings),
+        image=with_digest(f"{service.image}:{version}", plan.digest),
+        when=tuple(sections.when(around, at_least)),
+        told=tuple(sections.told(around)),
+        no_return=sections.point_of_no_return(around),
+        later=tuple(_later(plan, found)),
+        judge=tuple(_judge(plan)),
+        outlook=around.outlook,
     )
 
 
-def _before_traffic(plan: ReleasePlan) -> Iterator[Ahead]:
+def _hook(phase: Phase, hook: HookPlan) -> Ahead:
+    what = f"run Job {hook.name} ({hook.image}), for at most {span(hook.timeout)}"
+    return Ahead(phase, f"{what}; it is tried once, and one that fails takes the release back")
+
+
+def _before_traffic(plan: ReleasePlan, around: Around) -> Iterator[Ahead]:
+    yield from (_hook("prepare", one) for one in plan.before)
     yield Ahead("prepare", "keep Deployment, Service, route and autoscaler as they are in a ConfigMap of the cluster")
-    yield Ahead("backup", "take a complete base of the database: every copy has it and was read back, or it stops here")
+    taken = f"take {sections.backup(around)}"
+    yield Ahead("backup", f"{taken}: complete in each and read back, or the release stops here and nothing has changed")
     for secret in plan.secrets:
         new = f"{secret.name}-<hash of its values> beside {secret.replaces}"
         yield Ahead("secrets", f"make Secret {new}, with {', '.join(key for key, _ in secret.values)}")
@@ -92,7 +120,7 @@ def _canary(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
     yield Ahead(
         "canary",
         f"make {service.deployment}-canary, pods of the new version beside stable, and wait until they are ready and "
-        f"the router had {span(waits.propagation)} to see them",
+        f"the router had {span(waits.propagation)} to see them; an autoscaler keeps stable's pods meanwhile",
         waits.propagation,
     )
     for number, stage in enumerate(plan.stages, 1):
@@ -122,7 +150,9 @@ def _blue_green(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
     yield Ahead(
         "preview", f"bring the other colour up with {pods} of the new version; {span(settle)} to see them", settle
     )
-    yield Ahead("preview", f"ask its {tests} smoke test{'' if tests == 1 else 's'} by a preview that no user takes")
+    asked = ", ".join(f"GET {test.path}" for test in setting.tests) if setting else ""
+    each = f"ask {asked} of it, once for each pod," if tests else "ask nothing"
+    yield Ahead("preview", f"{each} by a preview that no user takes; one that fails takes the release back")
     yield Ahead("switch", f"Service {front} selects the new colour; {span(settle)} for the router", settle, weight=100)
     for stage in plan.stages:
         looks = max(1, ceil(stage.hold / plan.waits.look))
@@ -133,12 +163,33 @@ def _blue_green(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
     )
 
 
-def _rolling(plan: ReleasePlan, _: Found) -> Iterator[Ahead]:
-    yield Ahead("roll", f"{plan.service.deployment} gets the new image; its own rolling update is watched to its end")
+def _rolling(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
+    name, settle = plan.service.deployment, span(plan.waits.propagation)
+    limit = span(plan.waits.ready + plan.waits.propagation)
+    pods = f"its {found.capacity} pods" if found.capacity else "its pods"
+    yield Ahead("roll", f"the autoscaler of {name}, where it has one, keeps at least {pods} meanwhile")
+    yield Ahead("roll", f"{name} gets the new image; Kubernetes replaces {pods}, none unavailable meanwhile")
+    yield Ahead(
+        "roll",
+        f"each new pod counts once it is up for {settle}; no progress for {limit} goes back",
+        plan.waits.propagation,
+    )
+    yield Ahead("roll", f"the judge looks every {span(plan.waits.look)} meanwhile, where the metrics know the service")
 
 
-def _recreate(plan: ReleasePlan, _: Found) -> Iterator[Ahead]:
-    yield Ahead("roll", f"{plan.service.deployment} stops all of its old pods, then starts the new version: never both")
+def _recreate(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
+    name, waits = plan.service.deployment, plan.waits
+    pods = f"{found.capacity} pod{'' if found.capacity == 1 else 's'}" if found.capacity else "its pods"
+    yield Ahead("roll", f"{name} is scaled to 0: FROM HERE ON NOTHING OF IT RUNS, until the new version does")
+    yield Ahead(
+        "roll", f"wait until no pod of it is left; one that hangs is not forced, after {span(waits.ready)} it says so"
+    )
+    yield Ahead("roll", f"{name} gets the new image, and {pods}: never two versions at once")
+    yield Ahead(
+        "roll",
+        f"wait until all are up for {span(waits.propagation)}; not so within {span(waits.ready)} goes back",
+        waits.propagation,
+    )
 
 
 def _evidence() -> Ahead:
@@ -166,6 +217,41 @@ _BACK: Mapping[Strategy, tuple[str, ...]] = {
 }
 
 
+def _always_back(plan: ReleasePlan) -> Iterator[str]:
+    """Of every strategy: who takes it back, and what nobody takes back."""
+    where = f"-e {plan.environment} -s {plan.service.name}"
+    yield f"by itself, when a look or a hook fails, or a wait is over; by a person: `onlyvips release abort {where}`"
+    yield "when its driver dies, the reconciler takes it back, or completes it where all users have the new version"
+    if plan.migration is not None:
+        yield f"what Job {plan.migration.job} made stays"
+
+
+def _later(plan: ReleasePlan, found: Found) -> Iterator[str]:
+    """After it was promoted and closed."""
+    image = found.image or "what ran before"
+    if plan.service.strategy == "blue-green":
+        yield f"the old colour sleeps with {image}; to have it again, release that version"
+        return
+    where = f"-e {plan.environment} -s {plan.service.name}"
+    yield f"`onlyvips release rollback {where}` brings {image} back with its whole template, by a release of its own"
+    yield "it looks at every stage once, takes no backup, and is never frozen; a migration is not undone"
+
+
+def _judge(plan: ReleasePlan) -> Iterator[str]:
+    if plan.service.strategy in ("rolling", "recreate"):
+        yield "a service that the metrics do not know, or with too few requests, is promoted when its pods are up"
+    for rail in plan.guardrails:
+        what = "fail" if rail.kind == "errors" else f"take more than {rail.bound:g} s"
+        recent = f", in the stage or in the last {span(rail.recent)}" if rail.recent else ""
+        limit = f"surely more than {rail.threshold * 100:.3g} % of requests {what}{recent}"
+        yield f"{rail.name}: goes back when {limit}, once {rail.minimum_requests} were seen"
+    if plan.margins is not None:
+        errors, latency = plan.margins.errors * 100, plan.margins.latency * 100
+        worse = f"surely {errors:g} points more errors, or slower {latency:g} points more often than half of the time"
+        yield f"beside stable: goes back when it has {worse}"
+    yield f"no data, or too few requests, for {span(plan.waits.maximum_hold)}: it holds, then goes back as inconclusive"
+
+
 def _stays(plan: ReleasePlan) -> Iterator[str]:
     yield "the record and the snapshot, as ConfigMaps of the namespace, and the evidence in every store"
     yield "the backup, for as long as retention keeps it"
@@ -178,15 +264,21 @@ def _stays(plan: ReleasePlan) -> Iterator[str]:
 def lines(told: Forecast) -> list[str]:
     """For a terminal."""
     found, image = told.found, told.found.image or "(what runs now could not be seen)"
-    pods = f" on {found.capacity} pods" if found.capacity else ""
+    pods = f" on {found.capacity} pod{'' if found.capacity == 1 else 's'}" if found.capacity else ""
     return [
         f"{told.service} {told.version} in {told.environment} by {told.strategy}: it would replace {image}{pods}.",
+        f"It brings {told.image}.",
+        *_listed("It may begin:", told.when),
         "",
         *(f"{number:3}. {_row(step)}" for number, step in enumerate(told.steps, 1)),
         "",
         f"At least {span(told.at_least)} of holds and waits for the router; pods, backup and migration come on top.",
+        *_listed("Judged by:", told.judge),
         *_listed("If it goes back:", told.back),
+        *_listed("Point of no return:", [told.no_return]),
+        *_listed("Once it is promoted:", told.later),
         *_listed("What stays:", told.stays),
+        *_listed("Who is told:", told.told),
         *_listed("Warnings:", told.warnings),
         *_listed("It would be refused now:", found.refusals),
         "",

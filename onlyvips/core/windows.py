@@ -54,6 +54,39 @@ def closed(calendar: Calendar, now: float) -> str:
     return f"{why}; {then}"
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """Whether a release may begin ``now``, and until when (None: for as long as is known); if not, why, and when the
+    next may (None: not known). ``ends`` says what ends it."""
+
+    open: bool
+    why: str = ""
+    until: float | None = None
+    ends: str = ""
+    following: float | None = None
+
+
+def outlook(calendar: Calendar, now: float) -> Outlook:
+    """What the calendar says of now and of what comes."""
+    if why := _why(calendar, now):
+        return Outlook(False, why, following=next_open(calendar, now))
+    ends = [(one.start, f"a freeze begins ({one.why})") for one in calendar.freezes if one.start > now]
+    spans = sorted(span for span in _spans(calendar, now, _AHEAD))
+    if (end := _end(spans, now)) is not None:
+        ends.append((end, "the window closes"))
+    until, told = min(ends, default=(None, ""))
+    return Outlook(True, until=until, ends=told)
+
+
+def _end(spans: list[tuple[float, float]], now: float) -> float | None:
+    """When the window that is open closes; windows that follow on one another are one."""
+    end = None
+    for start, stop in spans:
+        if start <= (now if end is None else end) < stop:
+            end = stop
+    return end
+
+
 def _why(calendar: Calendar, now: float) -> str:
     frozen = next((one for one in calendar.freezes if one.start <= now < one.end), None)
     if frozen is not None:

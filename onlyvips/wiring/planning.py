@@ -8,12 +8,17 @@ from typing import TypeVar
 
 from onlyvips import environment as environments
 from onlyvips import wiring
+from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core.around import Around, Backup
 from onlyvips.core.forecast import Forecast, Found, forecast
-from onlyvips.core.plan import ReleasePlan, Strategy
+from onlyvips.core.images import tag_of
+from onlyvips.core.news import EVENTS
+from onlyvips.core.plan import DestinationPlan, ReleasePlan, Strategy
 from onlyvips.environment import Environment
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
 from onlyvips.steps import preflight, records
 from onlyvips.steps.foresight import foresight
+from onlyvips.wiring.telling import targets_of
 
 T = TypeVar("T")
 
@@ -28,7 +33,25 @@ def foresee(environment: str, service: str, version: str, strategy: Strategy | N
     found = _found(loaded, plan, version)
     # What keeps the metrics system from being asked at all is among the refusals already.
     sights = _asked(lambda: foresight(wiring.metrics_of(loaded), plan), []) or ()
-    return forecast(plan, version, found, [one.warning for one in sights if one.warning])
+    warnings = [one.warning for one in sights if one.warning]
+    return forecast(plan, tag_of(version), found, _around(loaded), warnings)
+
+
+def _around(loaded: Environment) -> Around:
+    release, plan = loaded.release, environments.backup_plan(loaded)
+    return Around(
+        calendar=environments.release_calendar(loaded),
+        now=SystemClock().now(),
+        backup=Backup(plan.database, tuple(map(_place, plan.destinations)), len(plan.recipients)),
+        told=tuple((target.name, tuple(sorted(target.wants, key=EVENTS.index))) for target in targets_of(loaded)),
+        escalate_after=loaded.people.notifications.escalate_after,
+        contract=environments.hook(release.contract) if release.contract else None,
+    )
+
+
+def _place(destination: DestinationPlan) -> str:
+    extra = [what for what, holds in (("off site", destination.offsite), ("locked", destination.immutable)) if holds]
+    return f"{destination.name}{f', {chr(44).join(extra)}' if extra else ''}"
 
 
 def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:

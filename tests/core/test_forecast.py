@@ -7,11 +7,14 @@ from typing import Any, get_args
 
 import pytest
 
+from onlyvips.core.around import Around, Backup
 from onlyvips.core.forecast import Forecast, Found, forecast, lines, to_dict
 from onlyvips.core.phases import phases_of
-from onlyvips.core.plan import Index, MigrationPlan, ReleasePlan, SecretPlan, Stage, Strategy
+from onlyvips.core.plan import HookPlan, Index, MigrationPlan, ReleasePlan, SecretPlan, Stage, Strategy
 from onlyvips.core.spans import span
+from onlyvips.core.windows import Calendar, Freeze
 from tests.core.decisions import PLAN
+from tests.core.test_windows import WORK, at
 
 FOUND = Found("img:v1", 10)
 JOB = MigrationPlan("migration-v090", "i", ("m",), "db", "s", "k", (Index("users", (("telegramId", 1),), True),))
@@ -24,9 +27,16 @@ FULL = replace(
 )
 
 
-def of(plan: ReleasePlan, strategy: Strategy = "canary", **found: Any) -> Forecast:
+AROUND = Around(Calendar(), at("2026-11-26T12:00"), Backup("onlyvips", ("s3-a", "s3-b, off site, locked"), 2))
+
+
+def of(plan: ReleasePlan, strategy: Strategy = "canary", around: Around = AROUND, **found: Any) -> Forecast:
     service = replace(plan.service, strategy=strategy)
-    return forecast(replace(plan, service=service), "v2", replace(FOUND, **found))
+    return forecast(replace(plan, service=service), "v2", replace(FOUND, **found), around)
+
+
+def text(told: Forecast) -> str:
+    return "\n".join(lines(told))
 
 
 def test_each_stage_is_told_with_its_weight_pods_hold_and_looks() -> None:
@@ -48,20 +58,92 @@ def test_every_strategy_tells_its_phases_in_the_order_in_which_they_come(strateg
 
 
 def test_secrets_migration_and_what_a_rollback_leaves_are_told_without_any_reference_or_value() -> None:
-    text = "\n".join(lines(of(FULL)))
-    assert "make Secret backend-jwt-<hash of its values> beside backend-jwt-v1, with JWT_SECRET" in text
-    assert "run Job migration-v090" in text and "indexes users(telegramId)" in text
-    assert "a rollback does not undo them" in text
-    assert "SECRET_OF_THE_LAB" not in text + str(to_dict(of(FULL)))
+    said = text(of(FULL))
+    assert "make Secret backend-jwt-<hash of its values> beside backend-jwt-v1, with JWT_SECRET" in said
+    assert "run Job migration-v090" in said and "indexes users(telegramId)" in said
+    assert "a rollback does not undo them" in said
+    assert "SECRET_OF_THE_LAB" not in said + str(to_dict(of(FULL)))
 
 
 def test_what_would_refuse_it_is_told_in_full_and_what_is_not_known_is_not_made_up() -> None:
     told = of(FULL, image="", capacity=0, refusals=("The cluster is away.", "No oplog."))
-    text = "\n".join(lines(told))
-    assert "- The cluster is away." in text and "- No oplog." in text
-    assert "what runs now could not be seen" in text and "Nothing known would refuse it" not in text
+    said = text(told)
+    assert "- The cluster is away." in said and "- No oplog." in said
+    assert "what runs now could not be seen" in said and "Nothing known would refuse it" not in said
     assert {step.pods for step in told.steps} == {0}
     assert to_dict(told)["ok"] is False and to_dict(of(FULL))["ok"] is True
+
+
+def test_the_image_is_told_with_its_digest() -> None:
+    digest = f"sha256:{'a' * 64}"
+    assert f"It brings {PLAN.service.image}:v2@{digest}." in text(of(replace(FULL, digest=digest)))
+    assert f"It brings {PLAN.service.image}:v2." in text(of(FULL))
+
+
+@pytest.mark.parametrize(
+    ("calendar", "told"),
+    [
+        (Calendar(), "the environment has no release windows, and no freeze to come"),
+        (Calendar((WORK,)), "now, until Thu 2026-11-26 17:00 CET, when the window closes"),
+        (
+            Calendar((WORK,), (Freeze(at("2026-11-26T14:00"), at("2026-12-01T09:00"), "audit"),)),
+            "now, until Thu 2026-11-26 14:00 CET, when a freeze begins (audit)",
+        ),
+        (
+            Calendar((WORK,), (Freeze(at("2026-11-26T10:00"), at("2026-11-29T09:00"), "audit"),)),
+            "not now: releases are frozen until Sun 2026-11-29 09:00 CET (audit); the next time is Mon 2026-11-30",
+        ),
+    ],
+)
+def test_windows_and_freezes_in_force_are_told_with_what_comes_next(calendar: Calendar, told: str) -> None:
+    said = of(FULL, around=replace(AROUND, calendar=calendar))
+    assert told in said.when[0]
+    assert to_dict(said)["outlook"]["open"] is not said.when[0].startswith("not now")
+
+
+def test_a_release_that_outlasts_its_window_says_when_it_ends() -> None:
+    late = replace(AROUND, calendar=Calendar((WORK,)), now=at("2026-11-26T15:00"))
+    assert "not before Thu 2026-11-26 18:32 CET: what is open goes on" in of(FULL, around=late).when[1]
+    assert len(of(FULL, around=replace(late, now=at("2026-11-26T12:00"))).when) == 1
+
+
+def test_the_backup_is_told_with_every_place_it_goes_to() -> None:
+    (step,) = [step for step in of(FULL).steps if step.phase == "backup"]
+    assert "database onlyvips, encrypted for 2 recipients, to 2 places (s3-a; s3-b, off site, locked)" in step.what
+
+
+def test_hooks_are_steps_where_they_come() -> None:
+    plan = replace(
+        FULL, before=(HookPlan("warn", "i:1", ("w",), 60.0),), after=(HookPlan("crawl", "i:1", ("c",), 90.0),)
+    )
+    steps = of(plan).steps
+    assert steps[0].what.startswith("run Job warn (i:1), for at most 1 min; it is tried once")
+    assert steps[-2].what.startswith("run Job crawl") and steps[-1].phase == "evidence"
+
+
+def test_the_point_of_no_return_and_the_way_back_later_are_told() -> None:
+    assert of(FULL).no_return.startswith("none: until it is closed it can go back")
+    contract = replace(AROUND, contract=HookPlan("drop-old", "i:1", ("d",), 60.0))
+    assert "the contract migration drop-old runs with `--all` alone" in of(FULL, around=contract).no_return
+    assert f"release rollback -e {PLAN.environment} -s {PLAN.service.name}` brings img:v1 back" in of(FULL).later[0]
+    assert "release rollback" not in of(FULL, "blue-green").later[0]
+
+
+def test_who_is_told_is_told_and_that_nobody_is() -> None:
+    assert "nobody: people.notifications.targets names no target" in of(FULL).told[0]
+    chat = replace(AROUND, told=(("chat", ("started", "promoted")),), escalate_after=300.0)
+    assert of(FULL, around=chat).told == (
+        "chat: started, promoted",
+        "nobody, when a question is not answered: no target wants `escalation`",
+    )
+    pager = replace(chat, told=(("pager", ("escalation",)),))
+    assert of(FULL, around=pager).told[-1] == "escalation comes when nobody has answered for 5 min"
+
+
+def test_what_it_is_judged_by_is_told_with_its_numbers() -> None:
+    told = "\n".join(of(FULL).judge)
+    assert "api-errors: goes back when surely more than 5 % of requests fail, once 100 were seen" in told
+    assert "promoted when its pods are up" in of(FULL, "rolling").judge[0]
 
 
 @pytest.mark.parametrize(
