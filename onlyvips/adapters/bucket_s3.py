@@ -22,7 +22,7 @@ import obstore
 from botocore.config import Config
 from obstore.store import S3Store as Obstore
 
-from onlyvips.adapters.session_aws import session
+from onlyvips.adapters import session_aws
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
 
 _PASSING = ("SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout")
@@ -80,7 +80,7 @@ class Bucket:
         weakref.finalize(self, self._http.close)
         try:
             _ = urlsplit(address.endpoint).port  # raises for one that is no number
-            self._client: Any = session().client(
+            self._client: Any = session_aws.client(
                 "s3",
                 endpoint_url=address.endpoint or None,
                 region_name=address.region or "us-east-1",

@@ -19,7 +19,7 @@ class PrometheusMetrics:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._client = httpx.Client(timeout=_TIMEOUT, trust_env=False)
+        self._client = httpx.Client(timeout=_TIMEOUT, trust_env=False, verify=not url.startswith("http:"))
 
     def now(self) -> float:
         """See ``ports.Metrics``: PromQL's ``time()``."""

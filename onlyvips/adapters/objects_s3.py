@@ -31,8 +31,8 @@ from botocore.exceptions import (
     ConnectionError as NotConnected,
 )
 
+from onlyvips.adapters import session_aws
 from onlyvips.adapters.s3_part import Part
-from onlyvips.adapters.session_aws import session
 from onlyvips.core.locking import LockPlan
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Stored, Upload
@@ -79,7 +79,7 @@ class S3Store:
         self._lock = lock
         self._endpoint, self._bucket = re.sub(r"//[^/@]*@", "//", endpoint), bucket
         client = partial(
-            session().client,
+            session_aws.client,
             "s3",
             endpoint_url=endpoint or None,
             region_name=region or "us-east-1",

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import ParamValidationError
 
-from onlyvips.adapters.session_aws import session
+from onlyvips.adapters import session_aws
 from onlyvips.adapters.snapshot_ssm import _PACE, SsmSnapshot
 from onlyvips.core.secrets_restore import Parameter, differing, parameters_of
 from onlyvips.errors import Conflict, Permanent
@@ -45,7 +45,7 @@ class SsmParameters(SsmSnapshot):
     def identity(self) -> str:
         """See ``ports.secrets.ParameterStore``: by the account that STS says."""
         config = Config(retries={"total_max_attempts": 1, "mode": "standard"}, connect_timeout=10, read_timeout=60)
-        client: Any = session().client(
+        client: Any = session_aws.client(
             "sts", endpoint_url=self._endpoint or None, region_name=self.region, config=config, **self._keys
         )
         with self._explained("ask whose account it is"):

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
 
-from onlyvips.adapters.session_aws import session
+from onlyvips.adapters import session_aws
 from onlyvips.errors import OnlyVipsError, Permanent, Transient
 from onlyvips.ports import Clock
 
@@ -62,7 +62,7 @@ class SsmSnapshot:
         self._region, self._paths, self._clock = region, tuple(paths), clock
         self._held: int | None = None
         try:
-            self._client: Any = session().client(
+            self._client: Any = session_aws.client(
                 "ssm",
                 endpoint_url=endpoint or None,
                 region_name=region,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,10 @@ def environments_directory() -> Path:
     return found
 
 
+@lru_cache(maxsize=16)
 def from_text(text: str, name: str, file: str) -> Environment:
-    """The environment that ``text`` describes; ``file`` is what its problems are reported in."""
+    """The environment that ``text`` describes; ``file`` is what its problems are reported in. A text is read once:
+    who follows a release asks for it each second."""
     tree = read(text)
     if not isinstance(tree.data, dict):
         tree.problems.append(Problem(1, (), "a mapping of sections is expected"))

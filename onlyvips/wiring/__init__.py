@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
@@ -48,6 +49,7 @@ class _Driven:
 
 _driven: dict[str, _Driven] = {}
 _runs: list[str] = []
+_of_runs: dict[tuple[str, str], str] = {}
 
 
 def begin(environment: str, service: str, start: Start) -> str:
@@ -139,8 +141,15 @@ def site_of(loaded: Environment, service: str, version: str) -> Site:
 
 
 def cluster_of(loaded: Environment) -> KubernetesCluster:
-    """The environment's cluster."""
-    return KubernetesCluster(kubeconfig_of(loaded), loaded.platform.namespace)
+    """The environment's cluster, by one client that keeps its connections for as long as its kubeconfig is the same."""
+    path = kubeconfig_of(loaded)
+    written = path.stat().st_mtime_ns if path is not None and path.is_file() else 0
+    return _cluster(path, written, loaded.platform.namespace)
+
+
+@lru_cache(maxsize=8)
+def _cluster(kubeconfig: Path | None, written: int, namespace: str) -> KubernetesCluster:
+    return KubernetesCluster(kubeconfig, namespace)
 
 
 def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, fence: Fence) -> Tools:
@@ -251,8 +260,12 @@ def _lease_name(service: str) -> str:
 
 
 def release_of_run(environment: str, run: str) -> Record | None:
-    """The release that a run began or went on with, None while there is none."""
-    return opening.of_run(cluster_of(environments.load(environment)), run)
+    """The release that a run began or went on with, None while there is none. Once found, it is read by its name."""
+    cluster, key = cluster_of(environments.load(environment)), (environment, run)
+    known = records.find(cluster, _of_runs[key]) if key in _of_runs else None
+    if (found := known or opening.of_run(cluster, run)) is not None:
+        _of_runs[key] = found.id
+    return found
 
 
 def driven_by(environment: str, service: str, run: str) -> Record | None:
