@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onlyvips.core import commands
 from onlyvips.core.action import Action, enter, wait
-from onlyvips.core.carry import cannot_carry, clear_away, held, present, scaled_down, with_rule
+from onlyvips.core.carry import cannot_carry, clear_away, held, kept_still, present, scaled_down, with_rule
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record, abort_reason
 from onlyvips.core.world import Split, Workload, World, pods_for, weight_for
@@ -86,6 +86,8 @@ def _pods_wanted(record: Record, plan: ReleasePlan, at_weight: bool, capacity: i
 def _drift(record: Record, stable: Workload, canary: Workload, split: Split) -> str | None:
     if split.weight not in (record.weight, record.intended_weight):
         return f"the route shows {split.weight} % for the canary and this release had set {record.weight} %"
+    if split.strayed:
+        return "what keeps users to a version in the route (rules, cookies) is not what this release had set"
     if stable.release not in (record.from_release, record.id) or stable.image not in (
         record.from_image,
         record.to_image,
@@ -178,6 +180,8 @@ def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action
 
 def _after_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
     stable, canary, split = present(world)
+    if (first := kept_still(split)) is not None:
+        return first
     if split.weight == 0:
         needed = min(record.capacity, stable.replicas)  # it carries all by now: its own count is what that takes
         not_yet = cannot_carry("stable", stable, needed, plan, world) if canary is not None else None

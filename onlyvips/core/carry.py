@@ -63,6 +63,13 @@ def scaled_down(record: Record, stable: Workload) -> Action | None:
     return Action("scale-stable", reason, number=record.capacity)
 
 
+def kept_still(split: Split) -> Action | None:
+    """All of the traffic goes one way, and rules or cookies still lead users the other: they go first."""
+    if not split.sticky or split.weight not in (0, 100):
+        return None
+    return Action("set-weight", "rules of the route still keep users to a version", number=split.weight)
+
+
 def clear_away(canary: Workload | None, split: Split, plan: ReleasePlan, world: World) -> Action | None:
     """Remove the canary and what else is left, once no router can still be sending to it."""
     if canary is not None or split.listed:

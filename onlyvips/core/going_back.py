@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onlyvips.core.action import Action, enter, wait
-from onlyvips.core.carry import cannot_carry, clear_away, present, scaled_down, waited_out, with_rule
+from onlyvips.core.carry import cannot_carry, clear_away, kept_still, present, scaled_down, waited_out, with_rule
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World, weight_for
@@ -17,6 +17,8 @@ def roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -
         return wait("gone", "the Deployment of stable is gone: put it back, the canary keeps its traffic until then")
     if split is None:
         return wait("gone", "the service's one rule in the HTTPRoute is not to be found: put it back")
+    if (first := kept_still(split)) is not None:
+        return first
     if stable.release == record.id:
         return _take_stable_back(record, world, plan, attended)
     if split.weight > 0:
@@ -63,8 +65,8 @@ def _weight_back(record: Record, world: World, stable: Workload, split: Split, p
         able = stable.visible if stable.quiet >= plan.waits.propagation else 0
     if able == 0:
         return wait("stable-ready", f"no pod of stable is ready ({stable.trouble or 'no pod says why'})")
-    lowest = 100 - weight_for(able, record.capacity) if carried else 0
-    if lowest < split.weight:
+    lowest = min(split.weight, 100 - weight_for(able, record.capacity)) if carried else 0
+    if lowest < split.weight or split.sticky:
         return Action("set-weight", f"back to stable, {able} of {record.capacity} pods ready", number=lowest)
     return scaled_down(record, stable) or wait("stable-ready", _rest(record, stable, split))
 

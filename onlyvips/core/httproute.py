@@ -6,8 +6,11 @@ is refused by the apiserver instead of written to.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from onlyvips.core import affinity
+from onlyvips.core.affinity import Keeping
 from onlyvips.errors import Permanent, Refused
 
 Manifest = dict[str, Any]
@@ -23,7 +26,8 @@ def rule_index(route: Manifest, rule: str, service: str, canary: str = "") -> in
     rules = route.get("spec", {}).get("rules") or []
     found = [index for index, each in enumerate(rules) if each.get("name") == rule]
     if not found:
-        found = [index for index, each in enumerate(rules) if not each.get("name") and service in _names(each)]
+        nameless = [index for index, each in enumerate(rules) if not each.get("name") and service in _names(each)]
+        found = [index for index in nameless if not affinity.is_sticky(rules[index], service)]
     if len(found) > 1 and len(ours := [index for index in found if lists(route, index, canary)]) == 1:
         return ours[0]
     if len(found) > 1:
@@ -71,20 +75,64 @@ def _tests(route: Manifest, index: int) -> Operations:
     return named + entries
 
 
-def weigh(route: Manifest, index: int, stable: str, canary: str, weight: int) -> Operations:
-    """Give the canary ``weight`` percent and stable the rest; the canary's entry is added after the others."""
-    base = f"/spec/rules/{index}/backendRefs"
-    references = route["spec"]["rules"][index].get("backendRefs") or []
+def weigh(
+    route: Manifest, index: int, stable: str, canary: str, weight: int, keep: Keeping | None = None
+) -> Operations:
+    """Give the canary ``weight`` percent and stable the rest; the canary's entry is added after the others. Rules and
+    cookies for those whom ``keep`` says come and go in the same patch."""
+    operations = _weights(route, index, stable, canary, weight, keep)
+    return operations + _beside(route, index, stable, canary, weight, keep)
+
+
+def _weights(route: Manifest, index: int, stable: str, canary: str, weight: int, keep: Keeping | None) -> Operations:
+    base, rule = f"/spec/rules/{index}/backendRefs", route["spec"]["rules"][index]
     operations = _tests(route, index)
-    for at, reference in enumerate(references):
+    for at, reference in enumerate(rule.get("backendRefs") or []):
         if reference["name"] in (stable, canary):
             value = weight if reference["name"] == canary else 100 - weight
             operations.append({"op": "add", "path": f"{base}/{at}/weight", "value": value})
+            wanted = affinity.with_cookie(reference, stable, weight, keep)
+            operations += _filters(f"{base}/{at}/filters", reference, wanted)
     for name, value in ((stable, 100 - weight), (canary, weight)):
-        if name not in _names(route["spec"]["rules"][index]):
-            entry = {key: kept for key, kept in _model(route, index, stable, canary).items() if key != "weight"}
-            operations.append({"op": "add", "path": f"{base}/-", "value": {**entry, "name": name, "weight": value}})
+        if name not in _names(rule):
+            model = affinity.without_cookie(_model(route, index, stable, canary))
+            entry = {**{key: kept for key, kept in model.items() if key != "weight"}, "name": name, "weight": value}
+            entry = affinity.with_cookie(entry, stable, weight, keep)
+            operations.append({"op": "add", "path": f"{base}/-", "value": entry})
     return operations
+
+
+def _filters(path: str, before: Manifest, after: Manifest) -> Operations:
+    if before.get("filters") == after.get("filters"):
+        return []
+    if "filters" not in after:
+        return [{"op": "remove", "path": path}]
+    return [{"op": "add", "path": path, "value": after["filters"]}]
+
+
+def _beside(route: Manifest, index: int, stable: str, canary: str, weight: int, keep: Keeping | None) -> Operations:
+    """What is to become of the rules beside: the old ones go, the last first, and the new ones come at the end, where
+    they shift no rule of others and win against none that is as specific."""
+    rules = route["spec"]["rules"]
+    operations: Operations = []
+    for at in reversed(affinity.beside(rules, index, stable, canary)):
+        path = f"/spec/rules/{at}"
+        operations += [{"op": "test", "path": path, "value": rules[at]}, {"op": "remove", "path": path}]
+    wanted = affinity.wanted_rules(rules[index], stable, canary, weight, keep) if keep else []
+    return operations + [{"op": "add", "path": "/spec/rules/-", "value": rule} for rule in wanted]
+
+
+def is_weighed(route: Manifest, index: int, stable: str, canary: str, weight: int, keep: Keeping | None = None) -> bool:
+    """Whether ``weigh`` has nothing to do."""
+    weighed = canary_weight(route, index, canary) == weight
+    return weighed and affinity.as_wanted(route, index, stable, canary, weight, keep)
+
+
+def shape(route: Manifest, index: int, stable: str, canary: str) -> str:
+    """All that decides who gets the canary, to be compared: the rule's backends and the rules beside."""
+    rules = route["spec"]["rules"]
+    every = [rules[index].get("backendRefs"), *(rules[at] for at in affinity.beside(rules, index, stable, canary))]
+    return json.dumps(every, sort_keys=True)
 
 
 def _model(route: Manifest, index: int, stable: str, canary: str) -> Manifest:
@@ -100,9 +148,15 @@ def _model(route: Manifest, index: int, stable: str, canary: str) -> Manifest:
 
 
 def forget(route: Manifest, index: int, stable: str, canary: str) -> Operations:
-    """Take the canary's entry out and give stable all; no operations when it has none."""
-    names = _names(route["spec"]["rules"][index])
-    if canary not in names:
+    """Take the canary's entry out and give stable all, with all that kept users; no operations when there is none."""
+    listed, kept = lists(route, index, canary), affinity.keeps(route, index, stable, canary)
+    if not (listed or kept):
         return []
-    base = f"/spec/rules/{index}/backendRefs"
-    return [*weigh(route, index, stable, canary, 0), {"op": "remove", "path": f"{base}/{names.index(canary)}"}]
+    base, names = f"/spec/rules/{index}/backendRefs", _names(route["spec"]["rules"][index])
+    operations = _weights(route, index, stable, canary, 0, None) if listed else _tests(route, index)
+    if stable in names and not listed:
+        entry = route["spec"]["rules"][index]["backendRefs"][names.index(stable)]
+        operations += _filters(f"{base}/{names.index(stable)}/filters", entry, affinity.without_cookie(entry))
+    if listed:
+        operations.append({"op": "remove", "path": f"{base}/{names.index(canary)}"})
+    return operations + _beside(route, index, stable, canary, 0, None)

@@ -84,8 +84,20 @@ class RouteRef:
 
 
 @dataclass(frozen=True)
+class Testers:
+    """Who sends ``header`` with ``value`` gets the canary while it has traffic."""
+
+    header: str
+    value: str
+
+
+@dataclass(frozen=True)
 class ServicePlan:
-    """One service of the platform: its names in the cluster and its image's repository, without a tag."""
+    """One service of the platform: its names in the cluster and its image's repository, without a tag.
+
+    ``sticky``: a canary's route keeps each user to one version within a stage, by a cookie; ``embedded``: one that a
+    frame of another site keeps, too.
+    """
 
     name: str
     image: str
@@ -93,6 +105,9 @@ class ServicePlan:
     deployment: str
     service: str
     route: RouteRef | None
+    sticky: bool = False
+    embedded: bool = False
+    testers: Testers | None = None
 
 
 @dataclass(frozen=True)

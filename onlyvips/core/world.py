@@ -45,6 +45,8 @@ ASTRAY = -1
 class Split:
     """The route's rule: the canary's ``weight`` in percent, since when it is seen so, and whether it has an entry.
 
+    ``sticky``: rules or cookies keep users to a version; ``strayed``: not those that the release would have now.
+
     In blue-green what the Service selects: 0 the colour that users were on, 100 the other one, ``ASTRAY`` neither; and
     whether the preview is there.
     """
@@ -52,6 +54,8 @@ class Split:
     weight: int
     settled: float
     listed: bool
+    sticky: bool = False
+    strayed: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ TaggedImage = Annotated[str, _written(_TAGGED, "an image with a tag or a digest"
 Digest = Annotated[str, _written(r"sha256:[0-9a-f]{64}", "a digest: sha256: and 64 hexadecimal digits")]
 """What an image is, as its registry says."""
 Version = Annotated[str, _written(r"v[0-9]+(\.[0-9]+){0,2}", "a version such as v0.9.0")]
+HeaderName = Annotated[str, _written(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}", "a header's name, such as X-Tester")]
+HeaderValue = Annotated[str, _written(r"[!-~]([ -~]{0,254}[!-~])?", "a header's value of plain letters, at most 256")]
 Email = Annotated[str, _written(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address such as devops@onlyvips.com")]
 KubernetesKind = Annotated[str, AfterValidator(_kind)]
 """``Deployment``, or ``cert-manager.io/v1/Certificate``."""

@@ -7,7 +7,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from onlyvips.core.plan import Strategy
-from onlyvips.environment.base import Digest, Flag, Identifier, Image, Name, Section, TaggedImage, Text, Version, Whole
+from onlyvips.environment.base import (
+    Digest,
+    Flag,
+    HeaderName,
+    HeaderValue,
+    Identifier,
+    Image,
+    Name,
+    Section,
+    TaggedImage,
+    Text,
+    Version,
+    Whole,
+)
 from onlyvips.environment.calendar_of import ReleaseFreeze, ReleaseWindow
 from onlyvips.environment.quantities import Duration, Share, Weight
 from onlyvips.environment.references import Endpoint, Kubeconfig, SecretReference
@@ -22,14 +35,6 @@ _REFUSED_ROUTERS = {
 def _router(name: str) -> str:
     if name != "gateway-api":
         raise ValueError(_REFUSED_ROUTERS.get(name, f"`{name}` is not a router that we can drive: use gateway-api"))
-    return name
-
-
-def _affinity(name: str) -> str:
-    if name != "none":
-        raise ValueError(
-            "user affinity is not supported yet: leave the key out, or publish the assets of both versions"
-        )
     return name
 
 
@@ -117,8 +122,19 @@ class Route(Section):
     rule: Name
 
 
+class Testers(Section):
+    """Who sends ``header`` with exactly ``value`` gets the canary while it has traffic."""
+
+    header: HeaderName
+    value: HeaderValue
+
+
 class Service(Section):
-    """One service. ``assets`` says whether a front-end's files carry the version in their names."""
+    """One service. ``assets`` says whether a front-end's files carry the version in their names.
+
+    ``affinity: cookie``: a canary's route keeps each user to one version within a stage; ``embedded``: in a frame of
+    another site, too (SameSite=None; Secure; Partitioned).
+    """
 
     kind: Literal["api", "front-end", "bot"]
     image: Image
@@ -127,7 +143,9 @@ class Service(Section):
     service: Name | None = None
     route: Route | None = None
     assets: Literal["versioned", "published-first", "none"] = "versioned"
-    affinity: Annotated[str, AfterValidator(_affinity)] = "none"
+    affinity: Literal["none", "cookie"] = "none"
+    embedded: Flag = False
+    testers: Testers | None = None
 
 
 class StageOfCanary(Section):

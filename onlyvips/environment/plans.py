@@ -265,7 +265,18 @@ def _names(release: Release, version: str) -> bool:
 
 def _service(name: str, service: Service) -> plan.ServicePlan:
     route = plan.RouteRef(service.route.name, service.route.rule) if service.route else None
-    return plan.ServicePlan(name, service.image, service.strategy, service.deployment, service.service or "", route)
+    testers = plan.Testers(service.testers.header, service.testers.value) if service.testers else None
+    return plan.ServicePlan(
+        name,
+        service.image,
+        service.strategy,
+        service.deployment,
+        service.service or "",
+        route,
+        sticky=service.affinity == "cookie",
+        embedded=service.embedded,
+        testers=testers,
+    )
 
 
 def _stages(environment: Environment, strategy: plan.Strategy) -> tuple[plan.Stage, ...]:

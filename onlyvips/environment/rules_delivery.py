@@ -16,6 +16,7 @@ from onlyvips.errors import Refused
 
 _MOST_LOOKS = 1000
 _UNITS = {"latency": "seconds", "queue": "count"}
+_NOT_FOR_TESTERS = ("cookie", "host", "user-agent", "accept", "connection", "content-length", "x-onlyvips-preview")
 _EXAMPLES = {"seconds": "a duration such as 500ms", "share": "a percentage such as 5%", "count": "a whole number"}
 
 
@@ -100,17 +101,33 @@ def _of_service(service: Service) -> Flaws:
         yield "route", "this key is missing: a canary needs the HTTPRoute and the rule that split its requests"
     if service.strategy == "blue-green" and service.route is None:
         yield "route", "this key is missing: the other colour is tested by the HTTPRoute and the rule that lead there"
-    if service.strategy == "canary" and service.kind == "front-end" and service.assets == "versioned":
+    yield from _of_users(service)
+
+
+def _of_users(service: Service) -> Flaws:
+    """Who is kept to one version of a canary, and who is sent to it."""
+    canary, kept = service.strategy == "canary", service.affinity == "cookie"
+    if canary and service.kind == "front-end" and service.assets == "versioned" and not kept:
         yield (
             "strategy",
-            "a weighted canary of a front-end with versioned assets would serve half a page of each version: use "
-            "blue-green, or publish the assets of both versions first and say `assets: published-first`",
+            "a weighted canary of a front-end with versioned assets would serve half a page of each version: write "
+            "`affinity: cookie`, use blue-green, or publish the assets of both versions first and say `assets: "
+            "published-first`",
         )
+    if kept and not canary:
+        yield "affinity", f"only a canary shares users between two versions, {service.strategy} does not: leave it out"
+    if service.embedded and not kept:
+        yield "embedded", "it says how the cookie of `affinity: cookie` is set, and there is none: leave this key out"
+    if (testers := service.testers) is not None and not canary:
+        yield "testers", f"only a canary has a version for testers beside stable, {service.strategy} has not"
+    if testers is not None and testers.header.lower() in _NOT_FOR_TESTERS:
+        yield "testers", f"`{testers.header}` is in requests of every user: name one that only testers send"
 
 
 def _of_bot(service: Service) -> Flaws:
     if service.strategy != "recreate":
         yield "strategy", f"a polling bot never runs twice, which {service.strategy} would do: use recreate"
+    yield from _of_users(service)
     if service.route is not None or service.service is not None:
         yield ("route" if service.route else "service"), "a polling bot takes no requests: leave this key out"
 

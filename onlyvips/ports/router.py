@@ -22,10 +22,14 @@ Patch = Callable[[str, str, Change], Manifest]
 @dataclass(frozen=True)
 class Share:
     """What a router says: the other copy's ``weight`` in whole percent, -1 where it leads to neither copy, and whether
-    it knows the other copy (``listed``)."""
+    it knows the other copy (``listed``). ``leads``: all that decides where requests go, to be compared; ``sticky``:
+    something keeps users to a copy whatever the weight, ``strayed``: not what was asked for."""
 
     weight: int
     listed: bool
+    leads: str = ""
+    sticky: bool = False
+    strayed: bool = False
 
 
 class Router(Protocol):

@@ -60,12 +60,12 @@ def _grown(tools: Tools, record: Record) -> Record:
 
 def _set_weight(tools: Tools, record: Record, action: Action) -> Done:
     expected = None if record.phase == "rollback" else record.weight
-    observed = _router(tools).shift(tools.fence.patch, action.number, expected)
+    observed = _router(tools, record).shift(tools.fence.patch, action.number, expected)
     return replace(record, weight=action.number, stage_since=record.stage_since or metrics_time(tools)), observed
 
 
-def _router(tools: Tools) -> Router:
-    router = canary_router(tools.cluster, tools.plan)
+def _router(tools: Tools, record: Record) -> Router:
+    router = canary_router(tools.cluster, tools.plan, record)
     if router is None:
         raise Misuse(f"{tools.plan.service.name} has no router, and what needs none was refused.")
     return router
@@ -102,7 +102,7 @@ def _restore_stable(tools: Tools, record: Record, _: Action) -> Done:
 def _remove_canary(tools: Tools, record: Record, _: Action) -> Done:
     """First out of the router, then its pods, then its Service; only what this release made."""
     service = tools.plan.service
-    _router(tools).forget(tools.fence.patch)
+    _router(tools, record).forget(tools.fence.patch)
     for kind, name in (("Deployment", service.deployment), ("Service", service.service)):
         delete_own(tools, record, kind, canary_name(name))
     return replace(record, canary_scaled=0), f"{canary_name(service.service)} is out of the route and deleted"

@@ -48,12 +48,13 @@ class Observer:
         self._cluster, self._clock, self._plan = cluster, clock, plan
         self._ready_since: dict[str, dict[_Key, float]] = {}
         self._left: dict[str, float] = {}
-        self._weight: tuple[int, float] | None = None
+        self._leads: tuple[object, float] | None = None
 
     def world(self, record: Record, waiting: str = "", waited: float = 0.0) -> World:
         """One observation, now."""
         name = self._plan.service.deployment
-        stable, split = self._cluster.get("Deployment", name), self.split(canary_router(self._cluster, self._plan))
+        router = canary_router(self._cluster, self._plan, record)
+        stable, split = self._cluster.get("Deployment", name), self.split(router)
         return World(
             stable=self.workload(stable, record),
             canary=self.workload(self._cluster.get("Deployment", canary_name(name)), record),
@@ -67,13 +68,14 @@ class Observer:
         """What the router says, and for how long; None when it cannot be told."""
         if router is None or (share := router.read()) is None:
             return None
-        return Split(share.weight, self._settled(share.weight), share.listed)
+        settled = self._settled((share.weight, share.leads))
+        return Split(share.weight, settled, share.listed, share.sticky, share.strayed)
 
-    def _settled(self, weight: int) -> float:
-        """For how long this process has seen this weight."""
-        if self._weight is None or self._weight[0] != weight:
-            self._weight = (weight, self._clock.monotonic())
-        return self._clock.monotonic() - self._weight[1]
+    def _settled(self, leads: object) -> float:
+        """For how long this process has seen traffic led where it is led now."""
+        if self._leads is None or self._leads[0] != leads:
+            self._leads = (leads, self._clock.monotonic())
+        return self._clock.monotonic() - self._leads[1]
 
     def workload(self, deployment: Manifest | None, record: Record | None = None) -> Workload | None:
         """A Deployment and its pods as they are now; None where there is none, or it is being deleted.

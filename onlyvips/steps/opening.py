@@ -253,9 +253,10 @@ def _orphans(site: Site) -> list[Manifest]:
     if not found or records.find_open(site.cluster, service.name) is not None:
         return []
     router = canary_router(site.cluster, site.plan)
-    if router is not None and (share := router.read()) is not None and share.weight:
+    if router is not None and (share := router.read()) is not None and (share.weight or share.sticky):
+        what = f"gives {share.weight} %" if share.weight else "has rules that lead"
         raise Refused(
-            f"The route gives {share.weight} % to {canary_name(service.service)} and there is no open release: nothing "
-            "was changed; look who set it, set it to 0, and reconcile again."
+            f"The route {what} to {canary_name(service.service)} and there is no open release: nothing was changed; "
+            "look who set it, take it away, and reconcile again."
         )
     return found

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from onlyvips.core import httproute
+from onlyvips.core.affinity import obstacle
 from onlyvips.core.manifests import canary_name, fingerprint, template_release
 from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.world import pods_for
@@ -89,6 +90,11 @@ def _check_route(cluster: Cluster, plan: ReleasePlan) -> None:
         raise Refused(
             f"Rule {service.route.rule} of HTTPRoute {service.route.name} {what}: {NOTHING}; set it to "
             f"{service.service} alone, then release."
+        )
+    if why := obstacle(route, index, service.service, canary, service):
+        raise Refused(
+            f"HTTPRoute {service.route.name} {why}: {NOTHING}; correct the route, or `affinity` and `testers` of "
+            f"{service.name} in environment {plan.environment}."
         )
 
 

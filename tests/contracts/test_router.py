@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
+from onlyvips.core import plan
+from onlyvips.core.affinity import Keeping
 from onlyvips.core.manifests import annotations_of, epoch_key
-from onlyvips.core.plan import RouteRef
 from onlyvips.errors import Conflict, Fenced, Permanent, Transient
 from onlyvips.ports import Cluster, Manifest
 from onlyvips.ports.router import Router
@@ -22,7 +23,7 @@ from tests.simulators.platform import Platform
 
 IMAGE = "ghcr.io/onlyvips/backend:v1"
 API = {"HTTPRoute": "gateway.networking.k8s.io/v1", "Service": "v1", "Deployment": "apps/v1"}
-SPLITS = {"gateway-api": (10, 25, 100), "service-selector": (100,)}
+SPLITS = {"gateway-api": (10, 25, 100), "gateway-api-keeping": (10, 25, 100), "service-selector": (100,)}
 """The weights that a kind can make."""
 
 
@@ -49,7 +50,10 @@ class Place:
         spec = {"replicas": replicas, "selector": {"matchLabels": found}, "template": template}
         return self.make("Deployment", name, spec)
 
-    def _gateway_api(self) -> tuple[tuple[str, str], Router]:
+    def _gateway_api_keeping(self) -> tuple[tuple[str, str], Router]:
+        return self._gateway_api(Keeping("r-1", True, True, plan.Testers("X-Tester", "canary")))
+
+    def _gateway_api(self, keep: Keeping | None = None) -> tuple[tuple[str, str], Router]:
         kept = {"type": "PathPrefix", "value": f"/{self.mark}"}
         header = {"set": [{"name": "X-Kept", "value": "yes"}]}
         rule = {
@@ -62,7 +66,7 @@ class Place:
         rules = [{**other, "backendRefs": [{"name": "other", "port": 80, "weight": 7}]}, rule]
         name = self.make("HTTPRoute", "", {"parentRefs": [{"name": "onlyvips"}], "rules": rules})
         return ("HTTPRoute", name), GatewayRouter(
-            self.cluster, RouteRef(name, "ours"), self.mark, f"{self.mark}-canary"
+            self.cluster, plan.RouteRef(name, "ours"), self.mark, f"{self.mark}-canary", keep
         )
 
     def _service_selector(self) -> tuple[tuple[str, str], Router]:

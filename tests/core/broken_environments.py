@@ -111,15 +111,6 @@ BROKEN = {
     "replica ratio": Case("router: gateway-api", "router: replica-ratio", "platform.router", "not supported yet"),
     "unknown router": Case("router: gateway-api", "router: f5", "platform.router", "`f5` is not a router"),
     "unknown strategy": Case("strategy: canary", "strategy: canarry", "services.backend.strategy", "mean `canary`?"),
-    "affinity": Case(
-        "    deployment: bot", "    deployment: bot\n@@    affinity: cookie", "services.bot.affinity", "yet"
-    ),
-    "canary of a front-end": Case(
-        "image: ghcr.io/onlyvips/miniapp\n    strategy: blue-green",
-        "image: ghcr.io/onlyvips/miniapp\n@@    strategy: canary",
-        "services.miniapp.strategy",
-        "half a page of each version",
-    ),
     "bot that rolls": Case("strategy: recreate", "strategy: rolling", "services.bot.strategy", "never runs twice"),
     "bot with requests": Case(
         "    deployment: bot", "    deployment: bot\n@@    service: bot", "services.bot.service", "takes no requests"

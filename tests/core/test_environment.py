@@ -6,6 +6,7 @@ import pytest
 
 from onlyvips import environment as environments
 from tests.core import (
+    broken_affinity,
     broken_blue_green,
     broken_calendar,
     broken_configuration,
@@ -16,7 +17,7 @@ from tests.core import (
 from tests.core.broken_environments import PRODUCTION, SECRET
 
 BROKEN = broken_environments.BROKEN | broken_configuration.BROKEN | broken_drills.BROKEN | broken_people.BROKEN
-BROKEN |= broken_blue_green.BROKEN | broken_calendar.BROKEN
+BROKEN |= broken_blue_green.BROKEN | broken_calendar.BROKEN | broken_affinity.BROKEN
 SPECIAL = broken_environments.SPECIAL | broken_configuration.SPECIAL
 ELSEWHERE = broken_environments.ELSEWHERE | broken_drills.ELSEWHERE | broken_blue_green.ELSEWHERE
 ELSEWHERE |= broken_calendar.ELSEWHERE

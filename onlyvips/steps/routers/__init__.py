@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onlyvips.core.affinity import keeping
 from onlyvips.core.colours import colour_name, selector_of
 from onlyvips.core.manifests import canary_name
 from onlyvips.core.plan import ReleasePlan
@@ -13,12 +14,14 @@ from onlyvips.steps.routers.gateway import GatewayRouter
 from onlyvips.steps.routers.selector import SelectorRouter
 
 
-def canary_router(cluster: Cluster, plan: ReleasePlan) -> Router | None:
-    """What splits the requests of a canary; None where the environment names nothing."""
+def canary_router(cluster: Cluster, plan: ReleasePlan, record: Record | None = None) -> Router | None:
+    """What splits the requests of a canary, and keeps users as its ``record`` asks for; None where the environment
+    names nothing."""
     service = plan.service
     if service.route is None:
         return None
-    return GatewayRouter(cluster, service.route, service.service, canary_name(service.service))
+    keep = keeping(service, record) if record else None
+    return GatewayRouter(cluster, service.route, service.service, canary_name(service.service), keep)
 
 
 def colour_router(cluster: Cluster, plan: ReleasePlan, record: Record) -> Router:
