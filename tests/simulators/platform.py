@@ -6,6 +6,7 @@ of ``rate``, so that a stretch of any length with one dead pod in view counts as
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -15,6 +16,7 @@ from onlyvips.ports.prober import Answer
 from tests.simulators.clock import SimClock
 from tests.simulators.cluster import SimCluster
 from tests.simulators.controllers import Controllers, Nature, ready, serves
+from tests.simulators.crowd import Crowd
 from tests.simulators.metrics import SimMetrics
 
 _SCRAPE = 2.0
@@ -41,9 +43,11 @@ class _Pod:
 
 @dataclass
 class View:
-    """What the router believes: weights by Service, and the pods behind each."""
+    """What the router believes: the route's rules, of ours the weights by Service, and the pods behind each."""
 
+    rules: list[Manifest] = field(default_factory=list)
     weights: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
     pods: dict[str, frozenset[str]] = field(default_factory=dict)
     previews: dict[str, Manifest] = field(default_factory=dict)
 
@@ -60,7 +64,7 @@ class Platform:
         self.nature = beside.nature if beside else Nature()
         self.controllers = beside.controllers if beside else Controllers(*self._world())
         self.versions: dict[str, Version] = {}
-        self.view = View()
+        self.view, self.crowd = View(), Crowd()
         self.lost: list[tuple[float, float, str]] = []
         self.served: dict[str, float] = {}
         self._route, self._rule, self._rate = route, rule, rate
@@ -89,8 +93,7 @@ class Platform:
 
     def share(self, service: str) -> float:
         """The share of requests that the router gives to ``service`` now."""
-        total = sum(self.view.weights.values())
-        return self.view.weights.get(service, 0) / total if total else 0.0
+        return self.view.shares.get(service, 0.0)
 
     # Faults.
 
@@ -134,8 +137,7 @@ class Platform:
 
     def _changed(self, kind: str, before: Manifest | None, after: Manifest | None) -> None:
         if kind == "HTTPRoute" and after is not None and after["metadata"]["name"] == self._route:
-            references = after["spec"]["rules"][self._rule]["backendRefs"]
-            self._publish("route", {each["name"]: each.get("weight", 1) for each in references})
+            self._publish("route", copy.deepcopy(after["spec"]["rules"]))
         elif kind == "HTTPRoute" and (other := after or before) is not None:
             name = other["metadata"]["name"]
             self._publish(f"route {name}", after["spec"] if after else {})
@@ -183,7 +185,10 @@ class Platform:
         self._count()
         self._shares = None
         if what == "route":
-            self.view.weights = value  # type: ignore[assignment]
+            self.view.rules = value  # type: ignore[assignment]
+            references = self.view.rules[self._rule]["backendRefs"]
+            self.view.weights = {each["name"]: each.get("weight", 1) for each in references}
+            self.view.shares = self.crowd.shares(self.view.rules, self._rule)
         elif what.startswith("route "):
             self.view.previews[what] = value  # type: ignore[assignment]
         else:
@@ -208,11 +213,11 @@ class Platform:
         if not sum(self.view.weights.values()):
             return [("", 1.0, "the router knows no backend")]
         shares = []
-        for service, weight in self.view.weights.items():
-            share, pods = self.share(service), self.view.pods.get(service, frozenset())
-            if weight and not pods:
+        for service, share in self.view.shares.items():
+            pods = self.view.pods.get(service, frozenset())
+            if share and not pods:
                 shares.append(("", share, f"the router knows no pod of {service}"))
-            elif weight:
+            elif share:
                 for pod in sorted(pods):
                     why = "" if pod in self._serving else f"{self._pods[pod].labels['pod']} of {service} serves no more"
                     shares.append((pod, share / len(pods), why))

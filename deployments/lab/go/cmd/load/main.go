@@ -1,6 +1,6 @@
 // Command load sends requests on a fixed schedule and tells which were lost.
 //
-// It is told what to send over HTTP: POST /start {"targets":[{"name","path","rate"}]}, POST /mark {"name"} to begin a
+// It is told what to send over HTTP: POST /start {"targets":[{"name","path","rate","users"}]}, POST /mark {"name"} to begin a
 // section, POST /stop, and GET /stats at any time. Counts begin anew with each start.
 package main
 
@@ -65,8 +65,8 @@ func (c *control) start(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, t := range body.Targets {
-		if t.Name == "" || !strings.HasPrefix(t.Path, "/") || t.Rate <= 0 {
-			http.Error(w, "a target needs a name, a path from / and a rate above 0", http.StatusBadRequest)
+		if t.Name == "" || !strings.HasPrefix(t.Path, "/") || t.Rate <= 0 || t.Users < 0 {
+			http.Error(w, "a target needs a name, a path from / and a rate above 0; users are 0 or more", http.StatusBadRequest)
 			return
 		}
 	}

@@ -12,14 +12,16 @@ const (
 	mostOutstanding = 2000
 	timeout         = 5 * time.Second
 	lossesKept      = 200
+	flipsKept       = 200
 )
 
 // target is one stream of requests.
 type target struct {
-	Name string  `json:"name"`
-	Path string  `json:"path"`
-	Host string  `json:"host"`
-	Rate float64 `json:"rate"`
+	Name  string  `json:"name"`
+	Path  string  `json:"path"`
+	Host  string  `json:"host"`
+	Rate  float64 `json:"rate"`
+	Users int     `json:"users"` // who keep cookies; 0 for requests of nobody
 }
 
 // loss is one lost request, for who must find out why.
@@ -57,6 +59,8 @@ type run struct {
 	running  bool
 	sections []*section
 	losses   []loss
+	flipped  uint64
+	flips    []flip // the first ones
 }
 
 func newRun(gateway string, client *http.Client) *run {
@@ -103,7 +107,7 @@ func (r *run) now() *section {
 // pace keeps the schedule: request n is due n/rate after the start, whatever became of the others. When this process
 // was kept from running, it sends what is overdue at once, and the wait counts as latency.
 func (r *run) pace(ctx context.Context, t target) {
-	begun, timer := time.Now(), time.NewTimer(0)
+	begun, timer, idle := time.Now(), time.NewTimer(0), newUsers(t)
 	defer timer.Stop()
 	for n := 0; ; n++ {
 		due := begun.Add(time.Duration(float64(n) / t.Rate * float64(time.Second)))
@@ -113,24 +117,50 @@ func (r *run) pace(ctx context.Context, t target) {
 			return
 		case <-timer.C:
 		}
-		in := r.now()
+		in, by := r.now(), (*user)(nil)
+		if t.Users > 0 {
+			select {
+			case by = <-idle:
+			default: // all of them are still busy
+				r.update(in, t.Name, func(c *counts) { c.unsent++ })
+				continue
+			}
+		}
 		select {
 		case r.slots <- struct{}{}:
 			r.inFlight.Add(1)
-			go r.one(t, in, due)
+			go func() {
+				r.one(t, by, in, due)
+				if by != nil {
+					idle <- by
+				}
+			}()
 		default:
+			if by != nil {
+				idle <- by
+			}
 			r.update(in, t.Name, func(c *counts) { c.unsent++ })
 		}
 	}
 }
 
 // one sends a request and counts how it ended.
-func (r *run) one(t target, in *section, due time.Time) {
+func (r *run) one(t target, by *user, in *section, due time.Time) {
 	defer r.inFlight.Done()
-	answer, err := r.send(t)
+	answer, err := r.send(t, by)
 	latency, o := time.Since(due), classify(t.Name, answer, err)
 	<-r.slots
+	var changed *flip
+	if by != nil && err == nil {
+		changed = by.answered(t, t.at(r.gateway), answer, o.version)
+	}
 	r.update(in, t.Name, func(c *counts) {
+		if changed != nil {
+			r.flipped++
+			if len(r.flips) < flipsKept {
+				r.flips = append(r.flips, *changed)
+			}
+		}
 		tally := c.versions[o.version]
 		if tally == nil {
 			tally = newTally()
@@ -145,7 +175,7 @@ func (r *run) one(t target, in *section, due time.Time) {
 }
 
 // send is one request, read to its end: an answer that breaks off is no answer.
-func (r *run) send(t target) (*http.Response, error) {
+func (r *run) send(t target, by *user) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	unrepeatable := struct{ io.Reader }{http.NoBody} // Go's transport would send a GET again behind our back
@@ -154,6 +184,11 @@ func (r *run) send(t target) (*http.Response, error) {
 		return nil, err
 	}
 	request.Host = t.Host
+	if by != nil {
+		if cookies := by.cookies(t.at(r.gateway)); cookies != "" {
+			request.Header.Set("Cookie", cookies)
+		}
+	}
 	answer, err := r.client.Do(request)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ type stats struct {
 	Targets  map[string]targetStats `json:"targets"`
 	Sections []sectionStats         `json:"sections"`
 	Losses   []loss                 `json:"losses"`
+	Flipped  uint64                 `json:"flipped"`
+	Flips    []flip                 `json:"flips"`
 }
 
 type sectionStats struct {
@@ -28,6 +30,7 @@ func (r *run) stats() stats {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	s := stats{Running: r.running, Started: r.started, Losses: append([]loss{}, r.losses...)}
+	s.Flipped, s.Flips = r.flipped, append([]flip{}, r.flips...)
 	s.Targets = sum(r.sections...)
 	for _, part := range r.sections {
 		s.Sections = append(s.Sections, sectionStats{part.name, part.started, sum(part)})
