@@ -1,0 +1,130 @@
+"""A front-end whose users keep to a version, on real servers: forward and back, no request lost, nobody sees both."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from onlyvips.core.record import Record
+from onlyvips.steps import records
+from tests.system.platform import LATE, Platform, told
+
+pytestmark = pytest.mark.lab
+WHERE = ["-e", "quick", "-s", "miniapp"]
+USERS, RATE = 200, 100
+TESTER = {"X-Onlyvips-Tester": "canary"}
+
+
+class Miniapp:
+    """The front-end, its users, and its rules in the shared route."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform, self.cluster = platform, platform.cluster
+
+    def begin(self, version: str) -> subprocess.Popen[str]:
+        """A release as a process of its own."""
+        return self.platform.process("release", "start", "--local", *WHERE, "-v", version)
+
+    def version(self) -> str:
+        """What stable runs."""
+        found = self.cluster.get("Deployment", "miniapp")
+        assert found is not None
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
+
+    def rules(self) -> list[Any]:
+        """The route's."""
+        found = self.cluster.get("HTTPRoute", "onlyvips")
+        assert found is not None
+        return list(found["spec"]["rules"])
+
+    def wait_for(self, condition: Callable[[Record], bool]) -> Record:
+        """The newest record, once it is so."""
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            found = records.every(self.cluster, "miniapp")
+            if found and condition(found[-1]):
+                return found[-1]
+            time.sleep(0.2)
+        raise AssertionError("this did not come about in time")
+
+    def tester(self) -> str:
+        """The version that a tester gets."""
+        answer = httpx.get(self.platform.lab.env["ONLYVIPS_LAB_GATEWAY_URL"], headers=TESTER, trust_env=False)
+        return str(answer.headers["X-Version"])
+
+    @contextmanager
+    def users(self) -> Iterator[dict[str, Any]]:
+        """They come, with their cookies, while the block runs; what became of them is in the value afterwards."""
+        seen: dict[str, Any] = {}
+        load = self.platform.load
+        target = {"name": "miniapp", "path": "/", "rate": RATE, "users": USERS}
+        httpx.post(f"{load}/start", json={"targets": [target]}, trust_env=False).raise_for_status()
+        try:
+            yield seen
+            time.sleep(LATE)
+        finally:
+            stats = httpx.post(f"{load}/stop", timeout=30, trust_env=False).raise_for_status().json()
+            seen |= {**stats["targets"]["miniapp"], **{key: stats[key] for key in ("losses", "flips", "flipped")}}
+        assert seen["unsent"] == 0
+
+
+@pytest.fixture
+def miniapp(platform: Platform) -> Miniapp:
+    """Nothing open, nothing faulty."""
+    quick = platform.folder / "quick.yaml"
+    document = yaml.safe_load(quick.read_text())
+    testers = {"header": "X-Onlyvips-Tester", "value": "canary"}
+    document["services"]["miniapp"] |= {"assets": "versioned", "affinity": "cookie", "testers": testers}
+    quick.write_text(yaml.safe_dump(document))
+    done = platform.onlyvips("release", "reconcile", *WHERE, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Miniapp(platform)
+
+
+def flips_before(seen: dict[str, Any], moment: float) -> list[Any]:
+    """Users who saw another version before all of them were sent one way."""
+    return [flip for flip in seen["flips"] if datetime.fromisoformat(flip["time"]).timestamp() < moment]
+
+
+def test_users_keep_to_their_version_forward_and_an_abort_takes_all_back_and_no_request_is_lost(
+    miniapp: Miniapp,
+) -> None:
+    before, old = miniapp.rules(), miniapp.version()
+    good, bad = [version for version in ("v2", "v3", "v4") if version != old][:2]
+    with miniapp.users() as forward:
+        process = miniapp.begin(good)
+        record = miniapp.wait_for(lambda record: record.version == good and record.weight > 0)
+        time.sleep(LATE)
+        assert {miniapp.tester() for _ in range(50)} == {good}
+        assert len(miniapp.rules()) == len(before) + 3
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    record = miniapp.wait_for(lambda record: record.version == good and not record.open)
+    everybody = next(step.intended for step in record.steps if step.action == "set weight 100 %")
+    assert forward["lost"] == {}, forward["losses"]
+    assert flips_before(forward, everybody) == []
+    assert forward["versions"][good]["total"] > 100
+    assert forward["flipped"] > 0, "all of the users that stable had were sent to the new version in the end"
+    with miniapp.users() as back:
+        process = miniapp.begin(bad)
+        miniapp.wait_for(lambda record: record.version == bad and record.weight == 10 and bool(record.looks))
+        time.sleep(LATE)
+        aborted = time.time()
+        done = miniapp.platform.onlyvips("release", "abort", *WHERE, "--reason", "it looks odd", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert back["lost"] == {}, back["losses"]
+    assert flips_before(back, aborted) == []
+    assert {(flip["from"], flip["to"]) for flip in back["flips"]} == {(bad, good)}, "each was sent back, once"
+    assert back["flipped"] <= USERS
+    assert (miniapp.rules(), miniapp.version()) == (before, good)
+    assert told(miniapp.platform.onlyvips("release", "reconcile", *WHERE, "--json")) is not None
