@@ -166,6 +166,25 @@ def test_an_abort_leaves_no_user_with_the_canary() -> None:
     stage.assert_outcome("rolled-back")
 
 
+def test_where_stable_cannot_carry_all_an_abort_keeps_nobody_to_the_canary() -> None:
+    stage = theatre()
+    process, rules = stage.process("first"), list[tuple[int, list[str]]]()
+
+    def seen(kind: str, _before: Manifest | None, _after: Manifest | None) -> None:
+        if kind == "HTTPRoute":
+            rules.append((stage.weight(), beside(stage)))
+
+    def act() -> None:
+        stage.platform.kill_pods("backend", 2)
+        stage.cluster.watchers.append(seen)
+        stage.abort()
+
+    process.release(GOOD, at_look(process, 50, act))
+    assert rules[0] == (50, []) and (0, []) in rules
+    assert stage.record().result == "rolled-back"
+    assert (stage.broken_rules, stage.leftovers(), stage.rules()) == ([], [], stage.route_before)
+
+
 @pytest.mark.parametrize("hand", ["rule removed", "rule led elsewhere", "cookie removed"])
 def test_a_hand_at_what_keeps_users_is_seen_held_and_taken_back(hand: str) -> None:
     stage = theatre()
