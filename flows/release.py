@@ -30,6 +30,7 @@ def release(environment: str, service: str, version: str, operator: str = "", ov
         override: Why it begins outside of the release windows or in a freeze; stands there, too.
     """
     with releases.driving(environment, service, version, operator, override) as name:
+        releases.through(name, "awaiting-approval")  # nobody holds the lease until somebody approved it, or time is up
         releases.through(name, "prepare")  # snapshot of what would have to come back
         releases.through(name, "backup")  # one base, complete in every copy, read back
         releases.through(name, "secrets")  # new values under new names

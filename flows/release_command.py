@@ -16,6 +16,8 @@ def release_command(
     action: Literal["abort", "hold", "resume", "promote", "approve"],
     reason: str = "",
     by: str = "",
+    release: str = "",
+    before: str = "",
 ) -> dict[str, Any]:
     """Ask the open release of a service for something. Fails, with the sentence why, where it cannot be done.
 
@@ -25,5 +27,7 @@ def release_command(
         action: What to ask for; an abort beats everything else.
         reason: Why; stands in the record and the evidence.
         by: Who asks; stands in the record as claimed, for nothing proves it.
+        release: Of an approval: the release that is meant, as it asked; empty for the open one.
+        before: Of an approval: what it is for (traffic, switch, promotion, or a weight); empty for what waits now.
     """
-    return commanding.ask(environment, service, action, by, reason)
+    return commanding.ask(environment, service, action, by, reason, release, before)

@@ -10,16 +10,22 @@ from prefect.runtime import flow_run
 from onlyvips.core import report
 from onlyvips.core.record import CommandName
 from onlyvips.wiring import commanding
+from tasks import approving
 from tasks.policies import rollout_task
 
 
 @rollout_task(name="ask", task_run_name="{action} {service}")
-def ask(environment: str, service: str, action: CommandName, by: str, reason: str) -> dict[str, Any]:
+def ask(
+    environment: str, service: str, action: CommandName, by: str, reason: str, release: str = "", before: str = ""
+) -> dict[str, Any]:
     """Write the command down, or finish an abort that nobody drives; what it answers is logged."""
     who = by or f"prefect run {flow_run.name}"
     if action == "abort":
         record, sentence = commanding.go_back(environment, service, by=who, reason=reason)
     else:
-        record, sentence = commanding.ask(environment, service, action, by=who, reason=reason)
+        of = {"release": release, "before": before}
+        record, sentence = commanding.ask(environment, service, action, by=who, reason=reason, **of)
+    if action in ("abort", "approve") and not commanding.rests(environment, record):
+        approving.wake(record.holders, action, who, reason)
     get_run_logger().info("%s", sentence)
     return {**report.summary(record), "answer": sentence}

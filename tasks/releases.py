@@ -27,7 +27,7 @@ from onlyvips.core.record import Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
 from onlyvips.wiring import evidence, rollbacks
-from tasks import showing
+from tasks import approving, showing
 from tasks.policies import rollout_task
 
 _bars: dict[str, Any] = {}
@@ -37,23 +37,34 @@ def driving(
     environment: str, service: str, version: str, operator: str, override: str = ""
 ) -> AbstractContextManager[str]:
     """Hold the service's lease while the block runs; give it up whatever happens, so that the reconciler may come."""
-    return _held(lambda: begin(environment, service, version, operator, override))
+    return _held(environment, lambda: begin(environment, service, version, operator, override))
 
 
 def going_back(environment: str, service: str, to: str, operator: str) -> AbstractContextManager[str]:
     """As ``driving``, of a release that brings back what an earlier one replaced."""
-    return _held(lambda: begin_back(environment, service, to, operator))
+    return _held(environment, lambda: begin_back(environment, service, to, operator))
 
 
 @contextmanager
-def _held(open_one: Callable[[], str]) -> Iterator[str]:
+def _held(environment: str, open_one: Callable[[], str]) -> Iterator[str]:
+    run = str(flow_run.id or "")
     try:
         release = open_one()
+        while waits_for_approval(release):
+            wiring.let_go(run)  # nobody holds the lease of a release that waits for an approval
+            approving.wait(environment, release)
+            release = open_one()  # checked again, for it may be another day
         with suppress(OnlyVipsError):
             get_run_logger().info("%s", report.headline(wiring.record(release)))
         yield release
     finally:
-        wiring.let_go(str(flow_run.id or ""))
+        wiring.let_go(run)
+
+
+@rollout_task(name="read", task_run_name="does {release} wait for an approval")
+def waits_for_approval(release: str) -> bool:
+    """Whether it waits for one before anything changes."""
+    return wiring.waits_for_approval(release)
 
 
 @rollout_task(name="begin", task_run_name="begin {service} {version} on {environment}")

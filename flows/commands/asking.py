@@ -1,13 +1,15 @@
-"""``onlyvips release hold|resume|promote|watch``: what a person asks of a running release, and how to look on."""
+"""``onlyvips release hold|resume|promote|approve|watch``: what a person asks, and how to look on."""
 
 from __future__ import annotations
 
 import json as formats
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from flows.commands import console, following
+from cyclopts import Parameter
+
+from flows.commands import console, following, waking
 from flows.commands.options import EnvironmentName, Json, Reason, ServiceName, me
 from onlyvips import wiring
 from onlyvips.core import report
@@ -34,6 +36,32 @@ def resume(*, environment: EnvironmentName, service: ServiceName, reason: Reason
 def promote(*, environment: EnvironmentName, service: ServiceName, reason: Reason = "", json: Json = False) -> int:
     """Promote now: skip the remaining holds and stages, but neither readiness nor a failing look. Needs no Prefect."""
     return _ask("promote", environment, service, reason, json)
+
+
+def approve(
+    *,
+    environment: EnvironmentName,
+    service: ServiceName,
+    operator: Annotated[str, Parameter(help="Who approves; you, when not given. It stands there as claimed.")] = "",
+    reason: Reason = "",
+    release: Annotated[str, Parameter(help="The release that is meant, by its id; refused where another waits.")] = "",
+    before: Annotated[str, Parameter(help="What it is for: traffic, switch, promotion, or a weight.")] = "",
+    json: Json = False,
+) -> int:
+    """Approve what the open release of SERVICE waits for: that stage of that release, and nothing after it.
+
+    A run that is suspended goes on; without Prefect the record alone says so, and who waits reads it.
+    """
+    who = operator or me()
+    record, sentence = commanding.ask(
+        environment, service, "approve", by=who, reason=reason, release=release, before=before.removesuffix("%")
+    )
+    woken = "" if commanding.rests(environment, record) else waking.wake(environment, record, "approve", who, reason)
+    if json:
+        console.print_json({**report.summary(record), "answer": sentence, "woken": woken})
+    else:
+        console.say(f"{sentence} {woken}".strip())
+    return console.OK
 
 
 def _ask(name: CommandName, environment: str, service: str, reason: str, json: bool) -> int:

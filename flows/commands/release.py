@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.commands import adopting, asking, console, following, planning, reading, running, together
+from flows.commands import adopting, asking, console, following, planning, reading, running, together, waking
 from flows.commands.options import EnvironmentName, Json, ServiceName, VersionName, me
 from onlyvips import environment as environments
 from onlyvips import wiring
@@ -26,6 +26,7 @@ for each in (
     asking.hold,
     asking.resume,
     asking.promote,
+    asking.approve,
     adopting.adopt,
 ):
     app.command(each)
@@ -225,12 +226,13 @@ def abort(
         asked = following.Asked(environment, service, record.version, who, quiet=json)
         silence = 2 * environments.load(environment).waits.lease
         record = following.until_closed(asked, record.id, finish=finish, silence=silence)
+    woken = waking.wake(environment, record, "abort", who, reason) if record.result == "not-approved" else ""
     if json:
         console.print_json(report.summary(record))
     else:
         console.say(f"{report.headline(record)}.", "bold")
-        console.say(report.advice(record))
-    return console.OK if record.result == "rolled-back" else console.FAILED
+        console.say(f"{report.advice(record)} {woken}".strip())
+    return console.OK if record.result in ("rolled-back", "not-approved") else console.FAILED
 
 
 @app.command

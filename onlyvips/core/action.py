@@ -8,6 +8,8 @@ from typing import Literal
 from onlyvips.core.phases import Phase
 
 Kind = Literal[
+    "ask-approval",
+    "note-approval",
     "snapshot",
     "back-up",
     "create-secrets",

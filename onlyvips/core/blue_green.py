@@ -7,7 +7,7 @@ whole propagation; on the way back as well, while the other one still serves.
 
 from __future__ import annotations
 
-from onlyvips.core import commands
+from onlyvips.core import approvals, commands
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.canary import stage_looks, watch
 from onlyvips.core.carry import cannot_carry, held, scaled_down, waited_out
@@ -130,6 +130,8 @@ def _switch(record: Record, world: World, plan: ReleasePlan) -> Action:
     not_yet = cannot_carry(new, canary, needed, plan, world)
     if not_yet is None and not record.tested:
         return Action("smoke-test", f"{new} was not tested yet", what=new)
+    if (asked := approvals.gate(record, world, plan, approvals.SWITCH)) is not None:
+        return asked
     return not_yet or Action("switch", f"all {needed} pods of {new} are ready and tested", number=100, what=new)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onlyvips.core import commands
+from onlyvips.core import approvals, commands
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.carry import cannot_carry, clear_away, held, kept_still, present, scaled_down, with_rule
 from onlyvips.core.plan import ReleasePlan
@@ -48,6 +48,8 @@ def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
     if canary.replicas < wanted:
         return Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
     if split.weight < stage.weight:
+        if (asked := approvals.gate(record, world, plan, approvals.point_of(stage.weight))) is not None:
+            return asked
         if (not_yet := cannot_carry("canary", canary, needed, plan, world)) is not None:
             return not_yet
         return Action("set-weight", f"stage {record.stage + 1} of {len(plan.stages)}", number=stage.weight)
@@ -108,7 +110,7 @@ def stage_looks(record: Record) -> tuple[Look, ...]:
 def _judge_stage(record: Record, plan: ReleasePlan) -> Action:
     if (more := watch(record, plan)) is not None:
         return more
-    if hurried := commands.hurried(record):
+    if (hurried := commands.hurried(record)) and not approvals.ahead(record, plan):
         return enter("promote", f"{hurried}; the last look passed: {record.looks[-1].reason}")
     reason = f"stage {record.stage + 1} passed: {record.looks[-1].reason}"
     return enter("promote", reason) if record.stage + 1 == len(plan.stages) else Action("next-stage", reason)
@@ -167,6 +169,8 @@ def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action
     if (pause := commands.held(record, world, plan)) is not None:
         return pause
     capacity = max(record.capacity, stable.replicas)
+    if (asked := approvals.gate(record, world, plan, approvals.PROMOTION)) is not None:
+        return asked
     if canary.replicas < capacity:
         return Action("scale-canary", "promotion needs the canary at full capacity", number=capacity)
     if (not_yet := cannot_carry("canary", canary, capacity, plan, world)) is not None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from onlyvips.core import approvals
 from onlyvips.core.action import Action, enter, wait
-from onlyvips.core.phases import BEFORE_TRAFFIC, Phase
+from onlyvips.core.answer import Answer
+from onlyvips.core.approvals import Answerer
+from onlyvips.core.phases import AWAITING, BEFORE_TRAFFIC, Phase
 from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.record import Command, CommandName, Record
 from onlyvips.core.spans import span
@@ -22,6 +24,9 @@ _HOLDS: Mapping[Strategy, tuple[Phase, ...]] = {
     "blue-green": (*BEFORE_TRAFFIC, "preview", "switch", "warm"),
 }
 _HURRIES: Mapping[Strategy, tuple[Phase, ...]] = {"canary": ("canary",), "blue-green": ("warm",)}
+
+
+_NOBODY = Answerer("", 0.0)
 
 
 @dataclass(frozen=True)
@@ -72,20 +77,19 @@ def hurried(record: Record) -> str:
     return f"promote now was asked for by {told(command)}" if command else ""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """``do``: the command is written down; ``nothing``: it would change nothing; ``refuse``: it cannot be done."""
-
-    kind: Literal["do", "nothing", "refuse"]
-    sentence: str
-
-
-def answer(record: Record, plan: ReleasePlan, name: CommandName) -> Answer:
-    """What becomes of ``name`` as the release stands now, in one sentence for who asks."""
+def answer(record: Record, plan: ReleasePlan, name: CommandName, who: Answerer = _NOBODY) -> Answer:
+    """What becomes of ``name`` as the release stands now, in one sentence for who asks; ``who`` matters to an approval
+    alone."""
     if not record.open or record.phase == "evidence":
         return Answer("refuse", f"Release {record.id} is over: there is nothing to {name}.")
     if name != "abort" and (record.phase == "rollback" or record.aborted):
         return Answer("refuse", f"Release {record.id} is going back, and nothing stops that: {name} was not noted.")
+    if name == "approve":
+        waits = approvals.pending(record.approvals)
+        return approvals.answer(record.id, waits, record.commands, plan.approvals, record.operator, who)
+    if record.phase == AWAITING and name != "abort":
+        told = f"Release {record.id} waits for an approval, and nothing of it has begun"
+        return Answer("refuse", f"{told}: {name} was not noted; approve it, or abort it.")
     return _ANSWERS[name](record, plan)
 
 
@@ -122,7 +126,7 @@ def _resume(record: Record, _: ReleasePlan) -> Answer:
     return Answer("do", f"Release {record.id} goes on.")
 
 
-def _promote(record: Record, _: ReleasePlan) -> Answer:
+def _promote(record: Record, plan: ReleasePlan) -> Answer:
     if record.phase in BEFORE_TRAFFIC:
         return Answer(
             "refuse",
@@ -136,15 +140,13 @@ def _promote(record: Record, _: ReleasePlan) -> Answer:
         return Answer("refuse", f"{_capital(why)}: nothing was noted.")
     if (command := standing(record).promoting) is not None:
         return Answer("nothing", f"Promotion of release {record.id} was asked for already by {told(command)}.")
+    stops = approvals.ahead(record, plan) if record.strategy == "canary" else ""
+    approval = f" It still waits for the approval {approvals.before(stops)}." if stops else ""
     return Answer(
         "do",
         f"Release {record.id} skips its remaining holds once a look at the stage that it is in passes: a failing look "
-        "still rolls back, and no pod gets traffic before it is ready.",
+        f"still rolls back, and no pod gets traffic before it is ready.{approval}",
     )
-
-
-def _approve(record: Record, _: ReleasePlan) -> Answer:
-    return Answer("nothing", f"Release {record.id} waits for no approval.")
 
 
 def _capital(text: str) -> str:
@@ -156,5 +158,4 @@ _ANSWERS: Mapping[CommandName, Callable[[Record, ReleasePlan], Answer]] = {
     "hold": _hold,
     "resume": _resume,
     "promote": _promote,
-    "approve": _approve,
 }

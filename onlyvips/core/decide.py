@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onlyvips.core import blue_green, canary, recreate, rolling, together
+from onlyvips.core import approvals, blue_green, canary, recreate, rolling, together
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.going_back import roll_back
-from onlyvips.core.phases import BEFORE_TRAFFIC, forward_of
+from onlyvips.core.phases import AWAITING, BEFORE_TRAFFIC, forward_of
 from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.record import Record, abort_reason
 from onlyvips.core.world import World
@@ -36,6 +36,8 @@ _BACK: Mapping[Strategy, _Next] = {
 def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bool) -> Action:
     """The next act of the release. ``attended``: its own driver asks; otherwise the reconciler, who only goes back or,
     past "stable replaced", completes."""
+    if record.phase == AWAITING:
+        return approvals.before_anything(record, world, plan, attended)
     before = _before_traffic(record, plan, attended)
     if before is not None:
         return before

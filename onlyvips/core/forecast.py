@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+from onlyvips.core import approvals
 from onlyvips.core import around as sections
 from onlyvips.core.around import Around
 from onlyvips.core.images import with_digest
@@ -69,8 +70,7 @@ class Forecast:
 def forecast(plan: ReleasePlan, version: str, found: Found, around: Around, warnings: Sequence[str] = ()) -> Forecast:
     """What a release of ``version`` (its tag) does by ``plan``."""
     service = plan.service
-    forward = (*_FORWARD[service.strategy](plan, found), *(_hook("together", one) for one in plan.after))
-    steps = (*_before_traffic(plan, around), *forward, _evidence())
+    steps = tuple(_steps(plan, found, around))
     at_least = sum(step.seconds for step in steps)
     return Forecast(
         environment=plan.environment,
@@ -90,6 +90,34 @@ def forecast(plan: ReleasePlan, version: str, found: Found, around: Around, warn
         judge=tuple(_judge(plan)),
         outlook=around.outlook,
     )
+
+
+def _steps(plan: ReleasePlan, found: Found, around: Around) -> Iterator[Ahead]:
+    """In order; an approval comes before the step that waits for it."""
+    asked = approvals.points(plan)
+    if approvals.TRAFFIC in asked:
+        yield _approval(plan, "awaiting-approval", approvals.TRAFFIC)
+    yield from _before_traffic(plan, around)
+    for step in _FORWARD[plan.service.strategy](plan, found):
+        point = {"switch": approvals.SWITCH, "promote": approvals.PROMOTION}.get(step.phase, "")
+        point = approvals.point_of(step.weight) if step.phase == "canary" and step.weight else point
+        if point in asked:
+            asked.remove(point)
+            yield _approval(plan, step.phase, point)
+        yield step
+    yield from (_hook("together", one) for one in plan.after)
+    yield _evidence()
+
+
+def _approval(plan: ReleasePlan, phase: Phase, point: str) -> Ahead:
+    asked = plan.approvals
+    assert asked is not None
+    many = f"{asked.at_least} people approve" if asked.at_least > 1 else "somebody approves"
+    who = f" (of {', '.join(asked.by)})" if asked.by else ""
+    other = ", not who started it" if asked.four_eyes else ""
+    back = "it is closed, nothing was changed" if phase == "awaiting-approval" else "it goes back"
+    what = f"APPROVAL {approvals.before(point)}: wait until {many}{who}{other}, for at most {span(asked.within)}; else "
+    return Ahead(phase, what + back)
 
 
 def _hook(phase: Phase, hook: HookPlan) -> Ahead:

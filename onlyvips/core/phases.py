@@ -8,6 +8,7 @@ from typing import Literal
 from onlyvips.core.plan import Strategy
 
 Phase = Literal[
+    "awaiting-approval",
     "prepare",
     "backup",
     "secrets",
@@ -24,6 +25,8 @@ Phase = Literal[
     "closed",
 ]
 
+AWAITING: Phase = "awaiting-approval"
+"""Where a release begins that wants an approval before anything changes: nobody holds its Lease."""
 BEFORE_TRAFFIC: tuple[Phase, ...] = ("prepare", "backup", "secrets", "migrate")
 _FORWARD: Mapping[Strategy, tuple[Phase, ...]] = {
     "canary": ("canary", "promote"),

@@ -177,6 +177,21 @@ class SecretPlan:
 
 
 @dataclass(frozen=True)
+class Approvals:
+    """Where people have to approve: before anything changes, before stages of a canary (by weight, 100 is the
+    promotion), before the switch of blue-green. ``at_least`` so many of ``by`` (empty: anybody) within ``within``
+    seconds; with ``four_eyes`` who started the release does not count."""
+
+    before_traffic: bool = False
+    stages: tuple[int, ...] = ()
+    before_switch: bool = False
+    within: float = 0.0
+    at_least: int = 1
+    by: tuple[str, ...] = ()
+    four_eyes: bool = False
+
+
+@dataclass(frozen=True)
 class ReleasePlan:
     """All that one rollout of one service needs to know of its environment.
 
@@ -204,6 +219,7 @@ class ReleasePlan:
     helm: str = ""
     digest: str = ""
     metrics: MetricNames = MetricNames()
+    approvals: Approvals | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +235,7 @@ class ManyPlan:
     before: tuple[HookPlan, ...] = ()
     after: tuple[HookPlan, ...] = ()
     contract: HookPlan | None = None
+    approvals: Approvals | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onlyvips.core import report
+from onlyvips.core.phases import AWAITING
 from onlyvips.core.record import Record
 
 UNFINISHED = ("open", "failed")
@@ -13,7 +14,8 @@ UNFINISHED = ("open", "failed")
 
 @dataclass(frozen=True)
 class Reconciled:
-    """One service. ``outcome``: promoted or rolled-back (finished now), open, failed, left alone, cleaned, nothing."""
+    """One service. ``outcome``: promoted, rolled-back or not-approved (finished now), open, failed, left alone, waiting
+    (for an approval), cleaned, nothing."""
 
     service: str
     outcome: str
@@ -28,6 +30,8 @@ class Reconciled:
 def of(service: str, record: Record | None, orphans: Sequence[str]) -> Reconciled:
     """From the release as it is now, or the orphans that were removed where none was open."""
     if record is not None:
+        if record.open and record.phase == AWAITING:
+            return Reconciled(service, "waiting", f"{report.headline(record)}. {report.advice(record)}")
         outcome = record.result if not record.open else "open"
         return Reconciled(service, outcome, f"{report.headline(record)}. {report.advice(record)}")
     if orphans:

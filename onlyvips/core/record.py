@@ -23,7 +23,7 @@ NOT_UP = "are up, and no more came in time: look at its pods"
 _TOLD_LOOKS, _NUMBERED_LOOKS = 200, 300
 _FIRST_AND_LAST = (1, 50)
 
-Result = Literal["", "promoted", "rolled-back"]
+Result = Literal["", "promoted", "rolled-back", "not-approved"]
 CommandName = Literal["abort", "hold", "resume", "promote", "approve"]
 Verdict = Literal["pass", "fail", "too-few", "no-data", "error"]
 
@@ -110,6 +110,18 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """One that was wanted, of ``what`` (see ``core.approvals``), from ``since`` to ``until``; ``outcome`` and ``ended``
+    once that wait is over."""
+
+    what: str
+    since: float
+    until: float
+    outcome: Literal["", "approved", "expired", "overtaken"] = ""
+    ended: float = 0.0
+
+
+@dataclass(frozen=True)
 class Told:
     """News, by its key, that ``target`` was given; ``failed`` says why it did not take it, "" when it did."""
 
@@ -183,6 +195,7 @@ class Record:
     waiting_since: float = 0.0
     told: tuple[Told, ...] = ()
     page_at: tuple[str, ...] = ()
+    approvals: tuple[Approval, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -310,5 +323,6 @@ def _record(data: dict[str, Any]) -> Record:
             "page_at": tuple(data.get("page_at", ())),
             "told": tuple(Told(**told) for told in data.get("told", ())),
             "colours": tuple(data.get("colours", ())),
+            "approvals": tuple(Approval(**one) for one in data.get("approvals", ())),
         }
     )

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from onlyvips.core import commands
+from onlyvips.core import approvals, commands
 from onlyvips.core.images import short
-from onlyvips.core.phases import BEFORE_TRAFFIC, forward_of, phases_of
+from onlyvips.core.phases import AWAITING, BEFORE_TRAFFIC, forward_of, phases_of
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import NOT_UP, Command, Driver, Look, Record, Step
+from onlyvips.core.record import NOT_UP, Approval, Command, Driver, Look, Record, Step
+
+_ENDS = {"promoted": "was promoted", "rolled-back": "was rolled back", "not-approved": "was not approved"}
 
 
 def clock_time(at: float) -> str:
@@ -24,10 +26,12 @@ def headline(record: Record) -> str:
     version = f"{record.version}{short(record.digest)}"
     name = f"Release {record.id}: {record.service} {version} in {record.environment}"
     if record.result:
-        why = f": {record.reason.rstrip('.')}" if record.result == "rolled-back" else ""
-        return f"{name} {'was promoted' if record.result == 'promoted' else 'was rolled back'}{why}"
+        why = f": {record.reason.rstrip('.')}" if record.result != "promoted" else ""
+        return f"{name} {_ENDS[record.result]}{why}"
     if not record.open:
         return f"{name} was closed by hand"
+    if record.phase == AWAITING:
+        return f"{name} waits for an approval, nothing was changed yet"
     at = f", canary at {record.weight} %" if record.strategy == "canary" else ""
     return f"{name} is in phase {record.phase}{at}" + (
         f", going back: {record.reason.rstrip('.')}" if record.phase == "rollback" else ""
@@ -41,6 +45,11 @@ def advice(record: Record) -> str:
     if record.result == "rolled-back":
         return f"{_serves(record)} Put the cause right, then release again."
     where = f"-e {record.environment} -s {record.service}"
+    if record.result == "not-approved":
+        return f"Nothing was changed: {record.service} serves on {record.from_image}. To have it, start it again."
+    if (wanted := approvals.pending(record.approvals)) is not None and record.open and record.phase != "rollback":
+        yes = approvals.command_of(record.environment, record.id, f"-s {record.service}", wanted)
+        return f"`{yes}` lets it go on, `onlyvips release abort {where}` ends it."
     if commands.standing(record).held is not None and record.phase not in ("rollback", "evidence"):
         return f"`onlyvips release resume {where}` lets it go on, `onlyvips release abort {where}` takes it back."
     return (
@@ -60,6 +69,8 @@ def _serves(record: Record) -> str:
 
 def driver(record: Record, found: Driver) -> str:
     """Who drives an open release, as far as its Lease can say: one that was killed stands there too."""
+    if record.phase == AWAITING and not found.holder:
+        return "Driver: none, and none is needed while it waits for an approval."
     if not found.holder:
         return "Driver: none: nobody drives it."
     moment = found.renewed.replace("T", " ").partition(".")[0].removesuffix("Z")
@@ -78,8 +89,8 @@ def progress(record: Record, plan: ReleasePlan) -> float:
         return 95.0
     if record.phase == "canary":
         return 25.0 + 50.0 * record.stage / len(plan.stages)
-    if record.phase in BEFORE_TRAFFIC:
-        return {"prepare": 2.0, "backup": 5.0, "secrets": 15.0}.get(record.phase, 20.0)
+    if record.phase in (AWAITING, *BEFORE_TRAFFIC):
+        return {"awaiting-approval": 1.0, "prepare": 2.0, "backup": 5.0, "secrets": 15.0}.get(record.phase, 20.0)
     forward = (*forward_of(record.strategy), "together")
     return 25.0 + 70.0 * forward.index(record.phase) / len(forward)
 
@@ -130,13 +141,16 @@ def summary(record: Record) -> dict[str, Any]:
 
 def markdown(record: Record, plan: ReleasePlan) -> str:
     """The living report of a release."""
-    phases = " → ".join(f"**{phase}**" if phase == record.phase else phase for phase in phases_of(record.strategy))
+    first = (AWAITING,) if any(one.what == approvals.TRAFFIC for one in record.approvals) else ()
+    every = (*first, *phases_of(record.strategy))
+    phases = " → ".join(f"**{phase}**" if phase == record.phase else phase for phase in every)
     shares = _shares(record, plan) if record.strategy == "canary" else ""
     parts = [
         f"# {record.service} {record.version} on {record.environment}\n\n{headline(record)}.\n\n{advice(record)}",
         f"{phases}\n\n{shares}{waiting(record)}".rstrip(),
         _table(("time", "weight", "verdict", "what was seen"), [_look_row(look) for look in record.looks]),
         _table(("time", "asked for", "by", "why"), [_command_row(command) for command in record.commands]),
+        _table(("approval", "wanted", "until", "outcome"), [_approval_row(one) for one in record.approvals]),
         _table(("time", "step", "why", "read back"), [_step_row(step) for step in record.steps]),
         f"From `{record.from_image}` to `{record.to_image}`, by {record.operator}. "
         f"Backup: `{record.backup or 'none yet'}`. Evidence: `{record.evidence or 'at the end'}`"
@@ -158,6 +172,10 @@ def _look_row(look: Look) -> tuple[str, ...]:
 def _command_row(command: Command) -> tuple[str, ...]:
     who = command.by if command.proven else f"{command.by} (claimed)"
     return clock_time(command.at), f"{command.name} {command.what}".strip(), who, command.reason
+
+
+def _approval_row(one: Approval) -> tuple[str, ...]:
+    return approvals.before(one.what), clock_time(one.since), approvals.moment(one.until), one.outcome or "waiting"
 
 
 def _step_row(step: Step) -> tuple[str, ...]:

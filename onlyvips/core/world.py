@@ -62,7 +62,8 @@ class Split:
 class World:
     """One observation. None means that there is no such object. ``waited``: seconds spent on the same wait so far.
 
-    ``scaler``: which of the two an autoscaler scales, "" for none; only blue-green asks.
+    ``scaler``: which of the two an autoscaler scales, "" for none; only blue-green asks. ``now``: unix seconds, for
+    deadlines of people alone.
     """
 
     stable: Workload | None
@@ -73,6 +74,7 @@ class World:
     waiting: str = ""
     together: Together = ""
     scaler: Literal["", "stable", "canary"] = ""
+    now: float = 0.0
 
 
 def pods_for(weight: int, capacity: int) -> int:

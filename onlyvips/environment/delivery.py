@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -280,6 +281,26 @@ class Hooks(Section):
     after: tuple[Hook, ...] = ()
 
 
+def _approval_stages(weights: tuple[int, ...]) -> tuple[int, ...]:
+    if any(after <= before for before, after in pairwise(weights)):
+        raise ValueError("weights must rise from one to the next")
+    return weights
+
+
+class ReleaseApprovals(Section):
+    """Where people have to approve: ``before_traffic`` (before anything changes), before these ``stages`` of a canary
+    (weights; 100% is the promotion), ``before_switch`` of blue-green. ``at_least`` so many of ``by`` (anybody where it
+    is left out) within ``within``; with ``four_eyes`` who started the release does not count."""
+
+    before_traffic: Flag = False
+    stages: Annotated[tuple[Weight, ...], AfterValidator(_approval_stages)] = ()
+    before_switch: Flag = False
+    within: Duration
+    at_least: Whole = 1
+    by: tuple[Text, ...] = ()
+    four_eyes: Flag = False
+
+
 class Release(Section):
     """One version: what it brings, in which order it happens, and how it comes back.
 
@@ -301,6 +322,7 @@ class Release(Section):
     digests: dict[Name, Digest] = {}
     windows: tuple[ReleaseWindow, ...] = ()
     freezes: tuple[ReleaseFreeze, ...] = ()
+    approvals: ReleaseApprovals | None = None
     rollback: Literal["automatic"]
     rollback_by_hand: tuple[Text, ...]
 

@@ -6,7 +6,7 @@ from onlyvips.core import plan
 from onlyvips.core.order import in_order
 from onlyvips.environment.delivery import Hooks
 from onlyvips.environment.model import Environment
-from onlyvips.environment.plans import hook, is_the_release, migration_of, waits_of
+from onlyvips.environment.plans import approvals_of, hook, is_the_release, migration_of, waits_of
 from onlyvips.errors import Refused
 
 
@@ -30,4 +30,5 @@ def many_plan(environment: Environment, version: str) -> plan.ManyPlan:
         before=tuple(map(hook, hooks.before)),
         after=tuple(map(hook, hooks.after)),
         contract=contract,
+        approvals=approvals_of(environment),
     )

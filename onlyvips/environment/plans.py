@@ -60,7 +60,17 @@ def release_plan(
         after=tuple(map(hook, environment.release.hooks.after)) if ours else (),
         digest=digest,
         metrics=_metrics(environment),
+        approvals=approvals_of(environment),
     )
+
+
+def approvals_of(environment: Environment) -> plan.Approvals | None:
+    """Where people have to approve, of any version."""
+    asked = environment.release.approvals
+    if asked is None:
+        return None
+    points = (asked.before_traffic, asked.stages, asked.before_switch)
+    return plan.Approvals(*points, asked.within, asked.at_least, asked.by, asked.four_eyes)
 
 
 def release_calendar(environment: Environment) -> Calendar:

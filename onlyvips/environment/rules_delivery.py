@@ -295,6 +295,24 @@ def calendar(environment: Environment) -> Broken:
             yield ("release", "windows", number, "end"), told
 
 
+def approvals(environment: Environment) -> Broken:
+    """An approval is wanted somewhere, and people have time to give it; stages are those that there are."""
+    asked, here = environment.release.approvals, ("release", "approvals")
+    if asked is None:
+        return
+    if not (asked.before_traffic or asked.stages or asked.before_switch):
+        yield here, "no approval is wanted anywhere: say `before_traffic`, `stages` or `before_switch`, or leave it out"
+    known = [one.weight for one in environment.strategies.canary.stages]
+    for number, weight in enumerate(asked.stages):
+        if weight not in (*known, 100):
+            there = ", ".join(f"{one}%" for one in (*known, 100))
+            yield (*here, "stages", number), f"the canary has no stage of {weight}%: there are {there}"
+    if asked.within < 2 * environment.waits.poll:
+        yield (*here, "within"), f"{_d(asked.within)} is over before anybody could answer: give people longer"
+    if asked.by and asked.at_least > len(set(asked.by)):
+        yield (*here, "at_least"), f"{asked.at_least} have to approve, and `by` names {len(set(asked.by))}"
+
+
 def _d(seconds: float) -> str:
     return show_duration(seconds)
 
@@ -315,4 +333,5 @@ RULES = (
     rule(depends, "release"),
     rule(digests, "release"),
     rule(calendar, "release"),
+    rule(approvals, "release", "strategies", "waits"),
 )

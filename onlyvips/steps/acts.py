@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from onlyvips.core import manifests
+from onlyvips.core import approvals, manifests
 from onlyvips.core.action import Action
 from onlyvips.core.colours import colour_name
 from onlyvips.core.manifests import fingerprint, own_metadata
+from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import Strategy
-from onlyvips.core.record import Record
+from onlyvips.core.record import Record, Result
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
 from onlyvips.steps import acts_blue_green, acts_canary, acts_recreate, acts_rolling, records
 from onlyvips.steps.acting import delete_own, let_go
@@ -104,11 +105,26 @@ def _write_evidence(tools: Tools, record: Record, _: Action) -> Done:
     return replace(record, evidence=kept.key, evidence_at=kept.stores, page_at=kept.pages), kept.observed
 
 
-def _enter(_tools: Tools, record: Record, action: Action) -> Done:
-    after = replace(record, phase=action.phase, reason=action.reason)
+def _enter(tools: Tools, record: Record, action: Action) -> Done:
+    approved = record.phase == AWAITING and action.phase == "prepare"
+    over = approvals.settled(record.approvals, tools.clock.now(), approved=approved)
+    after = replace(record, phase=action.phase, reason=action.reason, approvals=over, waiting="")
     if action.phase == "evidence":
-        after = replace(after, result="rolled-back" if record.phase == "rollback" else "promoted")
+        results: dict[str, Result] = {"rollback": "rolled-back", AWAITING: "not-approved"}
+        after = replace(after, result=results.get(record.phase, "promoted"))
     return after, f"phase {action.phase}"
+
+
+def _ask_approval(tools: Tools, record: Record, action: Action) -> Done:
+    asked = tools.plan.approvals
+    assert asked is not None
+    after = approvals.asked(record, action.what, tools.clock.now(), asked.within)
+    return after, f"until {approvals.moment(after.approvals[-1].until)}"
+
+
+def _note_approval(tools: Tools, record: Record, action: Action) -> Done:
+    over = approvals.settled(record.approvals, tools.clock.now(), approved=True)
+    return replace(record, approvals=over), f"approved {approvals.before(action.what)}"
 
 
 def _close(_tools: Tools, record: Record, _: Action) -> Done:
@@ -118,6 +134,8 @@ def _close(_tools: Tools, record: Record, _: Action) -> Done:
 _Acts = Mapping[str, Callable[[Tools, Record, Action], Done]]
 
 _COMMON: _Acts = {
+    "ask-approval": _ask_approval,
+    "note-approval": _note_approval,
     "snapshot": _snapshot,
     "back-up": _back_up,
     "create-secrets": _create_secrets,

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from onlyvips.core import images
+from onlyvips.core import approvals, images
+from onlyvips.core.decide import next_action
 from onlyvips.core.manifests import MANAGED, RELEASE, canary_name, fingerprint
 from onlyvips.core.past import hurried
+from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
+from onlyvips.core.world import World
 from onlyvips.errors import Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease, Manifest
 from onlyvips.steps import records, targets
@@ -95,7 +98,7 @@ def open_release(site: Site, start: Start) -> Rollout:
     """
     service = site.plan.service.name
     _check_version(records.find_open(site.cluster, service), start)
-    facts = site.preflight() if records.find_open(site.cluster, service) is None else None
+    facts = site.preflight() if _begins(site, records.find_open(site.cluster, service)) else None
     epoch = site.lease.acquire(start.holder)
     try:
         fence = Fence(site.cluster, service, epoch, site.lease.progress)
@@ -106,10 +109,20 @@ def open_release(site: Site, start: Start) -> Rollout:
             records.create(site.cluster, fence, found, start.run)
         rollout = Rollout(_tools(site, fence, found), found.id, attended=True)
         rollout.take_over(start.holder)
+        if found.phase == AWAITING and facts is not None:
+            rollout.still(facts, start.override)
     except BaseException:
         site.lease.release()
         raise
     return rollout
+
+
+def _begins(site: Site, found: Record | None) -> bool:
+    """Whether it would change something for the first time: what may refuse it is asked just before."""
+    if found is None:
+        return True
+    seen = World(None, None, None, now=site.clock.now())
+    return found.phase == AWAITING and next_action(found, seen, site.plan, attended=True).phase == "prepare"
 
 
 def _tools(site: Site, fence: Fence, record: Record) -> Tools:
@@ -145,7 +158,9 @@ def still_open(what: str, stands: str, version: str, where: str) -> Refused:
 def _new_record(site: Site, start: Start, facts: Facts) -> Record:
     service, version = site.plan.service, images.tag_of(start.version)
     image = images.with_digest(f"{service.image}:{version}", site.plan.digest)
-    return Record(
+    now = site.clock.now()
+    asked = None if start.group or start.target else site.plan.approvals
+    record = Record(
         id=f"{service.name}-{version.lower().replace('.', '-')}-{site.suffix()}",
         environment=site.plan.environment,
         service=service.name,
@@ -162,10 +177,14 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
         judged=facts.judged,
         colours=facts.colours,
         override=start.override,
-        created=site.clock.now(),
+        created=now,
         group=start.group,
         backup=start.backup,
+        approvals=approvals.beginning(asked, now),
     )
+    if (wanted := approvals.pending(record.approvals)) is None:
+        return record
+    return replace(record, phase=AWAITING).waits(approvals.WAIT, approvals.told(record, wanted, site.plan), now)
 
 
 def finish(site: Site, release: str, holder: str, *, attended: bool, limit: float) -> Record:

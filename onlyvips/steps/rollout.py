@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from onlyvips.core.action import Action
 from onlyvips.core.decide import next_action
+from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
-from onlyvips.errors import Fenced, Permanent
+from onlyvips.errors import Fenced, Permanent, Refused
 from onlyvips.steps import acting, acts, group_records, records, targets
+from onlyvips.steps.deployed import Facts
 from onlyvips.steps.looks import take_look
 from onlyvips.steps.observe import SCALER, Observer, scaler_of
 from onlyvips.steps.observe_blue_green import BlueGreenObserver
@@ -44,13 +46,31 @@ class Rollout:
     def take_over(self, holder: str) -> None:
         """The first act of a driver: our epoch on every object that will be written, and our name in the record."""
         self.tools.fence.stamp("ConfigMap", records.config_map(self.release))
+        record = self.record()
+        if record.phase != AWAITING:  # nothing but the record is written until it is approved
+            self._stamp()
+        if record.open and holder not in record.holders:
+            self._save(record.driven(holder))
+
+    def _stamp(self) -> None:
         scalers = [scaler_of(self.tools.cluster, name) for name in targets.deployments(self.plan)]
         written = [(SCALER, found["metadata"]["name"]) for found in scalers if found is not None]
         for kind, name in (*targets.lasting(self.plan), *targets.passing(self.plan), *written):
             self.tools.fence.stamp(kind, name)
+
+    def still(self, facts: Facts, override: str) -> None:
+        """After a wait for an approval: what was approved is what would be replaced. Raises Refused where it is not."""
         record = self.record()
-        if record.open and holder not in record.holders:
-            self._save(record.driven(holder))
+        if record.phase != AWAITING:
+            return
+        known = (record.from_image, record.from_release, record.from_template, record.colours)
+        if (facts.image, facts.release, facts.template, facts.colours) != known:
+            raise Refused(
+                f"Release {self.release} was approved to replace {record.from_image}, and {record.service} was changed "
+                f"meanwhile ({facts.image} now): nothing was changed; `onlyvips release abort -e {record.environment} "
+                f"-s {record.service}`, then start it again, to be approved anew."
+            )
+        self._save(replace(record, capacity=facts.capacity, judged=facts.judged, override=override or record.override))
 
     def next(self) -> Action:
         """Look at the world and decide. Raises Fenced when this process no longer drives."""
@@ -59,7 +79,8 @@ class Rollout:
         self.tools.herald.look(record)
         waited = self._now() - self._waiting_since if self._waiting else 0.0
         world = self._observer.world(record, self._waiting, waited)
-        world = replace(world, together=group_records.decision(self.tools.cluster, record))
+        together = group_records.decision(self.tools.cluster, record)
+        world = replace(world, together=together, now=self.tools.clock.now())
         action = next_action(record, world, self.plan, attended=self.attended)
         if action.kind == "wait" and action.what != self._waiting:
             self._waiting, self._waiting_since = action.what, self._now()
@@ -73,7 +94,7 @@ class Rollout:
         if action.kind == "look":
             return self._look()
         record = self.record()
-        if record.aborted and record.phase not in ("rollback", "evidence") and action.phase != "rollback":
+        if record.aborted and record.phase not in ("rollback", "evidence") and not _goes_back(record, action):
             return "an abort was asked for: decided anew"
         try:
             return self._act(record, action)
@@ -88,6 +109,8 @@ class Rollout:
             return f"going back: {error}"
 
     def _act(self, record: Record, action: Action) -> str:
+        if record.phase == AWAITING and action.phase == "prepare":
+            self._stamp()
         if action.kind not in _UNRECORDED:
             record = _with_intent(record, action, self.tools.clock.now())
             self._save(record)
@@ -154,6 +177,11 @@ class Rollout:
         if record.stage_since:
             return record
         return replace(record, stage_since=acting.metrics_time(self.tools))
+
+
+def _goes_back(record: Record, action: Action) -> bool:
+    """Of a release that waits for an approval nothing is there that had to go back."""
+    return action.phase == "rollback" or (record.phase == AWAITING and action.phase == "evidence")
 
 
 def _asked(action: Action) -> bool:

@@ -15,7 +15,8 @@ from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.adapters.metrics_prometheus import PrometheusMetrics
 from onlyvips.adapters.prober_http import HttpProber
-from onlyvips.core import windows
+from onlyvips.core import approvals, windows
+from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Command, Driver, Record
 from onlyvips.environment import Environment
@@ -109,6 +110,15 @@ def driving(loaded: Environment, run: str, rollout: Rollout) -> Iterator[None]:
         yield
     finally:
         _driven.pop(rollout.release, None)
+
+
+def waits_for_approval(release: str) -> bool:
+    """Whether a release that this process drives waits for an approval before anything changes: then nobody is to hold
+    its Lease. People are told."""
+    found = _driven.get(release)
+    if found is None or found.rollout is None:
+        return False
+    return found.rollout.record().phase == AWAITING and found.rollout.next().kind == "wait"
 
 
 def note_run(run: str) -> None:
@@ -314,6 +324,11 @@ def reconcile(
         if whole is not None and service in whole.services and (found is None or found.group == whole.id):
             return several.reconcile_member(environment, whole, service, holder=holder, attended=attended)
     site = site_of(loaded, service, found.version if found else loaded.release.version)
+    if found is not None and found.phase == AWAITING and approvals.rests(found, site.plan, site.clock.now()):
+        herald = herald_of(loaded, site.plan, cluster)
+        herald.look(found)  # who is asked for an approval for long is told again
+        herald.settle()
+        return found, ()
     if found is not None:
         limit = 2 * (site.plan.waits.ready + site.plan.waits.propagation)
         finished = opening.finish(site, found.id, holder, attended=attended, limit=limit)

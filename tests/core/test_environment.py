@@ -7,6 +7,7 @@ import pytest
 from onlyvips import environment as environments
 from tests.core import (
     broken_affinity,
+    broken_approvals,
     broken_blue_green,
     broken_calendar,
     broken_configuration,
@@ -17,10 +18,10 @@ from tests.core import (
 from tests.core.broken_environments import PRODUCTION, SECRET
 
 BROKEN = broken_environments.BROKEN | broken_configuration.BROKEN | broken_drills.BROKEN | broken_people.BROKEN
-BROKEN |= broken_blue_green.BROKEN | broken_calendar.BROKEN | broken_affinity.BROKEN
+BROKEN |= broken_approvals.BROKEN | broken_blue_green.BROKEN | broken_calendar.BROKEN | broken_affinity.BROKEN
 SPECIAL = broken_environments.SPECIAL | broken_configuration.SPECIAL
 ELSEWHERE = broken_environments.ELSEWHERE | broken_drills.ELSEWHERE | broken_blue_green.ELSEWHERE
-ELSEWHERE |= broken_calendar.ELSEWHERE
+ELSEWHERE |= broken_calendar.ELSEWHERE | broken_approvals.ELSEWHERE
 
 
 def edited(case: str) -> tuple[str, int]:
