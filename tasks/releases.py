@@ -50,7 +50,7 @@ def _held(environment: str, open_one: Callable[[], str]) -> Iterator[str]:
     run = str(flow_run.id or "")
     try:
         release = open_one()
-        while waits_for_approval(release):
+        while wiring.waits_for_approval(release):
             wiring.let_go(run)  # nobody holds the lease of a release that waits for an approval
             approving.wait(environment, release)
             release = open_one()  # checked again, for it may be another day
@@ -59,12 +59,6 @@ def _held(environment: str, open_one: Callable[[], str]) -> Iterator[str]:
         yield release
     finally:
         wiring.let_go(run)
-
-
-@rollout_task(name="read", task_run_name="does {release} wait for an approval")
-def waits_for_approval(release: str) -> bool:
-    """Whether it waits for one before anything changes."""
-    return wiring.waits_for_approval(release)
 
 
 @rollout_task(name="begin", task_run_name="begin {service} {version} on {environment}")

@@ -46,6 +46,7 @@ class _Driven:
     run: str
     lease: Lease | None
     rollout: Rollout | None
+    waits: bool = False
 
 
 _driven: dict[str, _Driven] = {}
@@ -74,7 +75,12 @@ def open_here(loaded: Environment, site: Site, start: Start) -> str:
         _driven[closed.id] = _Driven(loaded, start.run, site.lease, None)
         return closed.id
     rollout = opening.open_release(site, start)
-    _driven[rollout.release] = _Driven(loaded, start.run, site.lease, rollout)
+    try:
+        waits = rollout.record().phase == AWAITING and rollout.next().kind == "wait"  # which tells people, too
+    except BaseException:
+        site.lease.release()
+        raise
+    _driven[rollout.release] = _Driven(loaded, start.run, site.lease, rollout, waits)
     return rollout.release
 
 
@@ -113,12 +119,9 @@ def driving(loaded: Environment, run: str, rollout: Rollout) -> Iterator[None]:
 
 
 def waits_for_approval(release: str) -> bool:
-    """Whether a release that this process drives waits for an approval before anything changes: then nobody is to hold
-    its Lease. People are told."""
-    found = _driven.get(release)
-    if found is None or found.rollout is None:
-        return False
-    return found.rollout.record().phase == AWAITING and found.rollout.next().kind == "wait"
+    """Whether a release waited for an approval before anything changes when this process opened it: then nobody is to
+    hold its Lease."""
+    return release in _driven and _driven[release].waits
 
 
 def note_run(run: str) -> None:

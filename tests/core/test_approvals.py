@@ -96,7 +96,7 @@ ANSWERS = [
     (AWAITING, ALL, Answerer("Bob", 200.0, "r0"), "refuse", "is for release r0, and r1 waits: nothing was noted"),
     (AWAITING, ALL, Answerer("Bob", 200.0, "r1", "25"), "refuse", "for before 25 % of requests, and release r1"),
     (AWAITING, ALL, Answerer("Bob", 3700.0), "refuse", "ended at 1970-01-01 01:01:40 UTC"),
-    (AWAITING, replace(ALL, four_eyes=True), Answerer(" ada", 200.0), "refuse", "another person has to approve"),
+    (AWAITING, replace(ALL, four_eyes=True), Answerer("ada", 200.0), "refuse", "another person has to approve"),
     (AWAITING, NAMED, Answerer("Eve", 200.0), "refuse", "Eve is not among those who may approve (ada, Bob)"),
     (AWAITING, NAMED, Answerer("Bob", 200.0), "do", "wants 1 more, by other people"),
     (APPROVED, NAMED, Answerer("bob", 300.0), "nothing", "already by Bob (claimed): fine"),
