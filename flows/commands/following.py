@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -11,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from flows.commands import console, running
+from flows.commands import console, embedded, running
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.record import Record
@@ -21,12 +20,6 @@ from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent, Refused, T
 DEPLOYMENT = "release/release"
 ROLLBACK = "release-rollback/release-rollback"
 _PAUSE = 0.7
-EMBEDDED = {
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",
-}
 _NO_WORKER_AFTER, _PATIENCE, _LAST_READS, _AT_MOST = 20.0, 300.0, 30.0, 3600.0
 _OURS = re.compile(r"\b(Refused|Driven|EnvironmentInvalid|Fenced|Transient|UnknownOutcome|Conflict|Permanent): ")
 _NO_WORKER = "No worker has taken the run yet: is one running? `prefect worker start --pool onlyvips`; still waiting."
@@ -189,9 +182,7 @@ def ours(message: str) -> tuple[str, str]:
 
 def in_this_process(asked: Asked, *, local: bool = False) -> Record:
     """Run the flow here, on Prefect's embedded API. Ctrl-C is an abort: the release goes back before it ends."""
-    os.environ.pop("PREFECT_API_URL", None)
-    for name, value in EMBEDDED.items():
-        os.environ.setdefault(name, value)
+    embedded.begin()
     if not asked.quiet:
         why = "As asked (--local)" if local else "No Prefect server answers"
         console.say(f"{why}: the release runs in this process, on an embedded Prefect.")
@@ -206,6 +197,7 @@ def _run_here(asked: Asked) -> None:
     from flows.release import release
     from flows.release_rollback import release_rollback
 
+    embedded.wait()
     stop = threading.Event()
     teller = threading.Thread(target=_tell, args=(asked, stop), daemon=True)
     teller.start()

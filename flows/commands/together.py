@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 
-from flows.commands import console, following, running
+from flows.commands import console, embedded, following, running
 from onlyvips import wiring
 from onlyvips.core import group as groups
 from onlyvips.core import report
@@ -70,11 +69,10 @@ def _failure(found: Group | None, end: str) -> OnlyVipsError:
 
 
 def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:
-    os.environ.pop("PREFECT_API_URL", None)
-    for name, value in following.EMBEDDED.items():
-        os.environ.setdefault(name, value)
+    embedded.begin()
     from flows.release_all import release_all
 
+    embedded.wait()
     try:
         release_all(**asked)
     except KeyboardInterrupt:

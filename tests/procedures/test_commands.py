@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
-from flows.commands import following, release
+from flows.commands import embedded, following, release
 from onlyvips import wiring
 from onlyvips.core.record import Record
 from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent, Refused, Transient
@@ -195,7 +195,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(wiring, "run_here", lambda: "run-1")
     monkeypatch.setattr(wiring, "release_of_run", lambda *_: answers(stage.record)())
     monkeypatch.setattr(wiring, "driven_by", lambda *_: stage.record if stage.mine else None)
-    monkeypatch.setattr(following, "EMBEDDED", {})
+    monkeypatch.setattr(embedded, "begin", lambda: None)
+    monkeypatch.setattr(embedded, "wait", lambda: None)
     yield stage
 
 
