@@ -90,6 +90,7 @@ def modules() -> list[Module]:
         Module("kubernetes", SERVERS / "kubernetes", kubernetes, (f"-ldflags={STRIP} {version}",)),
         Module("minio", SERVERS / "minio", (("minio", "github.com/minio/minio"),)),
         Module("kubectl", SERVERS / "kubectl", kubectl, (f"-ldflags={STRIP} {version}",)),
+        Module("helm", SERVERS / "helm", (("helm", "helm.sh/helm/v3/cmd/helm"),)),
         Module("ferretdb", SERVERS / "ferretdb", (("ferretdb", "."),), (f"-ldflags={STRIP}", SQLITE_ONLY)),
         Module("versitygw", SERVERS / "versitygw", (("versitygw", "github.com/versity/versitygw/cmd/versitygw"),)),
         Module("mongo-tools", SERVERS / "mongo-tools", mongo),

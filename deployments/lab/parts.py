@@ -335,6 +335,7 @@ def write_endpoints(lab: Lab) -> None:
         "SSM_SECRET_KEY": seeds.AWS_KEY,
         "REDIS_URL": lab.redis_url,
         "REDIS_SERVER": lab.program("redis-server"),
+        "HELM": lab.program("helm"),
         "DIRECTORY": home.data / "directory",
         "REPOSITORY": home.data / "repository",
         "PREFECT_API_URL": f"{lab.url('prefect')}/api",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from onlyvips.adapters.program import end, words
 from onlyvips.errors import Permanent, Transient
 
 _BLOCK = 1 << 20
@@ -57,8 +56,8 @@ class GitRevision:
             except subprocess.TimeoutExpired as error:
                 raise self._stood_still("bundle") from error
             finally:
-                _end(process)
-            self._check(code, "bundle", _text(complaints))
+                end(process)
+            self._check(code, "bundle", words(complaints))
 
     def _read(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         assert process.stdout is not None
@@ -80,9 +79,9 @@ class GitRevision:
             except subprocess.TimeoutExpired as error:
                 raise self._stood_still(arguments[0]) from error
             finally:
-                _end(process)
+                end(process)
             if process.returncode not in fine:
-                self._check(process.returncode, arguments[0], _text(complaints))
+                self._check(process.returncode, arguments[0], words(complaints))
         return found.decode(errors="surrogateescape")
 
     def _start(self, arguments: list[str] | tuple[str, ...], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -110,20 +109,3 @@ class GitRevision:
 
     def _stood_still(self, what: str) -> Transient:
         return Transient(f"git {what} of {self._path} said nothing for {self._stall:.0f} s and was ended.")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Nothing of it goes on, whatever happened; what has ended already is only waited for."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    if process.stdout is not None:
-        process.stdout.close()
-    process.wait()
-
-
-def _text(complaints: IO[bytes]) -> str:
-    """The last of what git said, on one line."""
-    complaints.seek(0)
-    lines = complaints.read().decode(errors="replace").split("\n")
-    return " ".join(line.strip() for line in lines if line.strip())[-400:]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from onlyvips.core.charts import values_for
 from onlyvips.core.manifests import MANAGED, Manifest
+from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 
 HEAD = """\
@@ -30,3 +32,29 @@ def patch(deployment: Manifest, namespace: str) -> dict[str, Any]:
     kept = {**template, "metadata": {**template["metadata"], "labels": labels}}
     kept["metadata"].pop("creationTimestamp", None)
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": kept}}
+
+
+VALUES_HEAD = """\
+# What release {id} changed: {service} {version}, from {old}.
+# Values of Helm release {release} as `helm upgrade` got them. Commit them where its values are kept, or the next
+# upgrade without --reuse-values takes the version away. Secrets are named, never told: {secrets}.
+"""
+
+
+def values_head(record: Record, plan: ReleasePlan) -> str:
+    """Comments that say what the values are."""
+    renamed = ", ".join(f"{old} became {new}" for old, new in record.secrets) or "none was renamed"
+    told = {"id": record.id, "service": record.service, "version": record.version, "old": record.from_image}
+    return VALUES_HEAD.format(**told, release=plan.chart.release if plan.chart else "", secrets=renamed)
+
+
+def values(record: Record, plan: ReleasePlan) -> dict[str, Any]:
+    """The values of the chart that a release changed, as a values file nests them."""
+    nested: dict[str, Any] = {}
+    for path, value in values_for(plan, record.asked, record.id, record.secrets).items():
+        *folders, last = path.split(".")
+        place = nested
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = value
+    return nested

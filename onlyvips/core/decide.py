@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from onlyvips.core import approvals, blue_green, canary, recreate, rolling, together
+from onlyvips.core import approvals, blue_green, canary, charted, recreate, rolling, together
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.going_back import roll_back
 from onlyvips.core.phases import AWAITING, BEFORE_TRAFFIC, forward_of
@@ -36,6 +36,10 @@ _BACK: Mapping[Strategy, _Next] = {
 def next_action(record: Record, world: World, plan: ReleasePlan, *, attended: bool) -> Action:
     """The next act of the release. ``attended``: its own driver asks; otherwise the reconciler, who only goes back or,
     past "stable replaced", completes."""
+    return charted.by_helm(_next_action(record, world, plan, attended), record, world, plan)
+
+
+def _next_action(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
     if record.phase == AWAITING:
         return approvals.before_anything(record, world, plan, attended)
     before = _before_traffic(record, plan, attended)

@@ -79,7 +79,7 @@ def forecast(plan: ReleasePlan, version: str, found: Found, around: Around, warn
         strategy=service.strategy,
         found=found,
         steps=steps,
-        back=(*_BACK[service.strategy], *_always_back(plan)),
+        back=(*_BACK[service.strategy], *_always_back(plan), *_by_helm(plan)),
         stays=tuple(_stays(plan)),
         warnings=tuple(warnings),
         image=with_digest(f"{service.image}:{version}", plan.digest),
@@ -141,6 +141,12 @@ def _before_traffic(plan: ReleasePlan, around: Around) -> Iterator[Ahead]:
     indexes = ", ".join(f"{one.collection}({', '.join(key for key, _ in one.keys)})" for one in plan.migration.indexes)
     limit = span(plan.waits.job)
     yield Ahead("migrate", f"run Job {plan.migration.job}, for at most {limit}: indexes {indexes or 'none'}")
+
+
+def _by_helm(plan: ReleasePlan) -> Iterator[str]:
+    if (chart := plan.chart) is not None:
+        told = f"{plan.service.deployment} is changed by `helm upgrade {chart.release}` alone, with {chart.image_value}"
+        yield f"{told} and {chart.release_value}, and comes back by `helm rollback` to the revision of before"
 
 
 def _canary(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:

@@ -192,6 +192,26 @@ class Approvals:
 
 
 @dataclass(frozen=True)
+class ChartPlan:
+    """The Helm ``release`` that owns a service's Deployment, and the chart that it is upgraded from: a ``path`` (which
+    may be a reference), or a ``name`` with its ``version``, in ``repository`` where the name alone does not say.
+
+    Values are paths such as ``backend.image.tag``: of the image's tag, of the release's id (an annotation of the pods),
+    and of each Secret's name. One call of Helm takes at most ``timeout`` seconds.
+    """
+
+    release: str
+    image_value: str
+    release_value: str
+    secret_values: tuple[tuple[str, str], ...]
+    timeout: float
+    path: str = ""
+    name: str = ""
+    version: str = ""
+    repository: str = ""
+
+
+@dataclass(frozen=True)
 class ReleasePlan:
     """All that one rollout of one service needs to know of its environment.
 
@@ -220,6 +240,7 @@ class ReleasePlan:
     digest: str = ""
     metrics: MetricNames = MetricNames()
     approvals: Approvals | None = None
+    chart: ChartPlan | None = None
 
 
 @dataclass(frozen=True)

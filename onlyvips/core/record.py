@@ -145,6 +145,8 @@ class Record:
     ``group`` is the release of all services that it is a part of.
     In blue-green the "canary" is the other colour: ``colours`` names the one that users were on and the other,
     ``tested`` says what its smoke tests found.
+    Where Helm owns the Deployment, ``chart_revision`` is what a rollback brings back, with fingerprints of the
+    Deployment in it and of all its other objects.
     """
 
     id: str
@@ -196,6 +198,9 @@ class Record:
     told: tuple[Told, ...] = ()
     page_at: tuple[str, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    chart_revision: int = 0
+    chart_own: str = ""
+    chart_others: str = ""
 
     @property
     def open(self) -> bool:

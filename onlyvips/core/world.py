@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Standing = Literal["", "before", "ours", "unfinished", "other"]
+"""A Helm release beside a record: as it was ``before``, as ``ours`` left it, ``unfinished`` (either of the two, cut
+off or failed), or ``other``: somebody else's. "" where it was not asked."""
 Together = Literal["", "undecided", "promoted", "failed"]
 """What was decided about all services of a release of several; empty for a release of one."""
 
@@ -62,7 +65,8 @@ class Split:
 class World:
     """One observation. None means that there is no such object. ``waited``: seconds spent on the same wait so far.
 
-    ``scaler``: which of the two an autoscaler scales, "" for none; only blue-green asks. ``now``: unix seconds, for
+    ``scaler``: which of the two an autoscaler scales, "" for none; only blue-green asks. ``chart``: how the Helm
+    release that owns stable stands, in words in ``chart_told``, and for how long it was seen so. ``now``: unix seconds, for
     deadlines of people alone.
     """
 
@@ -75,6 +79,9 @@ class World:
     together: Together = ""
     scaler: Literal["", "stable", "canary"] = ""
     now: float = 0.0
+    chart: Standing = ""
+    chart_told: str = ""
+    chart_still: float = 0.0
 
 
 def pods_for(weight: int, capacity: int) -> int:

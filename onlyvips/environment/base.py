@@ -52,6 +52,9 @@ TaggedImage = Annotated[str, _written(_TAGGED, "an image with a tag or a digest"
 """An image with a tag, a digest or both."""
 Digest = Annotated[str, _written(r"sha256:[0-9a-f]{64}", "a digest: sha256: and 64 hexadecimal digits")]
 """What an image is, as its registry says."""
+_VALUE = r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*"
+ValuePath = Annotated[str, _written(_VALUE, "a chart's value such as backend.image.tag")]
+"""Where a value of a Helm chart is."""
 Version = Annotated[str, _written(r"v[0-9]+(\.[0-9]+){0,2}", "a version such as v0.9.0")]
 HeaderName = Annotated[str, _written(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}", "a header's name, such as X-Tester")]
 HeaderValue = Annotated[str, _written(r"[!-~]([ -~]{0,254}[!-~])?", "a header's value of plain letters, at most 256")]

@@ -23,8 +23,9 @@ from onlyvips.environment.base import (
     Whole,
 )
 from onlyvips.environment.calendar_of import ReleaseFreeze, ReleaseWindow
+from onlyvips.environment.chart_of import Chart
 from onlyvips.environment.quantities import Duration, Share, Weight
-from onlyvips.environment.references import Endpoint, Kubeconfig, SecretReference
+from onlyvips.environment.references import Endpoint, Kubeconfig, PathReference, SecretReference
 
 _REFUSED_ROUTERS = {
     "ingress-nginx": "ingress-nginx is retired and gets no fixes: move to the Gateway API (router: gateway-api)",
@@ -99,12 +100,13 @@ class Redis(Section):
 
 
 class Platform(Section):
-    """The cluster and what stands around it."""
+    """The cluster and what stands around it. ``helm_program`` is Helm, by default the one on PATH."""
 
     namespace: Name
     router: Annotated[str, AfterValidator(_router)]
     main_service: Name
     helm_release: Name | None = None
+    helm_program: PathReference | None = None
     automatic_managers: tuple[Identifier, ...] = ()
     domains: tuple[Text, ...] = ()
     mongodb: MongoDB
@@ -147,6 +149,7 @@ class Service(Section):
     affinity: Literal["none", "cookie"] = "none"
     embedded: Flag = False
     testers: Testers | None = None
+    chart: Chart | None = None
 
 
 class StageOfCanary(Section):

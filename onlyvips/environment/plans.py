@@ -55,7 +55,8 @@ def release_plan(
         automatic_managers=environment.platform.automatic_managers,
         margins=_margins(environment) if strategy == "canary" else None,  # else stable has no traffic to compare with
         blue_green=_blue_green(environment, service) if strategy == "blue-green" else None,
-        helm=environment.platform.helm_release or "",
+        helm=_helm(environment, service),
+        chart=_chart(environment, service),
         before=tuple(map(hook, environment.release.hooks.before)) if ours else (),
         after=tuple(map(hook, environment.release.hooks.after)) if ours else (),
         digest=digest,
@@ -286,6 +287,28 @@ def _service(name: str, service: Service) -> plan.ServicePlan:
         sticky=service.affinity == "cookie",
         embedded=service.embedded,
         testers=testers,
+    )
+
+
+def _helm(environment: Environment, service: str) -> str:
+    chart = environment.services[service].chart
+    return (chart.release if chart else None) or environment.platform.helm_release or ""
+
+
+def _chart(environment: Environment, service: str) -> plan.ChartPlan | None:
+    """How Helm changes the service's Deployment, where it owns it."""
+    if (chart := environment.services[service].chart) is None:
+        return None
+    return plan.ChartPlan(
+        release=_helm(environment, service),
+        image_value=chart.image_value,
+        release_value=chart.release_value,
+        secret_values=tuple(chart.secret_values.items()),
+        timeout=chart.timeout,
+        path=chart.path or "",
+        name=chart.name or "",
+        version=chart.version or "",
+        repository=chart.repository or "",
     )
 
 

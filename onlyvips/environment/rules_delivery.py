@@ -132,6 +132,29 @@ def _of_bot(service: Service) -> Flaws:
         yield ("route" if service.route else "service"), "a polling bot takes no requests: leave this key out"
 
 
+def charts(environment: Environment) -> Broken:
+    """A chart is named once and whole, and what owns a Deployment is not blue-green's two."""
+    for name, service in environment.services.items():
+        here: Path = ("services", name, "chart")
+        if (chart := service.chart) is None:
+            continue
+        if service.strategy == "blue-green":
+            yield here, "blue-green makes a Deployment of its own, which no chart owns: leave this key out"
+        if chart.release is None and environment.platform.helm_release is None:
+            yield (*here, "release"), "this key is missing, and platform.helm_release names none either"
+        if (chart.path is None) == (chart.name is None):
+            yield here, "the chart is at a `path`, or has a `name` and a `version`: write one of the two"
+        if chart.name is not None and chart.version is None:
+            yield (*here, "version"), "this key is missing: without it an upgrade would bring the newest chart"
+        if chart.path is not None and (chart.version or chart.repository):
+            key = "version" if chart.version else "repository"
+            yield (*here, key), "a chart at a path is what lies there: leave this key out"
+        for secret in environment.release.secrets.get(name, ()):
+            if secret.name not in chart.secret_values:
+                told = f"`{secret.name}` is missing: the chart gives the pods its name by a value"
+                yield (*here, "secret_values") if chart.secret_values else here, f"{told} (secret_values)"
+
+
 def services_together(environment: Environment) -> Broken:
     """Nothing of the cluster belongs to two services that go different ways."""
     services = environment.services
@@ -323,6 +346,7 @@ RULES = (
     rule(waits, "waits"),
     rule(looks, "strategies", "waits"),
     rule(each_service, "services"),
+    rule(charts, "services", "platform", "release"),
     rule(services_together, "services"),
     rule(colours, "strategies"),
     rule(blue_green, "strategies", "platform", "services", "waits"),

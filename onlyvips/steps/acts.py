@@ -19,7 +19,7 @@ from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import Strategy
 from onlyvips.core.record import Record, Result
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
-from onlyvips.steps import acts_blue_green, acts_canary, acts_recreate, acts_rolling, records
+from onlyvips.steps import acts_blue_green, acts_canary, acts_recreate, acts_rolling, charted, records
 from onlyvips.steps.acting import delete_own, let_go
 from onlyvips.steps.hooks import run_hook
 from onlyvips.steps.migrate import migrate
@@ -50,6 +50,7 @@ def _snapshot(tools: Tools, record: Record, _: Action) -> Done:
     name = f"onlyvips-release-{record.id}-snapshot"
     data = {kind: json.dumps(manifest, separators=(",", ":")) for kind, manifest in found.items() if manifest}
     own = own_metadata(record.id, record.service, tools.fence.epoch)
+    record = charted.pin(tools, record)
     tools.fence.create(manifests.object_of("ConfigMap", name, own, data=data, immutable=True))
     return replace(record, snapshot=name), f"kept {', '.join(data)} in ConfigMap {name}"
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from onlyvips.core import manifests
 from onlyvips.core.action import Action
 from onlyvips.core.manifests import canary_name, fingerprint, own_metadata
 from onlyvips.core.record import Record
-from onlyvips.errors import Misuse, Transient
-from onlyvips.ports import Manifest
+from onlyvips.errors import Misuse
 from onlyvips.ports.router import Router
 from onlyvips.steps.acting import (
     delete_own,
@@ -21,7 +20,7 @@ from onlyvips.steps.acting import (
     scale_stable,
     template_for,
 )
-from onlyvips.steps.records import snapshot_of
+from onlyvips.steps.acts_rolling import give_new, give_old_template
 from onlyvips.steps.routers import canary_router
 from onlyvips.steps.tools import Done, Tools, live
 
@@ -73,30 +72,12 @@ def _router(tools: Tools, record: Record) -> Router:
 
 def _replace_stable(tools: Tools, record: Record, _: Action) -> Done:
     """Stable gets the canary's template, with its own ``track`` and its own count."""
-    service = tools.plan.service
-
-    def change(now: Manifest) -> Sequence[Manifest]:
-        if manifests.template_release(now) == record.id:
-            return ()
-        if record.from_template not in ("", fingerprint(now["spec"]["template"])):
-            raise Transient(f"{service.deployment} was changed by somebody else: nothing was written, decided anew.")
-        template = template_for(tools, record, now)
-        return ({"op": "replace", "path": "/spec/template", "value": template},)
-
-    tools.fence.patch("Deployment", service.deployment, change)
-    return record, f"{service.deployment} has the template of release {record.id}"
+    record, _made, observed = give_new(tools, record, lambda _: None)
+    return record, observed
 
 
 def _restore_stable(tools: Tools, record: Record, _: Action) -> Done:
-    template = snapshot_of(tools.cluster, record, "Deployment")["spec"]["template"]
-
-    def change(now: Manifest) -> Sequence[Manifest]:
-        if manifests.template_release(now) != record.id:
-            return ()
-        return ({"op": "replace", "path": "/spec/template", "value": template},)
-
-    tools.fence.patch("Deployment", tools.plan.service.deployment, change)
-    return replace(record, stable_replaced=True), f"{tools.plan.service.deployment} has the template it had before"
+    return give_old_template(tools, record, lambda _: None)
 
 
 def _remove_canary(tools: Tools, record: Record, _: Action) -> Done:

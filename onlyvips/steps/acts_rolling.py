@@ -11,6 +11,7 @@ from onlyvips.core.manifests import fingerprint
 from onlyvips.core.record import Record
 from onlyvips.errors import Transient
 from onlyvips.ports import Manifest
+from onlyvips.steps import charted
 from onlyvips.steps.acting import hold_minimum, metrics_time, scale_stable, template_for
 from onlyvips.steps.records import snapshot_of
 from onlyvips.steps.tools import Done, Tools
@@ -19,38 +20,66 @@ Check = Callable[[Manifest], None]
 """Raises where a Deployment must not be written to now."""
 
 
-def give_new_template(tools: Tools, record: Record, check: Check) -> Done:
-    """The Deployment gets the new version, where it still has the template that this release found."""
+def give_new(tools: Tools, record: Record, check: Check) -> tuple[Record, Manifest, str]:
+    """Give the Deployment the new version, where it still has the template that this release found, by Helm where a
+    chart owns it. Returns the record, the live Deployment, and what was read back."""
     service = tools.plan.service
 
-    def change(now: Manifest) -> Sequence[Manifest]:
+    def may(now: Manifest) -> bool:
         if manifests.template_release(now) == record.id:
-            return ()
+            return False
         if record.from_template not in ("", fingerprint(now["spec"]["template"])):
             raise Transient(f"{service.deployment} was changed by somebody else: nothing was written, decided anew.")
         check(now)
-        template = template_for(tools, record, now)
-        return ({"op": "replace", "path": "/spec/template", "value": template},)
+        return True
 
+    def change(now: Manifest) -> Sequence[Manifest]:
+        if not may(now):
+            return ()
+        return ({"op": "replace", "path": "/spec/template", "value": template_for(tools, record, now)},)
+
+    observed = f"{service.deployment} has the template of release {record.id}"
+    if tools.plan.chart is None:
+        return record, tools.fence.patch("Deployment", service.deployment, change), observed
+    record, made = charted.bring_new(tools, record, may)
+    return record, _held_again(tools, record, made), observed + charted.told(tools)
+
+
+def _held_again(tools: Tools, record: Record, made: Manifest) -> Manifest:
+    """Helm gave the autoscaler of the same chart its own minimum back."""
+    if tools.plan.service.strategy != "recreate":
+        hold_minimum(tools, record)
+    return made
+
+
+def give_new_template(tools: Tools, record: Record, check: Check) -> Done:
+    """The same in place: the new version serves from here on."""
     since = record.stage_since or metrics_time(tools)
-    made = tools.fence.patch("Deployment", service.deployment, change)
+    record, made, observed = give_new(tools, record, check)
     seen = fingerprint(made["spec"]["template"])
     after = replace(record, canary_template=seen, stage_since=since, canary_since=record.canary_since or since)
-    return after, f"{service.deployment} has the template of release {record.id}"
+    return after, observed
 
 
 def give_old_template(tools: Tools, record: Record, check: Check) -> Done:
-    """The Deployment gets the recorded template, where it still has the one of this release."""
-    template = snapshot_of(tools.cluster, record, "Deployment")["spec"]["template"]
+    """The Deployment gets the recorded template, where it still has the one of this release; by Helm the recorded
+    revision."""
+    name = tools.plan.service.deployment
 
-    def change(now: Manifest) -> Sequence[Manifest]:
+    def may(now: Manifest) -> bool:
         if manifests.template_release(now) != record.id:
-            return ()
+            return False
         check(now)
-        return ({"op": "replace", "path": "/spec/template", "value": template},)
+        return True
 
-    tools.fence.patch("Deployment", tools.plan.service.deployment, change)
-    return replace(record, stable_replaced=True), f"{tools.plan.service.deployment} has the template it had before"
+    after, observed = replace(record, stable_replaced=True), f"{name} has the template it had before"
+    if tools.plan.chart is not None:
+        _held_again(tools, record, charted.bring_back(tools, record, may))
+        return after, observed + charted.told(tools)
+    template = snapshot_of(tools.cluster, record, "Deployment")["spec"]["template"]
+    operation = {"op": "replace", "path": "/spec/template", "value": template}
+    tools.fence.patch("Deployment", name, lambda now: (operation,) if may(now) else ())
+    return after, observed
 
 
 def _replace(tools: Tools, record: Record, _: Action) -> Done:

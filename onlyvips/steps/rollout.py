@@ -13,7 +13,7 @@ from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record
 from onlyvips.errors import Fenced, Permanent, Refused
-from onlyvips.steps import acting, acts, group_records, records, targets
+from onlyvips.steps import acting, acts, charted, group_records, records, targets
 from onlyvips.steps.deployed import Facts
 from onlyvips.steps.looks import take_look
 from onlyvips.steps.observe import SCALER, Observer, scaler_of
@@ -31,6 +31,7 @@ class Rollout:
         self.tools, self.release, self.attended = tools, release, attended
         observer = BlueGreenObserver if tools.plan.blue_green else Observer
         self._observer = observer(tools.cluster, tools.clock, tools.plan)
+        self._chart = charted.Watch()
         self._waiting, self._waiting_since = "", 0.0
         self._looked = tools.clock.monotonic()
 
@@ -81,6 +82,7 @@ class Rollout:
         world = self._observer.world(record, self._waiting, waited)
         together = group_records.decision(self.tools.cluster, record)
         world = replace(world, together=together, now=self.tools.clock.now())
+        world = self._chart.add(world, self.tools, record, attended=self.attended)
         action = next_action(record, world, self.plan, attended=self.attended)
         if action.kind == "wait" and action.what != self._waiting:
             self._waiting, self._waiting_since = action.what, self._now()

@@ -9,6 +9,7 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent
 from onlyvips.ports import Clock, Cluster, Manifest, Metrics
+from onlyvips.ports.charts import Charts
 from onlyvips.ports.prober import Prober
 from onlyvips.steps.evidence import Kept
 from onlyvips.steps.fence import Fence
@@ -22,7 +23,7 @@ Done = tuple[Record, str]
 class Tools:
     """``back_up`` takes one complete base and returns its key; ``resolve`` reads a reference; ``keep_evidence`` stores
     the record under the release's id and says which stores took it; ``herald`` tells people;
-    ``prober`` asks smoke tests, where there are any."""
+    ``prober`` asks smoke tests, where there are any; ``charts`` is Helm, where it owns the Deployment."""
 
     cluster: Cluster
     metrics: Metrics
@@ -34,6 +35,7 @@ class Tools:
     keep_evidence: Callable[[Record], Kept]
     herald: Herald = SILENT
     prober: Prober | None = None
+    charts: Charts | None = None
 
 
 def live(tools: Tools, kind: str, name: str) -> Manifest:

@@ -32,7 +32,7 @@ from onlyvips.steps.pipe import check_recipients
 from onlyvips.steps.queries import check_queries
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
-from onlyvips.wiring import backups, evidence
+from onlyvips.wiring import backups, charting, evidence
 from onlyvips.wiring.living import lively
 from onlyvips.wiring.places import database_of, kubeconfig_of, lockable_stores, stores_of
 from onlyvips.wiring.telling import herald_of
@@ -177,6 +177,7 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
         prober=_prober(loaded, plan),
         keep_evidence=partial(evidence.keep, loaded, plan),
         herald=herald_of(loaded, plan, cluster),
+        charts=charting.charts_of(loaded, plan),
     )
 
 
@@ -194,7 +195,7 @@ def metrics_of(loaded: Environment) -> Metrics:
 def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, version: str) -> Facts:
     """All that can be refused before anything changes, the cheapest first."""
     environments.check_digest(loaded, plan, version)
-    facts = preflight.check_platform(cluster, plan, version)
+    facts = charting.check_platform(loaded, cluster, plan, version)
     for check_one in checks_of(loaded, plan):
         check_one()
     return preflight.seen(metrics_of(loaded), plan, facts)

@@ -33,6 +33,8 @@ def keep(loaded: Environment, plan: ReleasePlan, record: Record) -> evidence.Kep
 
 
 def _changes(cluster: Cluster, plan: ReleasePlan, record: Record) -> bytes:
+    if plan.chart is not None:
+        return changes_yaml.dump(committed.values_head(record, plan), committed.values(record, plan))
     name = plan.service.deployment
     if record.colours:  # users are on the other colour by now
         name = colour_name(name, record.colours[1])

@@ -16,8 +16,9 @@ from onlyvips.core.news import EVENTS
 from onlyvips.core.plan import DestinationPlan, ReleasePlan, Strategy
 from onlyvips.environment import Environment
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
-from onlyvips.steps import preflight, records
+from onlyvips.steps import records
 from onlyvips.steps.foresight import foresight
+from onlyvips.wiring import charting
 from onlyvips.wiring.telling import targets_of
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ def _place(destination: DestinationPlan) -> str:
 def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
     cluster, refusals = wiring.cluster_of(loaded), list[str]()
     _asked(lambda: environments.check_digest(loaded, plan, version), refusals)
-    facts = _asked(lambda: preflight.check_platform(cluster, plan, version), refusals)
+    facts = _asked(lambda: charting.check_platform(loaded, cluster, plan, version), refusals)
     still_open = _asked(lambda: records.find_open(cluster, plan.service.name), refusals)
     if still_open is not None:
         refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")

@@ -33,6 +33,11 @@ def target_of(environment: str, service: str, to: str) -> Target:
             f"{service} is released by blue-green, whose recorded colours do not come back whole: nothing was changed; "
             f"release the version again: `onlyvips release start -e {environment} -s {service} -v VERSION`."
         )
+    if loaded.services[service].chart is not None:
+        raise Refused(
+            f"The Deployment of {service} is a Helm chart's, and a recorded template is no revision of it: nothing was "
+            f"changed; release the version again: `onlyvips release start -e {environment} -s {service} -v VERSION`."
+        )
     cluster = wiring.cluster_of(loaded)
     past = choose(pasts(records.every(cluster, service)), service, to)
     kept = cluster.get("ConfigMap", past.snapshot)

@@ -27,6 +27,7 @@ from onlyvips.steps.many import Many, ManySite, Progress
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.queries import check_queries
 from onlyvips.steps.rollout import Rollout
+from onlyvips.wiring import charting
 from onlyvips.wiring.places import openers
 
 _driven: dict[str, tuple[str, Environment, Many]] = {}
@@ -98,7 +99,7 @@ def _floor(cluster: Cluster) -> int:
 def _member(loaded: Environment, version: str, service: str) -> Site:
     """A member is looked at again when it is opened; what is asked of everything else was asked for all at once."""
     site = wiring.site_of(loaded, service, version)
-    platform = partial(preflight.check_platform, site.cluster, site.plan, version)
+    platform = partial(charting.check_platform, loaded, site.cluster, site.plan, version)
     return replace(site, preflight=lambda: preflight.seen(wiring.metrics_of(loaded), site.plan, platform()))
 
 
@@ -106,7 +107,7 @@ def _preflight(loaded: Environment, plan: ManyPlan, version: str) -> None:
     sites = [wiring.site_of(loaded, service, version) for service in plan.services]
     for site in sites:
         environments.check_digest(loaded, site.plan, version)
-        preflight.check_platform(site.cluster, site.plan, version)
+        charting.check_platform(loaded, site.cluster, site.plan, version)
         for secret in site.plan.secrets:
             for _, reference in secret.values:
                 environments.resolve(loaded, reference)

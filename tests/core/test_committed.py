@@ -8,7 +8,8 @@ import yaml
 
 from onlyvips.adapters import changes_yaml
 from onlyvips.core import committed
-from tests.core.decisions import RECORD
+from onlyvips.core.plan import ChartPlan, SecretPlan
+from tests.core.decisions import PLAN, RECORD
 
 DEPLOYMENT = {
     "metadata": {"name": "backend", "resourceVersion": "7", "uid": "u"},
@@ -37,3 +38,13 @@ def test_it_is_a_patch_of_the_template_alone_with_what_an_apply_must_not_take_aw
     assert template["metadata"]["annotations"] == {"onlyvips.com/release": "r1"}
     assert "creationTimestamp" not in template["metadata"]
     assert "jwt-0 became jwt-1" in text and text.startswith("# What release r1 changed")
+
+
+def test_of_a_chart_it_is_the_values_that_helm_was_given_as_a_values_file_nests_them() -> None:
+    chart = ChartPlan("onlyvips", "backend.image.tag", "backend.release", (("jwt", "backend.jwt"),), 60.0, path="/c")
+    plan = replace(PLAN, chart=chart, secrets=(SecretPlan("jwt", "jwt", (("KEY", "env:KEY"),)),))
+    record = replace(RECORD, secrets=(("jwt-0123456789", "jwt-9876543210"),))
+    text = changes_yaml.dump(committed.values_head(record, plan), committed.values(record, plan)).decode()
+    wanted = {"image": {"tag": RECORD.version}, "release": RECORD.id, "jwt": "jwt-9876543210"}
+    assert yaml.safe_load(text) == {"backend": wanted}
+    assert "Helm release onlyvips" in text and "jwt-0123456789 became jwt-9876543210" in text
