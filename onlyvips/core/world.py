@@ -66,8 +66,8 @@ class World:
     """One observation. None means that there is no such object. ``waited``: seconds spent on the same wait so far.
 
     ``scaler``: which of the two an autoscaler scales, "" for none; only blue-green asks. ``chart``: how the Helm
-    release that owns stable stands, in words in ``chart_told``, and for how long it was seen so. ``now``: unix seconds, for
-    deadlines of people alone.
+    release that owns stable stands, in words in ``chart_told``, and for how long it was seen so. ``now``: unix seconds,
+    for deadlines of people alone.
     """
 
     stable: Workload | None
