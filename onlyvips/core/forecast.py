@@ -9,6 +9,7 @@ from typing import Any
 
 from onlyvips.core import approvals
 from onlyvips.core import around as sections
+from onlyvips.core.affinity import cookie_name
 from onlyvips.core.around import Around
 from onlyvips.core.images import with_digest
 from onlyvips.core.phases import Phase
@@ -164,6 +165,7 @@ def _canary(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
         held = f"held for {span(stage.hold)} with {looks} look{'' if looks == 1 else 's'}, one each {span(waits.look)}"
         what = f"stage {number} of {len(plan.stages)}: {stage.weight} % of requests{needs}, {held}"
         yield Ahead("canary", what, max(stage.hold, looks * waits.look), stage.weight, pods, looks)
+    yield from _users(plan)
     settle = span(waits.propagation)
     all_pods = f"its {found.capacity} pods" if found.capacity else "as many pods as stable"
     yield Ahead(
@@ -175,6 +177,16 @@ def _canary(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
     yield Ahead(
         "promote", f"requests go back to {service.deployment}; {settle}, then the canary goes", waits.propagation
     )
+
+
+def _users(plan: ReleasePlan) -> Iterator[Ahead]:
+    service, rules = plan.service, "by rules of the route that come and go in the same write as the weight"
+    if service.sticky:
+        cookie = f"cookie {cookie_name(service.service)}{', in frames of other sites too' if service.embedded else ''}"
+        yield Ahead("canary", f"meanwhile each user keeps to one version within a stage by {cookie}, {rules}")
+    if (testers := service.testers) is not None:
+        sent = f"`{testers.header}: {testers.value}`"
+        yield Ahead("canary", f"meanwhile whoever sends {sent} gets the canary, {rules}")
 
 
 def _blue_green(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:

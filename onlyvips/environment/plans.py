@@ -81,7 +81,8 @@ def release_calendar(environment: Environment) -> Calendar:
 
 def by_strategy(environment: Environment, service: str, strategy: plan.Strategy) -> Environment:
     """The environment as if its file said so. Raises Refused with the key and what speaks against it."""
-    asked = environment.services[service].model_copy(update={"strategy": strategy})
+    canary_alone = {} if strategy == "canary" else {"affinity": "none", "embedded": False, "testers": None}
+    asked = environment.services[service].model_copy(update={"strategy": strategy, **canary_alone})
     changed = environment.model_copy(update={"services": {**environment.services, service: asked}})
     flaws = [f"{dotted(path)}: {sentence}" for path, sentence in broken(changed) if path[:2] == ("services", service)]
     if flaws:

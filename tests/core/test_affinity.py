@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jsonpatch
@@ -12,9 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onlyvips import environment as environments
 from onlyvips.core import affinity, httproute, plan
 from onlyvips.core.affinity import Keeping
-from tests.core.decisions import PLAN
+from onlyvips.core.forecast import Found, forecast
+from onlyvips.environment import delivery
+from tests.core.decisions import PLAN, RECORD
+from tests.core.test_forecast import AROUND
 from tests.core.test_httproute import OTHERS, Manifest, backend, route, rule
 
 KEEP = Keeping("r-1", True, False, plan.Testers("X-Tester", "canary"))
@@ -202,3 +207,33 @@ def test_any_walk_changes_the_rule_and_what_is_beside_it_alone(
             *after,
         ]
     assert jsonpatch.apply_patch(live, httproute.forget(live, index, *APP)) == original
+
+
+def kept_in_the_lab(**changes: Any) -> plan.ReleasePlan:
+    """The plan of the lab's front-end as its file would give it with these keys."""
+    testers = delivery.Testers(header="X-Tester", value="canary")
+    keys = {"assets": "versioned", "affinity": "cookie", "embedded": True, "testers": testers}
+    lab = environments.load("lab", Path(__file__).parents[2] / "deployments/environments")
+    service = lab.services["miniapp"].model_copy(update=keys)
+    lab = lab.model_copy(update={"services": {**lab.services, "miniapp": service}})
+    return environments.release_plan(lab, "miniapp", "v2", **changes)
+
+
+def test_the_environment_says_who_is_kept_and_the_forecast_tells_it() -> None:
+    made = kept_in_the_lab()
+    assert (made.service.sticky, made.service.embedded) == (True, True)
+    assert made.service.testers == plan.Testers("X-Tester", "canary")
+    told = [step.what for step in forecast(made, "v2", Found("img:v1", 2), AROUND).steps]
+    assert any("by cookie onlyvips-affinity-miniapp, in frames of other sites too" in one for one in told)
+    assert any("whoever sends `X-Tester: canary` gets the canary" in one for one in told)
+
+
+def test_by_another_strategy_nobody_is_kept() -> None:
+    service = kept_in_the_lab(strategy="rolling").service
+    assert (service.strategy, service.sticky, service.embedded, service.testers) == ("rolling", False, False, None)
+
+
+@pytest.mark.parametrize("phase", ["rollback", "evidence", "together", "closed"])
+def test_on_the_way_back_and_after_it_nobody_is_kept(phase: Any) -> None:
+    assert affinity.keeping(SERVICE, replace(RECORD, phase="canary")) is not None
+    assert affinity.keeping(SERVICE, replace(RECORD, phase=phase)) is None
