@@ -163,12 +163,26 @@ def _covers(found: Any, wanted: Any) -> bool:
     return bool(found == wanted)
 
 
+def refusal(route: Manifest) -> str:
+    """What a gateway says against the route as it is now (Gateway API, RouteParentStatus); empty where none does."""
+    generation = int(route["metadata"].get("generation", 0))
+    for parent in (route.get("status") or {}).get("parents") or []:
+        for one in parent.get("conditions") or []:
+            against = (one["type"], one["status"]) in (("Accepted", "False"), ("PartiallyInvalid", "True"))
+            if against and int(one.get("observedGeneration", 0)) >= generation:
+                said = " ".join(str(one.get("message", "")).split())[:200]
+                return f"{parent.get('controllerName', 'a gateway')} says {one.get('reason', one['type'])}: {said}"
+    return ""
+
+
 def obstacle(route: Manifest, index: int, stable: str, canary: str, service: ServicePlan) -> str:
     """Why a release could not keep users of the service as its plan says; empty when it can."""
     if keeps(route, index, stable, canary):
         return f"has rules or a cookie for {canary} already"
     if (keep := _keeping(service, "planned")) is None:
         return ""
+    if said := refusal(route):
+        return f"is not taken as it is ({said})"
     rules = route["spec"]["rules"]
     more = wanted_rules(rules[index], stable, canary, 1, keep)
     if taken := {each.get("name") for each in rules} & {each.get("name") for each in more} - {None}:

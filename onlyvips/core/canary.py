@@ -63,6 +63,8 @@ def _first_of_all(
     looks = stage_looks(record)
     if looks and looks[-1].verdict == "fail":
         return enter("rollback", f"look {len(looks)} of stage {record.stage + 1} failed: {looks[-1].reason}")
+    if split.refused and split.sticky:
+        return enter("rollback", f"the route that keeps users to a version is not taken: {split.refused}")
     lowest = weight_for(canary.ready, max(record.capacity, stable.replicas))
     if (drift := _drift(record, stable, canary, split)) is not None:
         if split.weight > lowest:

@@ -48,7 +48,8 @@ ASTRAY = -1
 class Split:
     """The route's rule: the canary's ``weight`` in percent, since when it is seen so, and whether it has an entry.
 
-    ``sticky``: rules or cookies keep users to a version; ``strayed``: not those that the release would have now.
+    ``sticky``: rules or cookies keep users to a version; ``strayed``: not those that the release would have now;
+    ``refused``: what the router says against them.
 
     In blue-green what the Service selects: 0 the colour that users were on, 100 the other one, ``ASTRAY`` neither; and
     whether the preview is there.
@@ -59,6 +60,7 @@ class Split:
     listed: bool
     sticky: bool = False
     strayed: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,15 @@ Patch = Callable[[str, str, Change], Manifest]
 class Share:
     """What a router says: the other copy's ``weight`` in whole percent, -1 where it leads to neither copy, and whether
     it knows the other copy (``listed``). ``leads``: all that decides where requests go, to be compared; ``sticky``:
-    something keeps users to a copy whatever the weight, ``strayed``: not what was asked for."""
+    something keeps users to a copy whatever the weight, ``strayed``: not what was asked for. ``refused``:
+    what a gateway says against what keeps users."""
 
     weight: int
     listed: bool
     leads: str = ""
     sticky: bool = False
     strayed: bool = False
+    refused: str = ""
 
 
 class Router(Protocol):

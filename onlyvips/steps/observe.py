@@ -69,7 +69,7 @@ class Observer:
         if router is None or (share := router.read()) is None:
             return None
         settled = self._settled((share.weight, share.leads))
-        return Split(share.weight, settled, share.listed, share.sticky, share.strayed)
+        return Split(share.weight, settled, share.listed, share.sticky, share.strayed, share.refused)
 
     def _settled(self, leads: object) -> float:
         """For how long this process has seen traffic led where it is led now."""

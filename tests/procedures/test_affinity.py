@@ -222,6 +222,28 @@ def test_rules_that_a_hand_left_at_weight_0_go_before_the_canary_does() -> None:
     stage.assert_outcome("rolled-back")
 
 
+def refusing(route: Manifest) -> None:
+    """A gateway that cannot match by regular expression says so."""
+    condition = {
+        "type": "Accepted",
+        "status": "False",
+        "reason": "UnsupportedValue",
+        "message": "no regular\nexpression",
+    }
+    conditions = [{"type": "ResolvedRefs", "status": "False"}, {**condition, "observedGeneration": 999}]
+    route["status"] = {"parents": [{"controllerName": "example.com/gateway", "conditions": conditions}]}
+
+
+def test_a_gateway_that_does_not_take_the_rules_ends_it_and_stands_against_the_next_one() -> None:
+    stage = theatre()
+    process = stage.process("first")
+    process.release(GOOD, at_look(process, 25, lambda: stage.cluster.change("HTTPRoute", "onlyvips", refusing)))
+    record = stage.assert_outcome("rolled-back")
+    assert record.reason.endswith("example.com/gateway says UnsupportedValue: no regular expression")
+    with pytest.raises(Refused, match="HTTPRoute onlyvips is not taken as it is .*: nothing was changed"):
+        stage.process("second", "run-2").release(GOOD)
+
+
 def test_users_are_drawn_anew_when_pods_of_the_canary_are_gone_for_good() -> None:
     stage = theatre()
     process, weights = stage.process("first"), list[tuple[int, int]]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onlyvips.core import httproute
-from onlyvips.core.affinity import Keeping, as_wanted, keeps
+from onlyvips.core.affinity import Keeping, as_wanted, keeps, refusal
 from onlyvips.core.plan import RouteRef
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Manifest
@@ -40,6 +40,7 @@ class GatewayRouter:
             httproute.shape(*here),
             sticky=keeps(*here),
             strayed=not as_wanted(*here, weight, self._keep),
+            refused=refusal(route) if self._keep else "",
         )
 
     def shift(self, patch: Patch, weight: int, expected: int | None) -> str:
