@@ -147,6 +147,8 @@ def _quantity(value: object) -> float | None:
 
 
 def _told(value: object) -> str:
-    return (
-        f"`{str(value)[:60]}`" if isinstance(value, str | int | float) else "absent" if value is None else "different"
-    )
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, str | int | float):
+        return f"`{str(value)[:60]}`"
+    return "absent" if value is None else "a mapping"
