@@ -33,7 +33,7 @@ from onlyvips.steps.queries import check_queries
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
 from onlyvips.wiring import backups, charting, evidence
-from onlyvips.wiring.living import lively
+from onlyvips.wiring.living import alive_while, lively
 from onlyvips.wiring.places import database_of, kubeconfig_of, lockable_stores, stores_of
 from onlyvips.wiring.telling import herald_of
 
@@ -175,7 +175,7 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
         back_up=partial(_back_up, loaded),
         resolve=lambda reference: environments.resolve(loaded, reference).get_secret_value(),
         prober=_prober(loaded, plan),
-        keep_evidence=partial(evidence.keep, loaded, plan),
+        keep_evidence=lambda record: alive_while(fence.progress, lambda: evidence.keep(loaded, plan, record)),
         herald=herald_of(loaded, plan, cluster),
         charts=charting.charts_of(loaded, plan),
     )

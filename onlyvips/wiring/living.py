@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
-from onlyvips.errors import OnlyVipsError
+from onlyvips.errors import OnlyVipsError, Transient, UnknownOutcome
+
+T = TypeVar("T")
 
 _SIGN_OF_LIFE = 5.0
 
@@ -35,3 +38,15 @@ def lively(progress: Callable[[], None]) -> Iterator[Callable[[], None]]:
     finally:
         done.set()
         thread.join()
+
+
+def alive_while(progress: Callable[[], None], do: Callable[[], T]) -> T:
+    """What ``do`` returns, with signs of life meanwhile: a store that is slow does not cost a driver its lease, nor
+    does an API that is away for a moment. A lease that was lost is found by the next write."""
+
+    def sign() -> None:
+        with suppress(Transient, UnknownOutcome):
+            progress()
+
+    with lively(sign):
+        return do()

@@ -28,6 +28,7 @@ from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.queries import check_queries
 from onlyvips.steps.rollout import Rollout
 from onlyvips.wiring import charting
+from onlyvips.wiring.living import alive_while
 from onlyvips.wiring.places import openers
 
 _driven: dict[str, tuple[str, Environment, Many]] = {}
@@ -78,15 +79,18 @@ def site_of_all(loaded: Environment, version: str) -> ManySite:
     cluster, clock = wiring.cluster_of(loaded), SystemClock()
     patience = max(3 * plan.waits.look, 4 * plan.lease_duration)
     cell = KubernetesCell(cluster, f"onlyvips-release-{group_records.LEASE}")
+    lease = CellLease(cell, clock, plan.lease_duration, patience, floor=partial(_floor, cluster))
     return ManySite(
         cluster=cluster,
         clock=clock,
-        lease=CellLease(cell, clock, plan.lease_duration, patience, floor=partial(_floor, cluster)),
+        lease=lease,
         plan=plan,
         member=partial(_member, loaded, version),
         preflight=partial(_preflight, loaded, plan, version),
         back_up=partial(_back_up, loaded),
-        keep_evidence=lambda group, members: group_evidence.keep(openers(loaded), clock, plan, group, members),
+        keep_evidence=lambda group, members: alive_while(
+            lease.progress, lambda: group_evidence.keep(openers(loaded), clock, plan, group, members)
+        ),
         suffix=lambda: secrets.token_hex(3),
     )
 
