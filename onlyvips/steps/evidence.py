@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from onlyvips.core import report
@@ -13,6 +15,7 @@ from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Conflict, NotFound, OnlyVipsError, Transient
 from onlyvips.ports import Clock, ObjectStore
+from onlyvips.steps.several import at_once
 
 
 def key_of(record: Record) -> str:
@@ -95,18 +98,21 @@ def keep_changes(stores: Mapping[str, Opened], kept: Kept, write: Callable[[], b
 
 
 def put(stores: Mapping[str, Opened], key: str, data: bytes) -> tuple[list[str], list[str]]:
-    """Write it to each store; returns those that have it now, and why others do not."""
+    """Write it to all stores at once; returns those that have it now, and why others do not."""
     taken, refusals = list[str](), list[str]()
-    for name, opened in stores.items():
-        try:
-            opened().put_new(key, data)
-        except Conflict:
-            pass
-        except OnlyVipsError as error:
-            refusals.append(f"{name}: {error}")
-            continue
-        taken.append(name)
+    for name, found in zip(stores, at_once([partial(_put, one, key, data) for one in stores.values()]), strict=True):
+        if isinstance(found, OnlyVipsError):
+            refusals.append(f"{name}: {found}")
+        elif isinstance(found, Exception):
+            raise found
+        else:
+            taken.append(name)
     return taken, refusals
+
+
+def _put(opened: Opened, key: str, data: bytes) -> None:
+    with suppress(Conflict):
+        opened().put_new(key, data)
 
 
 def _keep_page(stores: Mapping[str, Opened], key: str, draw: Draw) -> tuple[list[str], list[str]]:

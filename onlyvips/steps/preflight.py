@@ -10,10 +10,11 @@ from onlyvips.core.affinity import obstacle
 from onlyvips.core.manifests import canary_name, fingerprint, template_release
 from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.world import pods_for
-from onlyvips.errors import Permanent, Refused, Transient
+from onlyvips.errors import OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase, SourceOplog
 from onlyvips.steps import preflight_blue_green, preflight_in_place
 from onlyvips.steps.deployed import NOTHING, Facts, check_deployment, healthy, there
+from onlyvips.steps.several import at_once
 
 _RECENT = 300.0
 
@@ -120,6 +121,17 @@ _BY_STRATEGY: Mapping[Strategy, Callable[[Cluster, ReleasePlan, str], Facts]] = 
     "rolling": preflight_in_place.rolling,
     "recreate": preflight_in_place.recreate,
 }
+
+
+def check_all(checks: Sequence[Callable[[], object]]) -> None:
+    """All at once. Raises Refused with the sentences of all that refuse; else what one that did not answer raised."""
+    failed = [found for found in at_once(checks) if isinstance(found, Exception)]
+    refused = [error for error in failed if isinstance(error, Refused)]
+    bugs = [error for error in failed if not isinstance(error, OnlyVipsError)]
+    if len(refused) > 1 and not bugs:
+        raise Refused(" ".join(dict.fromkeys(map(str, refused)))) from refused[0]
+    for error in [*bugs, *refused, *failed]:
+        raise error
 
 
 def check_metrics(metrics: Metrics) -> None:

@@ -196,8 +196,7 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     """All that can be refused before anything changes, the cheapest first."""
     environments.check_digest(loaded, plan, version)
     facts = charting.check_platform(loaded, cluster, plan, version)
-    for check_one in checks_of(loaded, plan):
-        check_one()
+    preflight.check_all(checks_of(loaded, plan))
     return preflight.seen(metrics_of(loaded), plan, facts)
 
 

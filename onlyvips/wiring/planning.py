@@ -18,6 +18,7 @@ from onlyvips.environment import Environment
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
 from onlyvips.steps import records
 from onlyvips.steps.foresight import foresight
+from onlyvips.steps.several import at_once
 from onlyvips.wiring import charting
 from onlyvips.wiring.telling import targets_of
 
@@ -63,8 +64,11 @@ def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
     if still_open is not None:
         refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")
     _asked(lambda: wiring.check_calendar(loaded), refusals)
-    for check in wiring.checks_of(loaded, plan):
-        _asked(check, refusals)
+    for one in at_once(wiring.checks_of(loaded, plan)):
+        if isinstance(one, Permanent | Transient | UnknownOutcome):
+            refusals.append(str(one))
+        elif isinstance(one, Exception):
+            raise one
     found = Found("", 0) if facts is None else Found(facts.image, facts.capacity)
     return replace(found, refusals=tuple(dict.fromkeys(refusals)))
 

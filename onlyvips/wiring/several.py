@@ -115,8 +115,7 @@ def _preflight(loaded: Environment, plan: ManyPlan, version: str) -> None:
         for secret in site.plan.secrets:
             for _, reference in secret.values:
                 environments.resolve(loaded, reference)
-    for check in wiring.checks_of(loaded, sites[0].plan):
-        check()
+    preflight.check_all(wiring.checks_of(loaded, sites[0].plan))
     for site in sites[1:]:
         check_queries(wiring.metrics_of(loaded), site.plan, loaded.where)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from flows.commands import run
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.errors import Permanent, Refused, Transient
-from onlyvips.steps.evidence import changes_key, find, keep_changes, keep_evidence, key_of, page_key
+from onlyvips.steps.evidence import changes_key, find, keep_changes, keep_evidence, key_of, page_key, put
 from onlyvips.wiring import evidence as wired
 from tests.core.decisions import PLAN, RECORD
 from tests.procedures.theatre_blue_green import GOOD, Colours
@@ -147,3 +148,15 @@ def test_of_blue_green_the_colour_that_users_are_on_by_now_is_to_be_committed() 
     record = theatre.assert_outcome("promoted")
     told = wired._changes(theatre.cluster, theatre.plan, record).decode()
     assert "name: panel-green" in told and GOOD in told
+
+
+def test_stores_are_written_to_side_by_side_and_told_in_their_order() -> None:
+    both = threading.Barrier(2)
+
+    def waits(store: Any) -> Any:
+        both.wait(timeout=60)
+        return store
+
+    far, near = SimulatedStore("far"), SimulatedStore("near")
+    taken, refusals = put({"far": lambda: waits(far), "near": lambda: waits(near)}, "k", b"x")
+    assert (taken, refusals) == (["far", "near"], [])

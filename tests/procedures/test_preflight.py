@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from onlyvips.errors import Refused
+from onlyvips.errors import Refused, Transient
 from onlyvips.steps import preflight, records
 from tests.procedures.theatre import GOOD, PLAN, Theatre
 
@@ -121,3 +122,30 @@ def test_what_a_chart_owns_is_refused_by_the_charts_release_unless_the_environme
     named = Theatre(replace(theatre.plan, helm="other"))
     named.cluster.change("Deployment", "backend", lambda live: live["metadata"].update(annotations=notes))
     assert named.process("driver").release(GOOD).result == "promoted"
+
+
+def refuse(error: Exception) -> Callable[[], None]:
+    def check() -> None:
+        raise error
+
+    return check
+
+
+def test_all_that_refuse_are_told_at_once_in_their_order() -> None:
+    checks = [refuse(Refused("No oplog.")), lambda: None, refuse(Transient("Away.")), refuse(Refused("No lock."))]
+    with pytest.raises(Refused, match=r"^No oplog\. No lock\.$"):
+        preflight.check_all(checks)
+
+
+def test_what_only_did_not_answer_is_asked_again_and_a_refusal_is_not() -> None:
+    with pytest.raises(Transient, match="Away"):
+        preflight.check_all([lambda: None, refuse(Transient("Away."))])
+    with pytest.raises(Refused, match="No lock"):
+        preflight.check_all([refuse(Transient("Away.")), refuse(Refused("No lock."))])
+    with pytest.raises(ZeroDivisionError):
+        preflight.check_all([refuse(Refused("No lock.")), refuse(ZeroDivisionError())])
+
+
+def test_checks_wait_for_their_answers_side_by_side() -> None:
+    both = threading.Barrier(2)
+    preflight.check_all([lambda: both.wait(timeout=60), lambda: both.wait(timeout=60)])
