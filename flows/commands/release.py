@@ -69,7 +69,7 @@ def start(
         api = "" if local else running.answering_server(loaded)
         return together.start(loaded, version, operator or me(), api, quiet=json, detach=detach)
     if dry_run:
-        return _check(environment, service, version, json)
+        return _check(environment, service, version, json, override)
     api = "" if local else running.answering_server(loaded)
     if detach and not api:
         raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
@@ -104,9 +104,9 @@ def _see_the_cluster(environment: str, service: str) -> None:
         raise error if isinstance(error, Refused) else Refused(f"{error} No release was started.") from error
 
 
-def _check(environment: str, service: str, version: str, json: bool) -> int:
+def _check(environment: str, service: str, version: str, json: bool, override: str) -> int:
     try:
-        facts = wiring.check(environment, service, version)
+        facts = wiring.check(environment, service, version, override=override)
     except (Transient, UnknownOutcome, Permanent) as error:  # whatever it is, nothing was changed
         raise error if isinstance(error, Refused) else Refused(str(error)) from error
     sentence = (

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from onlyvips.adapters.address_http import apart
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Sample
 
@@ -18,8 +19,8 @@ class PrometheusMetrics:
     """One Prometheus at ``url``. Nothing is retried here."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._client = httpx.Client(timeout=_TIMEOUT, trust_env=False, verify=not url.startswith("http:"))
+        self._url, auth = apart(url)
+        self._client = httpx.Client(timeout=_TIMEOUT, trust_env=False, auth=auth, verify=not url.startswith("http:"))
 
     def now(self) -> float:
         """See ``ports.Metrics``: PromQL's ``time()``."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import httpx
 
+from onlyvips.adapters.address_http import apart
 from onlyvips.errors import Transient
 from onlyvips.ports.prober import Answer
 
@@ -17,13 +18,13 @@ class HttpProber:
     """One address that users come in at. Nothing is retried here, and no redirect followed."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+        self._url, self._auth = apart(url)
 
     def get(self, path: str, headers: Mapping[str, str]) -> Answer:
         """See ``ports.prober.Prober``."""
         try:
             with (
-                httpx.Client(timeout=_TIMEOUT, trust_env=False) as client,
+                httpx.Client(timeout=_TIMEOUT, trust_env=False, auth=self._auth) as client,
                 client.stream("GET", f"{self._url}{path}", headers=dict(headers)) as answer,
             ):
                 found = {name.lower(): value for name, value in answer.headers.items()}

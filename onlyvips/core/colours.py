@@ -15,6 +15,7 @@ from onlyvips.core.manifests import MANAGED, canary_service
 Manifest = dict[str, Any]
 
 HEADER = "X-Onlyvips-Preview"
+_OURS = ("matches", "filters", "backendRefs")
 
 
 def colour_name(deployment: str, colour: str) -> str:
@@ -71,15 +72,16 @@ def preview_service(front: Manifest, name: str, label: str, colour: str, own: Ma
 
 
 def preview_route(route: Manifest, index: int, front: str, name: str, own: Manifest) -> Manifest:
-    """HTTPRoute ``name``: the rule's own matches, for those who send the header, to the Service of the same name."""
+    """HTTPRoute ``name``: the rule as it is, with its filters and timeouts, for those who send the header, to the
+    Service of the same name."""
     rule, value = route["spec"]["rules"][index], own["labels"]["onlyvips.com/release"]
     header = {"type": "Exact", "name": HEADER, "value": value}
     matches = [{**match, "headers": [*(match.get("headers") or []), header]} for match in rule.get("matches") or [{}]]
     model = next(entry for entry in rule["backendRefs"] if entry["name"] == front)
-    backend = {**{key: kept for key, kept in model.items() if key not in ("weight", "filters")}, "name": name}
-    told = {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [{"name": HEADER, "value": value}]}}
+    backend = {**{key: copy.deepcopy(kept) for key, kept in model.items() if key != "weight"}, "name": name}
     kept = {key: copy.deepcopy(route["spec"][key]) for key in ("parentRefs", "hostnames") if key in route["spec"]}
-    rules = [{"matches": copy.deepcopy(matches), "filters": [told], "backendRefs": [backend]}]
+    same = {key: copy.deepcopy(found) for key, found in rule.items() if key not in (*_OURS, "name")}
+    rules = [{**same, "matches": copy.deepcopy(matches), "filters": _filters(rule, value), "backendRefs": [backend]}]
     metadata = {"name": name, "labels": {**MANAGED, **own["labels"]}, "annotations": dict(own["annotations"])}
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
@@ -87,6 +89,17 @@ def preview_route(route: Manifest, index: int, front: str, name: str, own: Manif
         "metadata": metadata,
         "spec": {**kept, "rules": rules},
     }
+
+
+def _filters(rule: Manifest, value: str) -> list[Manifest]:
+    """The rule's own, and our header on the answer: the Gateway API allows one ResponseHeaderModifier in a rule."""
+    filters, header = copy.deepcopy(rule.get("filters") or []), {"name": HEADER, "value": value}
+    for one in filters:
+        if one["type"] == "ResponseHeaderModifier":
+            modifier = one["responseHeaderModifier"]
+            modifier["set"] = [*(modifier.get("set") or []), header]
+            return filters
+    return [*filters, {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [header]}}]
 
 
 def select(front: Manifest, label: str, colour: str) -> list[Manifest]:

@@ -15,7 +15,7 @@ from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Manifest
 from onlyvips.steps.acting import delete_own, hold_minimum, metrics_time, pods, replicas
 from onlyvips.steps.observe import SCALER, scaler_of
-from onlyvips.steps.records import snapshot_of
+from onlyvips.steps.records import kept, snapshot_of
 from onlyvips.steps.routers import colour_router
 from onlyvips.steps.tools import Done, Tools, live
 
@@ -167,6 +167,9 @@ def _put_back(tools: Tools, record: Record, action: Action) -> Done:
     if (found["metadata"].get("labels") or {}).get(RELEASE) == record.id:
         delete_own(tools, record, "Deployment", name)
         return replace(record, canary_scaled=0), f"{name} is deleted"
+    if template_release(found) == record.id and not kept(tools.cluster, record, PREVIOUS):
+        tools.fence.delete("Deployment", name)  # a driver of an earlier release made it after this one had begun
+        return replace(record, canary_scaled=0), f"{name}, which was not there before, is deleted"
     before = snapshot_of(tools.cluster, record, PREVIOUS)["spec"]["template"]
 
     def change(now: Manifest) -> Sequence[Manifest]:

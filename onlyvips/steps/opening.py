@@ -16,7 +16,7 @@ from onlyvips.core.record import Record
 from onlyvips.core.world import World
 from onlyvips.errors import Refused, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease, Manifest
-from onlyvips.steps import records, targets
+from onlyvips.steps import group_records, orphans, records, targets
 from onlyvips.steps.deployed import Facts
 from onlyvips.steps.fence import Fence
 from onlyvips.steps.rollout import Rollout
@@ -97,12 +97,14 @@ def open_release(site: Site, start: Start) -> Rollout:
     the preflight finds something.
     """
     service = site.plan.service.name
+    _check_alone(site, start)
     _check_version(records.find_open(site.cluster, service), start)
     facts = site.preflight() if _begins(site, records.find_open(site.cluster, service)) else None
     epoch = site.lease.acquire(start.holder)
     try:
         fence = Fence(site.cluster, service, epoch, site.lease.progress)
         found = records.find_open(site.cluster, service)
+        _check_alone(site, start)
         _check_version(found, start)
         if found is None:
             found = _new_record(site, start, facts or site.preflight())
@@ -129,6 +131,20 @@ def _tools(site: Site, fence: Fence, record: Record) -> Tools:
     """A rollback to an earlier release is not held for hours: whoever drives it goes by the same plan."""
     tools = site.tools(fence)
     return replace(tools, plan=hurried(tools.plan)) if record.target else tools
+
+
+def _check_alone(site: Site, start: Start) -> None:
+    """A release of all services holds them from its first moment on, before it has a record of each."""
+    service, whole = site.plan.service.name, group_records.find_open(site.cluster)
+    if whole is not None and not start.group and service in whole.services:
+        raise _part_of(whole.id, service, whole.environment, f"{whole.decision} so far")
+
+
+def _part_of(group: str, service: str, environment: str, stands: str) -> Refused:
+    return Refused(
+        f"{service} is part of release {group} of all services, which is open ({stands}): nothing was changed; wait "
+        f"for it, or `onlyvips release abort -e {environment} --all`."
+    )
 
 
 def _check_version(found: Record | None, start: Start) -> None:
@@ -248,7 +264,8 @@ def drive(site: Site, rollout: Rollout, limit: float, arrived: Callable[[Record]
 
 
 def remove_orphans(site: Site, holder: str) -> Sequence[str]:
-    """Canary objects without an open release (a driver that was taken over may have made one): removed and named."""
+    """Canary objects, and colours, without an open release (a driver that was taken over may have made one): removed
+    and named."""
     if not _orphans(site):
         return ()
     epoch = site.lease.acquire(holder)
@@ -256,7 +273,7 @@ def remove_orphans(site: Site, holder: str) -> Sequence[str]:
         found = _orphans(site)  # a release may have begun before the lease was ours
         fence = Fence(site.cluster, site.plan.service.name, epoch, site.lease.progress)
         for each in found:
-            fence.delete(each["kind"], each["metadata"]["name"])
+            fence.delete(each["kind"], each["metadata"]["name"], orphans.unused(site.cluster, site.plan))
     finally:
         site.lease.release()
     return tuple(f"{each['kind']} {each['metadata']['name']}" for each in found)
@@ -269,6 +286,7 @@ def _orphans(site: Site) -> list[Manifest]:
     ours = {*MANAGED.items()}
     labelled = [(each, each["metadata"].get("labels") or {}) for each in live if each is not None]
     found = [each for each, labels in labelled if ours <= {*labels.items()} and RELEASE in labels]
+    found += orphans.colours(site.cluster, site.plan)
     if not found or records.find_open(site.cluster, service.name) is not None:
         return []
     router = canary_router(site.cluster, site.plan)

@@ -139,6 +139,12 @@ def note_told(cluster: Cluster, release: str, told: Told) -> None:
     raise Transient(f"That {told.target} was told could not be written: the record of {release} changes all the time.")
 
 
+def kept(cluster: Cluster, record: Record, kind: str) -> bool:
+    """False only where the snapshot is there without ``kind``: there was none before the release."""
+    found = cluster.get("ConfigMap", record.snapshot)
+    return found is None or kind in found["data"]
+
+
 def snapshot_of(cluster: Cluster, record: Record, kind: str) -> Manifest:
     """What ``kind`` looked like before the release. Raises Permanent when the snapshot is gone."""
     found = cluster.get("ConfigMap", record.snapshot)

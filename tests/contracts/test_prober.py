@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from onlyvips.adapters.metrics_prometheus import PrometheusMetrics
 from onlyvips.adapters.prober_http import HttpProber
 from onlyvips.core.colours import HEADER
 from onlyvips.errors import Transient
@@ -25,6 +28,12 @@ class Site(BaseHTTPRequestHandler):
         if self.path == "/away":
             self.send_response(302)
             self.send_header("Location", "/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path == "/who":
+            self.send_response(200)
+            self.send_header("X-Who", self.headers.get("Authorization", ""))
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -91,3 +100,19 @@ def test_redirects_are_not_followed_and_long_bodies_not_read_to_their_end(site: 
 def test_no_answer_is_transient() -> None:
     with pytest.raises(Transient, match="did not answer: ConnectError"):
         HttpProber("http://127.0.0.1:1").get("/", {})
+
+
+def test_a_password_in_the_address_is_sent_and_stands_in_no_message_and_no_log(
+    site: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    answer = HttpProber(site.replace("http://", "http://smoke:hunter%402@")).get("/who", {})
+    assert answer.headers["x-who"] == f"Basic {base64.b64encode(b'smoke:hunter@2').decode()}"
+    for ask in (
+        lambda: HttpProber("http://smoke:hunter%402@127.0.0.1:1").get("/", {}),
+        lambda: PrometheusMetrics("http://smoke:hunter%402@127.0.0.1:1").now(),
+    ):
+        with pytest.raises(Transient, match=r"http://127.0.0.1:1/? did not answer") as told:
+            ask()
+        assert "hunter" not in f"{told.value!r} {told.value.__cause__!r}" and "smoke" not in str(told.value)
+    assert "hunter" not in caplog.text and "127.0.0.1" in caplog.text

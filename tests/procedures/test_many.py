@@ -69,6 +69,22 @@ def test_the_first_waits_with_the_new_version_and_nobody_may_drive_it_alone() ->
     assert seen == [f"together {GOOD} 0"]
 
 
+@pytest.mark.parametrize("when", ["back up", "prepare backend", "prepare miniapp"])
+def test_none_of_them_may_be_released_alone_before_it_has_a_record_of_its_own(when: str) -> None:
+    theatre, told = Troupe(), list[str]()
+
+    def look(do: Do) -> None:
+        if do.title == when:
+            alone = replace(theatre.actor("another").many.member("miniapp"), preflight=lambda: pytest.fail("asked"))
+            with pytest.raises(Refused, match="miniapp is part of release all-v0-9-0-001 of all services") as refused:
+                opening.open_release(alone, Start(GOOD, "Bob", "", "Bob"))
+            told.append(str(refused.value))
+
+    theatre.actor("driver").release_all(GOOD, look)
+    assert len(told) == 1 and "onlyvips release abort -e simulated --all" in told[0]
+    theatre.assert_all("promoted")
+
+
 @pytest.mark.parametrize(
     "when", ["back up", "prepare miniapp", "migrate", "forward backend", "forward miniapp", "promote"]
 )

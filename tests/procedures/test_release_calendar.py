@@ -71,6 +71,10 @@ def test_an_abort_and_a_reconcile_are_never_frozen(theatre: Theatre) -> None:
 def test_a_dry_run_is_refused_in_a_freeze_too(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Refused, match="a century"):
         wiring.check("production", "backend", GOOD)
+    where = {"environment": "production", "service": "backend", "version": GOOD, "dry_run": True}
+    with pytest.raises(Refused, match="a century"):
+        release.start(**where)
+    assert release.start(**where, override="the shop is down") == 0
 
 
 def test_the_command_passes_the_reason_on(monkeypatch: pytest.MonkeyPatch, theatre: Theatre) -> None:

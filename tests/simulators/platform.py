@@ -121,7 +121,7 @@ class Platform:
             for rule in spec.get("rules", []):
                 wanted = {each["name"]: each["value"] for match in rule["matches"] for each in match["headers"]}
                 if wanted.items() <= headers.items():
-                    told = rule["filters"][0]["responseHeaderModifier"]["set"]
+                    told = rule["filters"][-1]["responseHeaderModifier"]["set"]
                     extra = {each["name"].lower(): each["value"] for each in told}
                     return self._answer(path, rule["backendRefs"][0]["name"], extra)
         return self._answer(path, max(self.view.weights, key=lambda name: self.view.weights[name]), {})
