@@ -15,9 +15,10 @@ from prefect.runtime import flow_run
 
 from onlyvips import wiring
 from onlyvips.core import group as groups
+from onlyvips.core.action import Action
 from onlyvips.core.many import MEMBERS, Do, Kind, arrived
 from onlyvips.core.phases import Phase
-from onlyvips.errors import Driven, OnlyVipsError, Permanent
+from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
 from onlyvips.wiring import several
 from tasks import releases, showing
@@ -69,8 +70,39 @@ def _drive(group: str, do: Do) -> None:
     """One service's own release, to where the whole wants it."""
     with ExitStack() as held:
         release = _take(held, group, do)
+        if do.kind == "back":
+            _take_back(group, do, release)
+            return
         while release and (phase := _left(do, release)) is not None:
             releases.through(release, phase)
+
+
+def _take_back(group: str, do: Do, release: str) -> None:
+    """One service back, or on to the next one where this one stands still."""
+    driver = several.driven(group)
+    try:
+        while release and (phase := _left(do, release)) is not None:
+            while (action := releases.upcoming(release, phase)) is not None:
+                if not (_moves(group, do, action) if action.kind == "wait" else driver.moves(do, action)):
+                    _pass_over(group, do, action.reason)
+                    return
+                releases.act(release, action)
+    except (Driven, Fenced):
+        raise
+    except Permanent as error:
+        _pass_over(group, do, str(error), error)
+
+
+@rollout_task(name="read", task_run_name="has {do.service} to be waited for")
+def _moves(group: str, do: Do, action: Action) -> bool:
+    """Whether the others wait for this one."""
+    return several.driven(group).moves(do, action)
+
+
+@rollout_task(name="pass over", task_run_name="pass over {do.service}: {why}")
+def _pass_over(group: str, do: Do, why: str, error: Permanent | None = None) -> None:
+    """The others go back meanwhile. Raises ``error`` where they all stand still."""
+    several.driven(group).pass_over(do, why, error)
 
 
 @rollout_task(name="take", task_run_name="take {do.title}")

@@ -23,7 +23,7 @@ class Group:
     """One release of ``services``, in the order in which they go forward. Times are unix seconds, for people.
 
     ``decision`` is about all of them at once; ``reason`` says why. ``contract``: the Job that later code cannot be
-    taken back across, from the intent on.
+    taken back across, from the intent on. ``stuck``: members that cannot go back now, and why.
     """
 
     id: str
@@ -46,6 +46,7 @@ class Group:
     evidence: str = ""
     evidence_at: tuple[str, ...] = ()
     closed: bool = False
+    stuck: tuple[tuple[str, str], ...] = ()
 
     @property
     def open(self) -> bool:
@@ -70,6 +71,10 @@ class Group:
     def suffix(self) -> str:
         """What the ids of its members end with."""
         return self.id.rpartition("-")[2]
+
+    def with_stuck(self, stuck: tuple[tuple[str, str], ...]) -> Group:
+        """With the members that cannot go back now, and why."""
+        return replace(self, stuck=stuck)
 
     def step(self, action: str, reason: str, at: float, observed: str) -> Group:
         """With one more act that was done."""
@@ -122,6 +127,7 @@ def _parsed(data: dict[str, Any]) -> dict[str, Any]:
         "commands": tuple(Command(**command) for command in data.get("commands", ())),
         "holders": tuple(data.get("holders", ())),
         "evidence_at": tuple(data.get("evidence_at", ())),
+        "stuck": tuple((service, why) for service, why in data.get("stuck", ())),
     }
 
 
@@ -129,7 +135,8 @@ def headline(group: Group) -> str:
     """One sentence: which release, where it stands, why."""
     name = f"Release {group.id}: {', '.join(group.services)} {group.version} in {group.environment}"
     if group.decision == "failed":
-        return f"{name} {'is going' if group.open else 'went'} back as one: {group.reason.rstrip('.')}"
+        kept = "".join(f"; {service} cannot yet: {why.rstrip('.')}" for service, why in group.stuck)
+        return f"{name} {'is going' if group.open else 'went'} back as one: {group.reason.rstrip('.')}{kept}"
     if group.decision == "promoted":
         return f"{name} was promoted" if group.closed else f"{name} is promoted and not closed yet"
     return f"{name} is on its way, nothing is decided yet"

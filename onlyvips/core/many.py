@@ -54,14 +54,20 @@ class Do:
 
 
 def next_step(
-    group: Group, members: Members, plan: ManyPlan, *, attended: bool, known: Sequence[Command] = ()
+    group: Group,
+    members: Members,
+    plan: ManyPlan,
+    *,
+    attended: bool,
+    known: Sequence[Command] = (),
+    passed: Sequence[str] = (),
 ) -> Do | None:
     """The next step of the whole; None when it is closed, or when only a person may go on. ``known``: what had been
-    asked of it when a person started it."""
+    asked of it when a person started it; ``passed``: members that stood still on their way back, the latest last."""
     if group.closed:
         return None
     if group.decision == "failed":
-        return _back(group, members) or _end(group)
+        return _back(group, members, passed) or _end(group)
     if group.decision == "promoted":
         return _finish(group, members) or _after_all(group, plan, attended and not _aborted_since(group, known))
     why = _failure(group, members, attended)
@@ -118,12 +124,17 @@ def _forward(group: Group, members: Members, plan: ManyPlan) -> Do:
     return Do("promote", f"all of {', '.join(group.services)} run {group.version}")
 
 
-def _back(group: Group, members: Members) -> Do | None:
-    for service in reversed(group.services):
-        found = members[service]
-        if found is not None and found.open:
-            return Do("back", group.reason, service)
-    return None
+def _back(group: Group, members: Members, passed: Sequence[str]) -> Do | None:
+    """In reverse order; those that stood still come after the others, the one that was tried longest ago first."""
+    left = going_back_still(group, members)
+    following = [service for service in left if service not in passed] or sorted(left, key=list(passed).index)
+    return Do("back", group.reason, following[0]) if following else None
+
+
+def going_back_still(group: Group, members: Members) -> list[str]:
+    """Members that are not back yet, in the order in which they go."""
+    found = ((service, members[service]) for service in reversed(group.services))
+    return [service for service, record in found if record is not None and record.open]
 
 
 def _finish(group: Group, members: Members) -> Do | None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from onlyvips.core import group as groups
+from onlyvips.core.action import Action
 from onlyvips.core.group import Group, going_back
 from onlyvips.core.manifests import fingerprint
-from onlyvips.core.many import MEMBERS, Do, Members, arrived, next_step
+from onlyvips.core.many import MEMBERS, Do, Members, arrived, going_back_still, next_step
 from onlyvips.core.plan import ManyPlan
 from onlyvips.core.record import Command, Record, with_holder
 from onlyvips.errors import Driven, Fenced, Permanent, Transient, UnknownOutcome
@@ -24,6 +25,7 @@ from onlyvips.steps.evidence import Kept
 from onlyvips.steps.fence import Fence
 from onlyvips.steps.herald import Herald
 from onlyvips.steps.jobs import Jobs
+from onlyvips.steps.many_back import Passing, noted
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
@@ -56,6 +58,8 @@ class Many:
         self.site, self.fence, self.id, self.holder, self.attended = site, fence, group, holder, attended
         self._known = known
         self._heralds = dict[str, Herald]()
+        waits = site.plan.waits
+        self.passing = Passing(site.clock, waits.ready + waits.propagation)
 
     def group(self) -> Group:
         """The record of the whole as the cluster has it now."""
@@ -80,7 +84,8 @@ class Many:
 
     def _due(self, group: Group) -> Do | None:
         members, plan = self.members(group), self.site.plan
-        return next_step(group, members, plan, attended=self.attended, known=self._known)
+        passed = self.passing.order
+        return next_step(group, members, plan, attended=self.attended, known=self._known, passed=passed)
 
     def open(self, do: Do) -> tuple[Rollout, Lease]:
         """Take the Lease of the member that ``do`` is about, to drive it."""
@@ -132,6 +137,27 @@ class Many:
             raise error
         self.save(replace(group, decision="failed", reason=str(error)))
         return f"going back: {error}"
+
+    def moves(self, do: Do, action: Action) -> bool:
+        """Whether to go on with a member's way back, or to have the others go back meanwhile."""
+        left = self._left() if action.kind == "wait" else []  # else nothing has to be asked for
+        return self.passing.moves(do.service, action, [one for one in left if one != do.service])
+
+    def _left(self) -> list[str]:
+        group = self.group()
+        return going_back_still(group, self.members(group))
+
+    def pass_over(self, do: Do, why: str, error: Permanent | None = None) -> bool:
+        """Have the others go back while this one cannot. False when each of them stood still, too; what kept this one
+        is raised then, where it is an error."""
+        left = self._left()
+        self.passing.put_last(do.service)
+        self.save(noted(self.group(), do.service, why, left, self.site.clock.now()))
+        if more := any(service not in self.passing.order for service in left):
+            return more
+        if error is not None:
+            raise error
+        return False
 
     def jobs(self) -> Jobs:
         """Who runs Jobs for all services. Nothing aborts what comes after the decision."""
@@ -276,7 +302,7 @@ def _fail(_many: Many, group: Group, do: Do) -> tuple[Group, str]:
 def _write_evidence(many: Many, group: Group, _: Do) -> tuple[Group, str]:
     members = [record for record in many.members(group).values() if record is not None]
     kept = many.site.keep_evidence(group, members)
-    return replace(group, evidence=kept.key, evidence_at=kept.stores), kept.observed
+    return replace(group, evidence=kept.key, evidence_at=kept.stores, stuck=()), kept.observed
 
 
 def _close(_many: Many, group: Group, _: Do) -> tuple[Group, str]:
@@ -319,12 +345,35 @@ def _turn(many: Many, do: Do, calm: Site) -> bool:
     if do.kind not in MEMBERS:
         opening.patiently(calm, lambda: many.perform(do))
         return True
-    waits = many.site.plan.waits
     with driving(many, do) as rollout:
         if rollout is None:
             return True
-        opening.drive(calm, rollout, 2 * (waits.ready + waits.propagation), lambda record: arrived(do, record))
+        if do.kind == "back":
+            return _back(many, do, rollout, calm)
+        opening.drive(calm, rollout, _limit(many), lambda record: arrived(do, record))
         return arrived(do, opening.patiently(calm, rollout.record))
+
+
+def _limit(many: Many) -> float:
+    """Seconds of one wait."""
+    waits = many.site.plan.waits
+    return 2 * (waits.ready + waits.propagation)
+
+
+def _back(many: Many, do: Do, rollout: Rollout, calm: Site) -> bool:
+    """False when this one, and each of the others, stood still."""
+    try:
+        moves = lambda action: many.moves(do, action)  # noqa: E731
+        opening.drive(calm, rollout, _limit(many), lambda record: arrived(do, record), moves)
+        record = opening.patiently(calm, rollout.record)
+    except (Driven, Fenced):
+        raise
+    except Permanent as error:
+        return many.pass_over(do, str(error), error)
+    if arrived(do, record):
+        return True
+    why = opening.patiently(calm, rollout.next).reason
+    return opening.patiently(calm, lambda: many.pass_over(do, why))
 
 
 @contextmanager
@@ -336,7 +385,7 @@ def driving(many: Many, do: Do) -> Iterator[Rollout | None]:
     except (Driven, Fenced):
         raise
     except Permanent as error:
-        many.give_up(error)
+        many.pass_over(do, str(error), error) if do.kind == "back" else many.give_up(error)
         yield None
         return
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from onlyvips.core import approvals, images
+from onlyvips.core.action import Action
 from onlyvips.core.decide import next_action
 from onlyvips.core.manifests import MANAGED, RELEASE, canary_name, fingerprint
 from onlyvips.core.past import hurried
@@ -243,8 +244,14 @@ def patiently(site: Site, ask: Callable[[], T]) -> T:
             site.clock.sleep(max(site.plan.waits.poll, error.delay if isinstance(error, Transient) else 0.0))
 
 
-def drive(site: Site, rollout: Rollout, limit: float, arrived: Callable[[Record], bool]) -> None:
-    """Drive it until it has ``arrived``, or one wait is longer than ``limit`` seconds."""
+def drive(
+    site: Site,
+    rollout: Rollout,
+    limit: float,
+    arrived: Callable[[Record], bool],
+    moves: Callable[[Action], bool] = lambda _: True,
+) -> None:
+    """Drive it until it has ``arrived``, or one wait is longer than ``limit`` seconds, or an action is no move."""
     waiting_since = site.clock.monotonic()
 
     def turn() -> bool:
@@ -252,6 +259,8 @@ def drive(site: Site, rollout: Rollout, limit: float, arrived: Callable[[Record]
         if arrived(rollout.record()):
             return False
         action = rollout.next()
+        if not moves(action):
+            return False
         if action.kind != "wait":
             waiting_since = site.clock.monotonic()
         elif site.clock.monotonic() - waiting_since > limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from onlyvips import wiring
+from onlyvips.core.action import Action
 from onlyvips.core.many import Do
-from onlyvips.errors import Transient
+from onlyvips.errors import Fenced, OnlyVipsError, Permanent, Transient
 from onlyvips.wiring import several as wired
 from tasks import policies, releases, several
 from tests.core.decisions import RECORD
 
 FORWARD = Do("forward", "1 of 2 services", "backend")
 ASKING = (several.begin, several.upcoming, several.act, several._take, several._left, several._ended)
+ASKING = (*ASKING, several._moves, several._pass_over)
 
 
 @pytest.mark.parametrize("task", ASKING, ids=lambda task: task.fn.__name__)
@@ -49,6 +51,30 @@ def test_a_service_is_driven_to_where_the_whole_wants_it_and_its_lease_is_given_
         monkeypatch.setattr(several, task, getattr(several, task).fn)
     several._drive("all-1", FORWARD)
     assert did == ["take backend", "canary", "give up"]
+
+
+@pytest.mark.parametrize("error", [None, Permanent("the snapshot is gone"), Fenced("another run drives it")])
+def test_a_service_that_stands_still_on_its_way_back_is_passed_over_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, error: OnlyVipsError | None
+) -> None:
+    passed = list[str]()
+    driver = SimpleNamespace(moves=lambda *_: False, pass_over=lambda _do, why, _error: passed.append(why))
+    gone = Action("wait", "the rule is gone", what="gone")
+
+    def upcoming(*_: object) -> Action:
+        if error is not None:
+            raise error
+        return gone
+
+    monkeypatch.setattr(wired, "driven", lambda _: driver)
+    monkeypatch.setattr(several, "_take", lambda *_: RECORD.id)
+    monkeypatch.setattr(several, "_left", lambda *_: "rollback")
+    monkeypatch.setattr(releases, "upcoming", upcoming)
+    for task in ("_moves", "_pass_over"):
+        monkeypatch.setattr(several, task, getattr(several, task).fn)
+    with pytest.raises(Fenced) if isinstance(error, Fenced) else nullcontext():
+        several._drive("all-1", Do("back", "it failed", "backend"))
+    assert passed == ([] if isinstance(error, Fenced) else [str(error or gone.reason)])
 
 
 def test_a_service_that_cannot_be_driven_is_left_to_the_next_decision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from onlyvips.core.many import MEMBERS, Do, arrived
 from onlyvips.core.plan import ManyPlan, ReleasePlan, RouteRef, ServicePlan, Stage
 from onlyvips.core.record import Command, Record
 from onlyvips.core.world import weight_for
+from onlyvips.errors import Driven, Fenced, Permanent
 from onlyvips.ports import Manifest
 from onlyvips.steps import group_records, many, opening, preflight, records
 from onlyvips.steps.evidence import Kept
@@ -104,13 +105,23 @@ class Actor(Process):
             self._patiently(lambda: driver.perform(do))
             return
         with many.driving(driver, do) as rollout:
-            while rollout is not None and self._patiently(lambda: self._turn(do, rollout)):
+            while rollout is not None and self._patiently(lambda: self._turn(driver, do, rollout)):
                 pass
 
-    def _turn(self, do: Do, rollout: Rollout) -> bool:
+    def _turn(self, driver: Many, do: Do, rollout: Rollout) -> bool:
         if arrived(do, rollout.record()):
             return False
-        rollout.perform(rollout.next())
+        try:
+            action = rollout.next()
+            if do.kind == "back" and not driver.moves(do, action):
+                driver.pass_over(do, action.reason)
+                return False
+            rollout.perform(action)
+        except Permanent as error:
+            if do.kind != "back" or isinstance(error, (Driven, Fenced)):
+                raise
+            driver.pass_over(do, str(error), error)
+            return False
         return True
 
     def reconcile_all(self, *, attended: bool = False) -> Group | None:
