@@ -149,7 +149,10 @@ def _moved(tools: Tools, record: Record, found: Revision) -> str:
     """Why an upgrade from a revision that somebody else made would take something away; "" when it would not."""
     if found.status != "deployed" or not charts.same_own(record, found, tools.plan.service.deployment):
         return "its Deployment is not as it was" if found.status == "deployed" else "somebody is at work there"
-    then = _helm(tools).render(_values(tools, record))
+    try:
+        then = _helm(tools).render(_values(tools, record))
+    except Permanent as error:
+        return str(error)
     return charts.wrong(tools.plan, found, then, record.asked, record.id, dict(record.secrets))
 
 
