@@ -181,6 +181,20 @@ def test_a_revision_that_came_after_ours_is_not_rolled_over_on_the_way_back() ->
     assert theatre.note() == "first" and theatre.statuses()[-1] == "deployed"
 
 
+def test_another_service_of_the_chart_that_went_and_came_back_is_in_nobodys_way() -> None:
+    theatre = Charted()
+
+    def meddle(rollout: Rollout, _: Action) -> None:
+        if rollout.record().replaced and not rollout.record().aborted:
+            theatre.helm.upgrade({"note": "second"})
+            theatre.helm.rollback(2)
+            theatre.abort()
+
+    theatre.process("first").release(GOOD, meddle)
+    theatre.assert_outcome("rolled-back")
+    assert theatre.helm.revisions[-1].number == 5 and theatre.note() == "first"
+
+
 def refusal(theatre: _Charted) -> str:
     with pytest.raises(Refused) as raised:
         theatre.process("first").release(GOOD)
