@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onlyvips.core import approvals, commands
+from onlyvips.core import approvals, commands, ratio
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.carry import cannot_carry, clear_away, held, kept_still, present, scaled_down, with_rule
 from onlyvips.core.plan import ReleasePlan
@@ -13,17 +13,18 @@ from onlyvips.core.world import Split, Workload, World, pods_for, weight_for
 def forward(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
     """The next act of a canary that goes forward."""
     if record.phase == "canary":
-        return _leave_canary(record, world, attended) or _canary(record, world, plan)
+        return _leave_canary(record, world, plan, attended) or _canary(record, world, plan)
     return _promote(record, world, plan, attended)
 
 
-def _leave_canary(record: Record, world: World, attended: bool) -> Action | None:
+def _leave_canary(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action | None:
     if record.aborted:
         return enter("rollback", abort_reason(record))
     if not attended:
         return enter("rollback", "its driver is gone: unattended, a canary goes back")
     if world.stable is None or world.split is None:
-        what = "Deployment of stable" if world.stable is None else "one rule of the HTTPRoute"
+        rule = "Service that selects both tracks" if plan.service.by_pods else "one rule of the HTTPRoute"
+        what = "Deployment of stable" if world.stable is None else rule
         return enter("rollback", f"the {what} is gone: somebody removed it in the middle of the release")
     return None
 
@@ -33,11 +34,14 @@ def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
         return enter("rollback", f"the environment has no stage {record.stage + 1} any more")
     stage, (stable, canary, split) = plan.stages[record.stage], present(world)
     capacity = max(record.capacity, stable.replicas)
+    if plan.service.by_pods and canary is None:
+        capacity = stable.replicas  # from now on they are counted; until then an autoscaler may have changed them
     needed = pods_for(stage.weight, capacity)
     if canary is None:
         if record.canary_scaled:
             return enter("rollback", "the canary is gone: somebody removed it in the middle of the release")
-        return Action("create-canary", f"{stage.weight} % needs {needed} of {capacity} pods", number=needed)
+        made = Action("create-canary", f"{stage.weight} % needs {needed} of {capacity} pods", number=needed)
+        return _before_pods(record, world, plan, stage.weight) or made
     if (first := _first_of_all(record, world, plan, stable, canary, split)) is not None:
         return first
     if split.weight != record.weight:
@@ -46,7 +50,8 @@ def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
         return pause
     wanted = _pods_wanted(record, plan, split.weight >= stage.weight, capacity)
     if canary.replicas < wanted:
-        return Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
+        more = Action("scale-canary", f"{wanted} pods for the next step, brought up in good time", number=wanted)
+        return _before_pods(record, world, plan, stage.weight) or more
     if split.weight < stage.weight:
         if (asked := approvals.gate(record, world, plan, approvals.point_of(stage.weight))) is not None:
             return asked
@@ -54,6 +59,11 @@ def _canary(record: Record, world: World, plan: ReleasePlan) -> Action:
             return not_yet
         return Action("set-weight", f"stage {record.stage + 1} of {len(plan.stages)}", number=stage.weight)
     return _judge_stage(record, plan)
+
+
+def _before_pods(record: Record, world: World, plan: ReleasePlan, weight: int) -> Action | None:
+    """Where pods are the share, the approval of a stage comes before its pods: users reach them at once."""
+    return approvals.gate(record, world, plan, approvals.point_of(weight)) if plan.service.by_pods else None
 
 
 def _first_of_all(
@@ -65,8 +75,11 @@ def _first_of_all(
         return enter("rollback", f"look {len(looks)} of stage {record.stage + 1} failed: {looks[-1].reason}")
     if split.refused and split.sticky:
         return enter("rollback", f"the route that keeps users to a version is not taken: {split.refused}")
-    lowest = weight_for(canary.ready, max(record.capacity, stable.replicas))
-    if (drift := _drift(record, stable, canary, split)) is not None:
+    by_pods = plan.service.by_pods
+    carried = ratio.carried_by if by_pods else weight_for
+    lowest = carried(canary.ready, max(record.capacity, stable.replicas))
+    drift = ratio.drift(record, stable, canary, split, plan) if by_pods else _split_drift(record, split)
+    if (drift := drift or _drift(record, stable, canary)) is not None:
         if split.weight > lowest:
             return enter("rollback", f"{drift}, and {_few(canary)}")
         return held(drift, world, plan)
@@ -80,18 +93,23 @@ def _few(workload: Workload) -> str:
 
 
 def _pods_wanted(record: Record, plan: ReleasePlan, at_weight: bool, capacity: int) -> int:
-    """While a stage is held, the pods of the next one come up: nobody waits for them later."""
-    if not at_weight:
+    """While a stage is held, the pods of the next one come up: nobody waits for them later. Not where pods are the
+    share."""
+    if not at_weight or plan.service.by_pods:
         return pods_for(plan.stages[record.stage].weight, capacity)
     following = record.stage + 1
     return pods_for(plan.stages[following].weight, capacity) if following < len(plan.stages) else capacity
 
 
-def _drift(record: Record, stable: Workload, canary: Workload, split: Split) -> str | None:
+def _split_drift(record: Record, split: Split) -> str | None:
     if split.weight not in (record.weight, record.intended_weight):
         return f"the route shows {split.weight} % for the canary and this release had set {record.weight} %"
     if split.strayed:
         return "what keeps users to a version in the route (rules, cookies) is not what this release had set"
+    return None
+
+
+def _drift(record: Record, stable: Workload, canary: Workload) -> str | None:
     if stable.release not in (record.from_release, record.id) or stable.image not in (
         record.from_image,
         record.to_image,
@@ -159,7 +177,7 @@ def _promote(record: Record, world: World, plan: ReleasePlan, attended: bool) ->
         return wait("gone", "the Deployment of stable or its rule in the HTTPRoute is gone: put it back")
     if not replaced:
         return _before_replacing(record, world, plan)
-    return _after_replacing(record, world, plan)
+    return ratio.after_replacing(record, world, plan) if plan.service.by_pods else _after_replacing(record, world, plan)
 
 
 def _before_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:

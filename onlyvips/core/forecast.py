@@ -80,7 +80,7 @@ def forecast(plan: ReleasePlan, version: str, found: Found, around: Around, warn
         strategy=service.strategy,
         found=found,
         steps=steps,
-        back=(*_BACK[service.strategy], *_always_back(plan), *_by_helm(plan)),
+        back=(*(_BACK_BY_PODS if service.by_pods else _BACK[service.strategy]), *_always_back(plan), *_by_helm(plan)),
         stays=tuple(_stays(plan)),
         warnings=tuple(warnings),
         image=with_digest(f"{service.image}:{version}", plan.digest),
@@ -150,24 +150,38 @@ def _by_helm(plan: ReleasePlan) -> Iterator[str]:
         yield f"{told} and {chart.release_value}, and comes back by `helm rollback` to the revision of before"
 
 
+def _router(plan: ReleasePlan) -> str:
+    service = plan.service
+    if service.by_pods:
+        return f"router replica-ratio: Service {service.service} leads to all pods, so the share is that of pods"
+    rule = f"rule {service.route.rule} of HTTPRoute {service.route.name}" if service.route else "its HTTPRoute"
+    return f"router {service.router}: weights in {rule}"
+
+
 def _canary(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
     waits, service = plan.waits, plan.service
+    yield Ahead("canary", f"requests are split by {_router(plan)}")
     yield Ahead(
         "canary",
         f"make {service.deployment}-canary, pods of the new version beside stable, and wait until they are ready and "
-        f"the router had {span(waits.propagation)} to see them; an autoscaler keeps stable's pods meanwhile",
+        f"the router had {span(waits.propagation)} to see them; an autoscaler keeps "
+        f"{'what is left of stable' if service.by_pods else 'stable'}'s pods meanwhile",
         waits.propagation,
     )
     for number, stage in enumerate(plan.stages, 1):
         looks = max(1, ceil(stage.hold / waits.look))
         pods = pods_for(stage.weight, found.capacity) if found.capacity else 0
         needs = f" on {pods} pod{'' if pods == 1 else 's'}" if pods else ""
+        needs += f", and stable asks for {found.capacity - pods}" if pods and service.by_pods else ""
         held = f"held for {span(stage.hold)} with {looks} look{'' if looks == 1 else 's'}, one each {span(waits.look)}"
         what = f"stage {number} of {len(plan.stages)}: {stage.weight} % of requests{needs}, {held}"
         yield Ahead("canary", what, max(stage.hold, looks * waits.look), stage.weight, pods, looks)
     yield from _users(plan)
     settle = span(waits.propagation)
     all_pods = f"its {found.capacity} pods" if found.capacity else "as many pods as stable"
+    if service.by_pods:
+        yield from _promoted_by_pods(plan, all_pods)
+        return
     yield Ahead(
         "promote", f"the canary gets {all_pods}, then 100 % of requests; {settle} for the router", waits.propagation
     )
@@ -187,6 +201,14 @@ def _users(plan: ReleasePlan) -> Iterator[Ahead]:
     if (testers := service.testers) is not None:
         sent = f"`{testers.header}: {testers.value}`"
         yield Ahead("canary", f"meanwhile whoever sends {sent} gets the canary, {rules}")
+
+
+def _promoted_by_pods(plan: ReleasePlan, all_pods: str) -> Iterator[Ahead]:
+    name, seconds = plan.service.deployment, plan.waits.propagation
+    settle = span(seconds)
+    yield Ahead("promote", f"the canary gets {all_pods}; once they are seen {name} is scaled to 0; {settle}", seconds)
+    yield Ahead("promote", f"{name} gets the new template, then all of its pods, ready and seen for {settle}", seconds)
+    yield Ahead("promote", "the canary goes; its pods serve until the router has forgotten them")
 
 
 def _blue_green(plan: ReleasePlan, found: Found) -> Iterator[Ahead]:
@@ -248,6 +270,12 @@ _FORWARD: Mapping[Strategy, Callable[[ReleasePlan, Found], Iterator[Ahead]]] = {
     "rolling": _rolling,
     "recreate": _recreate,
 }
+_BACK_BY_PODS = (
+    "stable gets all of its pods again at once, and the canary loses one for each that the router sees",
+    "so the way back takes as long as pods of stable need to start",
+    "a stable that has the new template already gets its old one back beside a canary with all pods",
+    "the canary and Secrets that only it used are removed",
+)
 _BACK: Mapping[Strategy, tuple[str, ...]] = {
     "canary": (
         "the weight goes at once to what is healthy, and never to more than ready pods can carry",

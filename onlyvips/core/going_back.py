@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onlyvips.core import ratio
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.carry import cannot_carry, clear_away, kept_still, present, scaled_down, waited_out, with_rule
 from onlyvips.core.plan import ReleasePlan
@@ -11,6 +12,8 @@ from onlyvips.core.world import Split, Workload, World, weight_for
 
 def roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
     """The next act of a release that goes back."""
+    if plan.service.by_pods:
+        return ratio.back(record, world, plan, attended)
     world = with_rule(record, world)
     stable, canary, split = world.stable, world.canary, world.split
     if stable is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Strategy = Literal["canary", "blue-green", "rolling", "recreate"]
+RouterKind = Literal["gateway-api", "replica-ratio", "service-selector"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class ServicePlan:
     """One service of the platform: its names in the cluster and its image's repository, without a tag.
 
     ``sticky``: a canary's route keeps each user to one version within a stage, by a cookie; ``embedded``: one that a
-    frame of another site keeps, too.
+    frame of another site keeps, too. ``router`` is what splits the requests of its canary.
     """
 
     name: str
@@ -108,6 +109,12 @@ class ServicePlan:
     sticky: bool = False
     embedded: bool = False
     testers: Testers | None = None
+    router: RouterKind = "gateway-api"
+
+    @property
+    def by_pods(self) -> bool:
+        """Whether its canary's share of requests is its share of pods."""
+        return self.strategy == "canary" and self.router == "replica-ratio"
 
 
 @dataclass(frozen=True)

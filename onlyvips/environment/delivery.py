@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from onlyvips.core.plan import Strategy
+from onlyvips.core.plan import RouterKind, Strategy
 from onlyvips.environment.base import (
     Digest,
     Flag,
@@ -27,17 +27,26 @@ from onlyvips.environment.chart_of import Chart
 from onlyvips.environment.quantities import Duration, Share, Weight
 from onlyvips.environment.references import Endpoint, Kubeconfig, PathReference, SecretReference
 
+_ROUTERS: dict[str, RouterKind] = {kind: kind for kind in get_args(RouterKind)}
+_UNTESTED = ("istio", "linkerd", "traefik", "contour", "kong", "apisix", "ambassador", "gloo", "smi", "alb", "app-mesh")
 _REFUSED_ROUTERS = {
     "ingress-nginx": "ingress-nginx is retired and gets no fixes: move to the Gateway API (router: gateway-api)",
-    "istio": "Istio is refused for now, for no test has moved requests through it: use router: gateway-api",
-    "replica-ratio": "replica-ratio is not supported yet, no test has moved requests by it: use router: gateway-api",
+    **{
+        name: f"{name.capitalize()} is refused for now, for no test has moved requests through it by its own objects: "
+        "use router: gateway-api, where it speaks the Gateway API"
+        for name in _UNTESTED
+    },
 }
 
 
-def _router(name: str) -> str:
-    if name != "gateway-api":
-        raise ValueError(_REFUSED_ROUTERS.get(name, f"`{name}` is not a router that we can drive: use gateway-api"))
-    return name
+def _router(name: object) -> RouterKind:
+    if name not in _ROUTERS:
+        known = f"`{name}` is not a router that we can drive: use one of {', '.join(_ROUTERS)}"
+        raise ValueError(_REFUSED_ROUTERS.get(str(name), known))
+    return _ROUTERS[str(name)]
+
+
+_Router = Annotated[RouterKind, BeforeValidator(_router)]
 
 
 def _path(text: str) -> str:
@@ -103,7 +112,7 @@ class Platform(Section):
     """The cluster and what stands around it. ``helm_program`` is Helm, by default the one on PATH."""
 
     namespace: Name
-    router: Annotated[str, AfterValidator(_router)]
+    router: _Router
     main_service: Name
     helm_release: Name | None = None
     helm_program: PathReference | None = None
@@ -136,7 +145,8 @@ class Service(Section):
     """One service. ``assets`` says whether a front-end's files carry the version in their names.
 
     ``affinity: cookie``: a canary's route keeps each user to one version within a stage; ``embedded``: in a frame of
-    another site, too (SameSite=None; Secure; Partitioned).
+    another site, too (SameSite=None; Secure; Partitioned). ``router`` splits the requests of its canary,
+    platform.router where it is left out; ``replicas`` are the pods of which a canary by replica-ratio makes its stages.
     """
 
     kind: Literal["api", "front-end", "bot"]
@@ -150,6 +160,8 @@ class Service(Section):
     embedded: Flag = False
     testers: Testers | None = None
     chart: Chart | None = None
+    router: _Router | None = None
+    replicas: Whole | None = None
 
 
 class StageOfCanary(Section):

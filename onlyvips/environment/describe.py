@@ -86,13 +86,19 @@ def _services(environment: Environment) -> list[str]:
 def _service(name: str, service: Service, environment: Environment) -> str:
     switch = environment.strategies.blue_green
     how = {
-        "canary": f"canary through rule {service.route.rule} of {service.route.name}" if service.route else "canary",
+        "canary": _split(service, environment),
         "blue-green": f"blue-green ({', '.join(switch.colours)}), smoke tests, then Service {switch.service} switches, "
         f"and the old colour is kept for {d(switch.keep_warm)}",
         "rolling": "rolling update, undone when it fails",
         "recreate": "stopped, then started anew, for it may never run twice",
     }[service.strategy]
     return f"{name} ({service.kind}, Deployment {service.deployment}, {service.image}): {how}."
+
+
+def _split(service: Service, environment: Environment) -> str:
+    if (service.router or environment.platform.router) == "replica-ratio":
+        return f"canary by its share of the {service.replicas} pods behind Service {service.service}"
+    return f"canary through rule {service.route.rule} of {service.route.name}" if service.route else "canary"
 
 
 def _canary(environment: Environment) -> list[str]:

@@ -12,7 +12,7 @@ from onlyvips.core.locking import LockPlan
 from onlyvips.core.retention import Policy
 from onlyvips.core.windows import Calendar
 from onlyvips.environment.calendar_of import calendar
-from onlyvips.environment.delivery import Hook, Release, Service
+from onlyvips.environment.delivery import Hook, Release
 from onlyvips.environment.images import digest_for
 from onlyvips.environment.model import Environment
 from onlyvips.environment.problems import dotted, nearest
@@ -44,7 +44,7 @@ def release_plan(
     return plan.ReleasePlan(
         environment=environment.name,
         namespace=environment.platform.namespace,
-        service=_service(service, environment.services[service]),
+        service=_service(service, environment),
         stages=_stages(environment, strategy),
         waits=waits_of(environment),
         guardrails=guardrails(environment),
@@ -275,7 +275,9 @@ def _names(release: Release, version: str) -> bool:
     return version == release.version or version.startswith(f"{release.version}-")
 
 
-def _service(name: str, service: Service) -> plan.ServicePlan:
+def _service(name: str, environment: Environment) -> plan.ServicePlan:
+    service = environment.services[name]
+    router = service.router or environment.platform.router
     route = plan.RouteRef(service.route.name, service.route.rule) if service.route else None
     testers = plan.Testers(service.testers.header, service.testers.value) if service.testers else None
     return plan.ServicePlan(
@@ -288,6 +290,7 @@ def _service(name: str, service: Service) -> plan.ServicePlan:
         sticky=service.affinity == "cookie",
         embedded=service.embedded,
         testers=testers,
+        router=router,
     )
 
 

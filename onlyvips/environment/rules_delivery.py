@@ -97,8 +97,6 @@ def _of_service(service: Service) -> Flaws:
         yield "strategy", "recreate stops a service before the new one runs, so requests are lost: only a bot may"
     if service.service is None:
         yield "service", "this key is missing: a service with requests has a Kubernetes Service"
-    if service.strategy == "canary" and service.route is None:
-        yield "route", "this key is missing: a canary needs the HTTPRoute and the rule that split its requests"
     if service.strategy == "blue-green" and service.route is None:
         yield "route", "this key is missing: the other colour is tested by the HTTPRoute and the rule that lead there"
     yield from _of_users(service)

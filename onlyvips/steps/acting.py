@@ -66,6 +66,24 @@ def hold(cluster: Cluster, fence: Fence, deployment: str, capacity: int) -> None
     fence.patch(SCALER, scaler["metadata"]["name"], change)
 
 
+def pin_minimum(tools: Tools, deployment: str, count: int) -> None:
+    """The autoscaler may take stable to ``count`` pods, which is all that its share of the traffic needs, and no
+    lower; the minimum that it had is remembered."""
+    if (scaler := scaler_of(tools.cluster, deployment)) is None:
+        return
+
+    def change(now: Manifest) -> Sequence[Manifest]:
+        minimum = now["spec"].get("minReplicas", 1)
+        if minimum == count:
+            return ()
+        return (
+            *manifests.metadata_patch(now, lambda notes: _remember(notes, minimum)),
+            {"op": "add", "path": "/spec/minReplicas", "value": count},
+        )
+
+    tools.fence.patch(SCALER, scaler["metadata"]["name"], change)
+
+
 def _remember(notes: dict[str, str], minimum: int) -> None:
     notes.setdefault(HELD_MINIMUM, str(minimum))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from onlyvips.core import manifests
+from onlyvips.core import manifests, ratio
 from onlyvips.core.action import Action
 from onlyvips.core.manifests import canary_name, fingerprint, own_metadata
 from onlyvips.core.record import Record
@@ -15,22 +15,27 @@ from onlyvips.steps.acting import (
     delete_own,
     hold_minimum,
     metrics_time,
+    pin_minimum,
     pods,
     replicas,
     scale_stable,
     template_for,
 )
 from onlyvips.steps.acts_rolling import give_new, give_old_template
+from onlyvips.steps.preflight_ratio import check_granularity
 from onlyvips.steps.routers import canary_router
 from onlyvips.steps.tools import Done, Tools, live
 
 
 def _create_canary(tools: Tools, record: Record, action: Action) -> Done:
     service = tools.plan.service
+    if service.by_pods:
+        record = _counted(tools, record)
     hold_minimum(tools, record)
     own = own_metadata(record.id, record.service, tools.fence.epoch)
-    front = live(tools, "Service", service.service)
-    tools.fence.create(manifests.canary_service(front, canary_name(service.service), own))
+    if not service.by_pods:
+        front = live(tools, "Service", service.service)
+        tools.fence.create(manifests.canary_service(front, canary_name(service.service), own))
     stable, name = live(tools, "Deployment", service.deployment), canary_name(service.deployment)
     template = template_for(tools, record, stable)
     made = tools.fence.create(manifests.canary_deployment(stable, template, name, action.number, own))
@@ -41,10 +46,22 @@ def _create_canary(tools: Tools, record: Record, action: Action) -> Done:
 
 def _scale_canary(tools: Tools, record: Record, action: Action) -> Done:
     name = canary_name(tools.plan.service.deployment)
-    record = _grown(tools, record)
+    if not tools.plan.service.by_pods:
+        record = _grown(tools, record)
+    elif record.phase == "rollback":
+        record = replace(record, weight=ratio.percent_of(min(action.number, record.capacity), record.capacity))
     operation = {"op": "replace", "path": "/spec/replicas", "value": action.number}
     changed = tools.fence.patch("Deployment", name, lambda now: () if replicas(now) == action.number else (operation,))
     return replace(record, canary_scaled=action.number), f"{name}: {pods(changed)} asked for"
+
+
+def _counted(tools: Tools, record: Record) -> Record:
+    """Shares are of the pods that stable has now. Raises Refused where they cannot make the stages."""
+    if record.phase != "canary":
+        return record
+    pods_now = replicas(live(tools, "Deployment", tools.plan.service.deployment))
+    check_granularity(pods_now, tools.plan)
+    return replace(record, capacity=pods_now)
 
 
 def _grown(tools: Tools, record: Record) -> Record:
@@ -59,6 +76,9 @@ def _grown(tools: Tools, record: Record) -> Record:
 
 def _set_weight(tools: Tools, record: Record, action: Action) -> Done:
     expected = None if record.phase == "rollback" else record.weight
+    if tools.plan.service.by_pods:
+        left = record.capacity - ratio.given_away(action.number, record.capacity)
+        pin_minimum(tools, tools.plan.service.deployment, max(1, left))
     observed = _router(tools, record).shift(tools.fence.patch, action.number, expected)
     return replace(record, weight=action.number, stage_since=record.stage_since or metrics_time(tools)), observed
 
@@ -86,7 +106,8 @@ def _remove_canary(tools: Tools, record: Record, _: Action) -> Done:
     _router(tools, record).forget(tools.fence.patch)
     for kind, name in (("Deployment", service.deployment), ("Service", service.service)):
         delete_own(tools, record, kind, canary_name(name))
-    return replace(record, canary_scaled=0), f"{canary_name(service.service)} is out of the route and deleted"
+    observed = f"{canary_name(service.deployment)} is out of the router's sight and deleted"
+    return replace(record, canary_scaled=0, weight=0), observed
 
 
 def _next_stage(tools: Tools, record: Record, _: Action) -> Done:

@@ -12,7 +12,7 @@ from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.world import pods_for
 from onlyvips.errors import OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase, SourceOplog
-from onlyvips.steps import preflight_blue_green, preflight_in_place
+from onlyvips.steps import preflight_blue_green, preflight_in_place, preflight_ratio
 from onlyvips.steps.deployed import NOTHING, Facts, check_deployment, healthy, there
 from onlyvips.steps.several import at_once
 
@@ -32,10 +32,14 @@ def _canary(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
     service = plan.service
     deployment = there(cluster, plan, "Deployment", service.deployment)
     front = there(cluster, plan, "Service", service.service)
-    _check_tracks(deployment, front)
+    if not service.by_pods:
+        _check_tracks(deployment, front)
     _check_version_label(deployment, plan)
     image = check_deployment(deployment, plan, version)
-    _check_route(cluster, plan)
+    if service.by_pods:
+        preflight_ratio.check(cluster, deployment, front, plan)
+    else:
+        _check_route(cluster, plan)
     _check_names(cluster, plan)
     template = fingerprint(deployment["spec"]["template"])
     return Facts(image, template_release(deployment), _enough(deployment, plan), template)

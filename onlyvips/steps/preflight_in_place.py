@@ -121,10 +121,11 @@ def _lacks(deployment: Manifest, plan: ReleasePlan) -> Iterator[str]:
         yield f"`strategy.rollingUpdate.maxUnavailable: 0` (it is {unavailable})"
     if int(spec.get("minReadySeconds", 0)) < needed:
         yield f"`minReadySeconds: {needed}`, so that the router sees a new pod before an old one goes"
-    yield from _pod_lacks(spec["template"]["spec"], container_of(deployment, plan.service.image), needed)
+    yield from pod_lacks(spec["template"]["spec"], container_of(deployment, plan.service.image), needed)
 
 
-def _pod_lacks(pod: Manifest, container: Manifest, needed: int) -> Iterator[str]:
+def pod_lacks(pod: Manifest, container: Manifest, needed: int) -> Iterator[str]:
+    """What pods have to have that come and go under traffic: each with its value."""
     if "readinessProbe" not in container:
         yield f"a `readinessProbe` of container {container['name']}, for without one a pod is ready before it serves"
     pause = _pause((container.get("lifecycle") or {}).get("preStop") or {})

@@ -146,7 +146,9 @@ class Rollout:
             return
         self._looked, record = self._now(), self.record()
         shown = (
-            record.phase in ("canary", "promote", "switch", "warm") and record.weight > 0 and not record.stable_replaced
+            record.phase in _WITH_USERS
+            and (record.weight > 0 or (self.plan.service.by_pods and record.canary_scaled > 0))
+            and not record.stable_replaced
         )
         if shown or (record.phase == "roll" and record.replaced and record.judged):
             self._judge(self._with_window(record), elapsed=0.0)

@@ -13,7 +13,11 @@ Named = tuple[str, str]
 def lasting(plan: ReleasePlan) -> list[Named]:
     """Those that are there before and after it."""
     service = plan.service
-    route = [("HTTPRoute", service.route.name)] if service.route and service.strategy == "canary" else []
+    route = (
+        [("HTTPRoute", service.route.name)]
+        if service.route and service.strategy == "canary" and not service.by_pods
+        else []
+    )
     front = [("Service", service.service)] if service.strategy == "blue-green" else []
     return [*route, *front, *(("Deployment", name) for name in deployments(plan))]
 

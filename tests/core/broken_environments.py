@@ -103,13 +103,7 @@ BROKEN = {
         "backup.recipients.vault.recipient",
         "replace that key now",
     ),
-    # routers, strategies, services
-    "ingress-nginx": Case(
-        "router: gateway-api", "router: ingress-nginx", "platform.router", "ingress-nginx is retired"
-    ),
-    "istio": Case("router: gateway-api", "router: istio", "platform.router", "Istio is refused for now"),
-    "replica ratio": Case("router: gateway-api", "router: replica-ratio", "platform.router", "not supported yet"),
-    "unknown router": Case("router: gateway-api", "router: f5", "platform.router", "`f5` is not a router"),
+    # strategies, services
     "unknown strategy": Case("strategy: canary", "strategy: canarry", "services.backend.strategy", "mean `canary`?"),
     "bot that rolls": Case("strategy: recreate", "strategy: rolling", "services.bot.strategy", "never runs twice"),
     "bot with requests": Case(

@@ -15,12 +15,13 @@ from tests.core import (
     broken_drills,
     broken_environments,
     broken_people,
+    broken_routers,
 )
 from tests.core.broken_environments import PRODUCTION, SECRET
 
 BROKEN = broken_environments.BROKEN | broken_configuration.BROKEN | broken_drills.BROKEN | broken_people.BROKEN
 BROKEN |= broken_approvals.BROKEN | broken_blue_green.BROKEN | broken_calendar.BROKEN | broken_affinity.BROKEN
-BROKEN |= broken_charts.BROKEN
+BROKEN |= broken_charts.BROKEN | broken_routers.BROKEN
 SPECIAL = broken_environments.SPECIAL | broken_configuration.SPECIAL
 ELSEWHERE = broken_environments.ELSEWHERE | broken_drills.ELSEWHERE | broken_blue_green.ELSEWHERE
 ELSEWHERE |= broken_calendar.ELSEWHERE | broken_approvals.ELSEWHERE

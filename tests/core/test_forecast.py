@@ -50,6 +50,15 @@ def test_it_takes_at_least_its_holds_and_the_waits_for_the_router() -> None:
     assert of(FULL).at_least == 1800 + 3600 + 7200 + 4 * 30
 
 
+def test_the_router_is_told_and_by_pods_what_is_left_of_stable() -> None:
+    assert "router gateway-api: weights in rule backend of HTTPRoute onlyvips" in text(of(FULL))
+    by_pods = replace(FULL, service=replace(FULL.service, router="replica-ratio"), stages=(Stage(10, 1800.0),))
+    told = text(of(by_pods))
+    assert "router replica-ratio: Service backend leads to all pods, so the share is that of pods" in told
+    assert "10 % of requests on 1 pod, and stable asks for 9, held for 30 min" in told
+    assert "backend is scaled to 0" in told and "as long as pods of stable need to start" in told
+
+
 @pytest.mark.parametrize("strategy", get_args(Strategy))
 def test_every_strategy_tells_its_phases_in_the_order_in_which_they_come(strategy: Strategy) -> None:
     told = list(dict.fromkeys(step.phase for step in of(FULL, strategy).steps))

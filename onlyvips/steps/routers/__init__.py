@@ -11,6 +11,7 @@ from onlyvips.ports import Cluster
 from onlyvips.ports.router import Router
 from onlyvips.steps.records import snapshot_of
 from onlyvips.steps.routers.gateway import GatewayRouter
+from onlyvips.steps.routers.replicas import ReplicaRouter
 from onlyvips.steps.routers.selector import SelectorRouter
 
 
@@ -18,6 +19,8 @@ def canary_router(cluster: Cluster, plan: ReleasePlan, record: Record | None = N
     """What splits the requests of a canary, and keeps users as its ``record`` asks for; None where the environment
     names nothing."""
     service = plan.service
+    if service.by_pods:
+        return ReplicaRouter(cluster, service.service, service.deployment, record.capacity) if record else None
     if service.route is None:
         return None
     keep = keeping(service, record) if record else None
