@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from onlyvips.core.hooks import HookRun
-from onlyvips.core.record import Command, Result, Step
+from onlyvips.core.record import Command, Result, Step, Told
 from onlyvips.core.world import Together
 from onlyvips.errors import Permanent
 
@@ -47,6 +47,7 @@ class Group:
     evidence_at: tuple[str, ...] = ()
     closed: bool = False
     stuck: tuple[tuple[str, str], ...] = ()
+    told: tuple[Told, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -127,6 +128,7 @@ def _parsed(data: dict[str, Any]) -> dict[str, Any]:
         "commands": tuple(Command(**command) for command in data.get("commands", ())),
         "holders": tuple(data.get("holders", ())),
         "evidence_at": tuple(data.get("evidence_at", ())),
+        "told": (),  # kept beside the record, by who told it
         "stuck": tuple((service, why) for service, why in data.get("stuck", ())),
     }
 

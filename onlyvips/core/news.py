@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from onlyvips.core import report
 from onlyvips.core.message import Message, Severity, written
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Look, Record
+from onlyvips.core.record import Look, Record, Told
 
 Event = Literal[
     "started", "stage-passed", "held", "approval-wanted", "going-back", "rolled-back", "promoted", "escalation"
@@ -62,7 +62,14 @@ def news(record: Record, plan: ReleasePlan, now: float, escalate_after: float) -
     return tuple(_all(record, plan, now, escalate_after))
 
 
-def untold(found: Iterable[News], record: Record, target: str) -> list[News]:
+class Telling(Protocol):
+    """A record that says what was told."""
+
+    @property
+    def told(self) -> tuple[Told, ...]: ...
+
+
+def untold(found: Iterable[News], record: Telling, target: str) -> list[News]:
     """Those that ``target`` was not given yet, as the record knows."""
     given = {one.news for one in record.told if one.target == target and not one.failed}
     return [one for one in found if one.key not in given]

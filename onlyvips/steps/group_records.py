@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from onlyvips.core.group import Group, from_json, going_back, to_json
 from onlyvips.core.manifests import MANAGED, PREFIX, object_of, own_metadata
-from onlyvips.core.record import Command, Record
+from onlyvips.core.record import Command, Record, Told
 from onlyvips.core.world import Together
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Cluster, Manifest
@@ -111,7 +111,7 @@ def save(fence: Fence, group: Group) -> None:
 
     Raises Transient where it would be promoted and somebody asked for an abort meanwhile: it is decided anew.
     """
-    state, text = "open" if group.open else "closed", to_json(replace(group, commands=()))
+    state, text = "open" if group.open else "closed", to_json(replace(group, commands=(), told=()))
 
     def change(live: Manifest) -> Sequence[Manifest]:
         before = _parse(live)
@@ -130,4 +130,5 @@ def save(fence: Fence, group: Group) -> None:
 def _parse(manifest: Manifest) -> Group:
     data = manifest["data"]
     commands = tuple(Command(**command) for command in json.loads(data.get("commands.json", "[]")))
-    return replace(from_json(data["group.json"]), commands=commands)
+    told = tuple(Told(**told) for told in json.loads(data.get("told.json", "[]")))
+    return replace(from_json(data["group.json"]), commands=commands, told=told)

@@ -12,7 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from onlyvips.core import group_news
+from onlyvips.core.group import Group
 from onlyvips.core.message import Message
 from onlyvips.core.news import Event, News, news, untold
 from onlyvips.core.plan import ReleasePlan
@@ -42,7 +45,7 @@ class Target:
 class Herald:
     """What tells people of a release; this one has nobody to tell."""
 
-    def look(self, record: Record) -> None:
+    def look(self, record: Record | Group) -> None:
         """Have told what ``record`` has to tell. Never blocks, never raises."""
 
     def settle(self, patience: float = _PATIENCE) -> None:
@@ -62,7 +65,7 @@ class _Line:
     """What one target waits for; ``failed``: what it did not take, and why; it is asked again after ``rests_until``."""
 
     target: Target
-    posts: deque[tuple[Record, News]] = field(default_factory=deque)
+    posts: deque[tuple[Record | Group, News]] = field(default_factory=deque)
     seen: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     rests: float = _AGAIN
@@ -71,17 +74,18 @@ class _Line:
 
 
 class Crier(Herald):
-    """Tells each target what it wants. ``note`` writes down what became of it, ``link`` says where a person looks."""
+    """Tells each target what it wants. ``note`` writes down what became of it, ``link`` says where a person looks. A
+    release of several services itself has no ``plan``."""
 
     def __init__(
         self,
         targets: Sequence[Target],
         clock: Clock,
-        plan: ReleasePlan,
+        plan: ReleasePlan | None,
         *,
         escalate_after: float,
         note: Callable[[str, Told], None],
-        link: Callable[[Record], str],
+        link: Callable[[Any], str],
         start: Start = in_a_thread,
     ) -> None:
         self._lines = [_Line(target) for target in targets]
@@ -89,16 +93,22 @@ class Crier(Herald):
         self._note, self._link, self._start = note, link, start
         self._idle = threading.Condition()
 
-    def look(self, record: Record) -> None:
+    def look(self, record: Record | Group) -> None:
         """See ``Herald``."""
         try:
-            found = news(record, self._plan, self._clock.now(), self._escalate_after)
+            found = self._found(record)
             for line in self._lines:
                 self._queue(line, record, found)
         except Exception:  # noqa: BLE001 - a release never fails by its news
             _LOG.exception("What release %s has to tell could not be worked out.", record.id)
 
-    def _queue(self, line: _Line, record: Record, found: Sequence[News]) -> None:
+    def _found(self, record: Record | Group) -> Sequence[News]:
+        if isinstance(record, Group):
+            return group_news.news(record)
+        assert self._plan is not None
+        return news(record, self._plan, self._clock.now(), self._escalate_after)
+
+    def _queue(self, line: _Line, record: Record | Group, found: Sequence[News]) -> None:
         with self._idle:
             for one in untold((each for each in found if each.event in line.target.wants), record, line.target.name):
                 rested = one.key not in line.failed or line.rests_until <= self._clock.monotonic()
@@ -125,7 +135,7 @@ class Crier(Herald):
             except Exception:  # noqa: BLE001 - a release never fails by its news
                 _LOG.exception("Telling %s of release %s went wrong.", line.target.name, record.id)
 
-    def _tell(self, line: _Line, record: Record, one: News) -> None:
+    def _tell(self, line: _Line, record: Record | Group, one: News) -> None:
         failed = _sent(line.target, one.message(self._link(record)))
         with self._idle:
             known = line.failed.get(one.key)

@@ -23,7 +23,7 @@ from onlyvips.ports import Clock, Cluster, Lease
 from onlyvips.steps import group_records, hooks, jobs, migrate, opening, records
 from onlyvips.steps.evidence import Kept
 from onlyvips.steps.fence import Fence
-from onlyvips.steps.herald import Herald
+from onlyvips.steps.herald import SILENT, Herald
 from onlyvips.steps.jobs import Jobs
 from onlyvips.steps.many_back import Passing, noted
 from onlyvips.steps.opening import Site, Start
@@ -46,6 +46,7 @@ class ManySite:
     back_up: Callable[[str, Progress], str]
     keep_evidence: Callable[[Group, Sequence[Record]], Kept]
     suffix: Callable[[], str]
+    herald: Herald = SILENT
 
 
 class Many:
@@ -80,7 +81,9 @@ class Many:
     def next(self) -> Do | None:
         """Look and decide. Raises Fenced when this process no longer drives."""
         self.fence.progress()
-        return self._due(self.group())
+        group = self.group()
+        self.site.herald.look(group)
+        return self._due(group)
 
     def _due(self, group: Group) -> Do | None:
         members, plan = self.members(group), self.site.plan
@@ -110,7 +113,7 @@ class Many:
 
     def settle(self) -> None:
         """Give messages that are on their way a moment, at the end of a run. Never raises."""
-        for herald in self._heralds.values():
+        for herald in (*self._heralds.values(), self.site.herald):
             herald.settle()
 
     def perform(self, do: Do) -> str:

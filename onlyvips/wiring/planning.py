@@ -52,8 +52,8 @@ def _around(loaded: Environment) -> Around:
 
 
 def _place(destination: DestinationPlan) -> str:
-    extra = [what for what, holds in (("off site", destination.offsite), ("locked", destination.immutable)) if holds]
-    return f"{destination.name}{f', {chr(44).join(extra)}' if extra else ''}"
+    extra = (("off site", destination.offsite), ("locked", destination.immutable))
+    return ", ".join([destination.name, *(what for what, holds in extra if holds)])
 
 
 def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:

@@ -7,6 +7,7 @@ from functools import partial
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core.group import Group
 from onlyvips.core.message import written
 from onlyvips.core.news import EVENTS
 from onlyvips.core.plan import ReleasePlan
@@ -29,6 +30,20 @@ def herald_of(loaded: Environment, plan: ReleasePlan, cluster: Cluster) -> Heral
         targets,
         SystemClock(),
         plan,
+        escalate_after=loaded.people.notifications.escalate_after,
+        note=partial(records.note_told, cluster),
+        link=partial(link, loaded),
+    )
+
+
+def herald_of_all(loaded: Environment, cluster: Cluster) -> Herald:
+    """Who tells people of a release of several services itself."""
+    if not (targets := targets_of(loaded)):
+        return SILENT
+    return Crier(
+        targets,
+        SystemClock(),
+        None,
         escalate_after=loaded.people.notifications.escalate_after,
         note=partial(records.note_told, cluster),
         link=partial(link, loaded),
@@ -68,9 +83,10 @@ def _notifier(loaded: Environment, name: str) -> Notifier:
     return AppriseNotifier(name, environments.resolve(loaded, target.url).get_secret_value(), to)
 
 
-def link(loaded: Environment, record: Record) -> str:
+def link(loaded: Environment, record: Record | Group) -> str:
     """Where a person looks at a release: the Prefect run that drives it, else the command that tells of it."""
-    command = f"onlyvips release status -e {record.environment} -s {record.service}"
+    service = f" -s {record.service}" if isinstance(record, Record) else ""
+    command = f"onlyvips release status -e {record.environment}{service}"
     found = _RUN.search(record.holders[-1]) if record.holders else None
     reference = loaded.endpoints.prefect_ui
     if found is None or reference is None:
