@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,42 +14,41 @@ import yaml
 
 from onlyvips import wiring
 from onlyvips.core.manifests import RELEASE, template_release
+from onlyvips.core.record import Record
 from onlyvips.ports import Manifest
 from tests.charts import chart, settings
 from tests.conftest import ROOT
-from tests.system.in_place import bot, settled, wait
-from tests.system.platform import LATE, Platform, kill
+from tests.system.in_place import bot, change, settled, wait
+from tests.system.platform import Platform, kill
 
 pytestmark = pytest.mark.lab
-VALUES = {"botTag": "v1", "botId": "", "backendTag": "v1", "backendId": "", "jwt": "backend-jwt-v1"}
+VALUES = {"tag": "v1", "id": "", "jwt": "backend-jwt-v1"}
+BOT = {"kind": "bot", "image": "ghcr.io/onlyvips/bot", "strategy": "recreate", "deployment": "bot"}
 
 
 def helm(place: Platform, *arguments: str) -> str:
     """What helm says."""
     env = place.lab.env
     where = ["--namespace", "production", "--kubeconfig", env["ONLYVIPS_LAB_KUBECONFIG"]]
-    done = subprocess.run(
-        [env["ONLYVIPS_LAB_HELM"], *arguments, *where], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [env["ONLYVIPS_LAB_HELM"], *arguments, *where]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def statuses(place: Platform) -> list[str]:
+def statuses(place: Platform, release: str) -> list[str]:
     """Of all revisions, the oldest first."""
-    return [one["status"] for one in json.loads(helm(place, "history", "onlyvips", "--output", "json"))]
+    return [one["status"] for one in json.loads(helm(place, "history", release, "--output", "json"))]
 
 
 def of_chart(live: Manifest, service: str) -> Manifest:
-    """The Deployment as a chart's template has it: what is released comes from values."""
+    """The Deployment as a chart's template has it: what is released comes from values, its count from nowhere."""
     template = copy.deepcopy(live["spec"]["template"])
-    template["metadata"]["annotations"] = {
-        **template["metadata"].get("annotations", {}),
-        RELEASE: f"{{{{ .Values.{service}Id }}}}",
-    }
-    template["metadata"]["labels"]["version"] = f"{{{{ .Values.{service}Tag }}}}"
+    notes = template["metadata"].get("annotations", {})
+    template["metadata"]["annotations"] = {**notes, RELEASE: "{{ .Values.id }}"}
+    template["metadata"]["labels"]["version"] = "{{ .Values.tag }}"
     container = template["spec"]["containers"][0]
-    container["image"] = f"ghcr.io/onlyvips/{service}:{{{{ .Values.{service}Tag }}}}"
+    container["image"] = f"ghcr.io/onlyvips/{service}:{{{{ .Values.tag }}}}"
     for variable in container.get("env", []):
         if "valueFrom" in variable:
             variable["valueFrom"]["secretKeyRef"]["name"] = "{{ .Values.jwt }}"
@@ -57,63 +57,34 @@ def of_chart(live: Manifest, service: str) -> Manifest:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {**spec, "template": template}}
 
 
-def documents() -> list[Manifest]:
-    """The lab's own manifests of backend."""
-    return list(yaml.safe_load_all((ROOT / "deployments/lab/manifests/backend.yaml").read_text()))
-
-
-@pytest.fixture(scope="module")
-def place(module_platform: Platform) -> Iterator[Platform]:
-    """The lab with a bot and ``backend`` in one Helm release; the environment is called ``charted``."""
-    platform = module_platform
-    path = platform.folder / f"{platform.environment('charted', ready='25s')}.yaml"
+@contextmanager
+def installed(
+    place: Platform, release: str, objects: Sequence[Manifest], values: Mapping[str, str], service: Mapping[str, Any]
+) -> Iterator[None]:
+    """A Helm release that owns them, and environment ``charted`` in which ``service`` is its; nothing of Helm is left,
+    the objects are."""
+    folder = chart(place.folder / release, release, VALUES, objects)
+    path = place.folder / f"{place.environment('charted', ready='25s')}.yaml"
     document = yaml.safe_load(path.read_text())
-    mine = chart(
-        platform.folder / "chart",
-        "onlyvips",
-        VALUES,
-        [
-            settings("of-the-chart", note="kept"),
-            of_chart(bot(platform.folder / "polls"), "bot"),
-            of_chart(documents()[0], "backend"),
-            next(one for one in documents() if one["kind"] == "HorizontalPodAutoscaler"),
-        ],
-    )
-    document["platform"] |= {"helm_release": "onlyvips", "helm_program": "env:ONLYVIPS_LAB_HELM"}
-    told = {"path": str(mine), "image_value": "botTag", "release_value": "botId"}
-    values = {"image_value": "backendTag", "release_value": "backendId", "secret_values": {"backend-jwt": "jwt"}}
-    document["services"]["bot"] = {
-        "kind": "bot",
-        "image": "ghcr.io/onlyvips/bot",
-        "strategy": "recreate",
-        "deployment": "bot",
-        "chart": told,
-    }
-    document["services"]["backend"]["chart"] = told | values
+    document["platform"] |= {"helm_release": release, "helm_program": "env:ONLYVIPS_LAB_HELM"}
+    told = {"path": str(folder), "image_value": "tag", "release_value": "id", "secret_values": {"backend-jwt": "jwt"}}
+    name = service["deployment"]
+    document["services"][name] = {**service, "chart": told}
     path.write_text(yaml.safe_dump(document))
-    live = platform.cluster.get("Deployment", "backend")
-    assert live is not None
-    tag = platform.image().rpartition(":")[2]
-    pod = live["spec"]["template"]
-    jwt = pod["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"]
-    as_it_is = [f"backendTag={tag}", f"backendId={template_release(live)}", f"jwt={jwt}"]
-    told_values = [part for value in as_it_is for part in ("--set-string", value)]
-    helm(platform, "install", "onlyvips", str(mine), "--take-ownership", *told_values)
-    for name in ("bot", "backend"):
-        wait(lambda name=name: settled(platform.cluster, name))  # type: ignore[misc]
-    yield platform
-    for kind, name in (("Deployment", "backend"), ("HorizontalPodAutoscaler", "backend")):
-        subprocess.run(
-            [f"{platform.lab.bin}/kubectl", "--kubeconfig", platform.lab.env["ONLYVIPS_LAB_KUBECONFIG"], "-n"]
-            + ["production", "annotate", kind, name, "helm.sh/resource-policy=keep", "meta.helm.sh/release-name-"],
-            check=True,
-        )
-    for secret in platform.cluster.list("Secret", {"owner": "helm", "name": "onlyvips"}):
-        platform.cluster.delete("Secret", secret["metadata"]["name"], secret["metadata"]["resourceVersion"])
-    for kind, name in (("Deployment", "bot"), ("ConfigMap", "of-the-chart")):
-        found = platform.cluster.get(kind, name)
-        assert found is not None
-        platform.cluster.delete(kind, name, found["metadata"]["resourceVersion"])
+    before = place.cluster.get("Deployment", name)
+    given = [part for key, value in values.items() for part in ("--set-string", f"{key}={value}")]
+    helm(place, "install", release, str(folder), "--take-ownership", *given)
+    if before is not None:
+        count = {"op": "replace", "path": "/spec/replicas", "value": before["spec"]["replicas"]}
+        change(place.cluster, name, lambda _: [count])
+    try:
+        wait(lambda: settled(place.cluster, name))
+        yield
+    finally:
+        for one in place.cluster.list("Secret", {"owner": "helm", "name": release}):
+            place.cluster.delete("Secret", one["metadata"]["name"], one["metadata"]["resourceVersion"])
+        owner = "/metadata/annotations/meta.helm.sh~1release-name"
+        change(place.cluster, name, lambda _: [{"op": "remove", "path": owner}])
 
 
 def start(place: Platform, service: str, version: str) -> Any:
@@ -121,51 +92,68 @@ def start(place: Platform, service: str, version: str) -> Any:
     return place.process("release", "start", "--local", *where)
 
 
-def test_a_bot_of_a_chart_goes_forward_by_an_upgrade_and_back_by_a_rollback_when_its_driver_dies(
-    place: Platform,
-) -> None:
-    process = start(place, "bot", "v3")
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    record = wiring.status("charted", "bot")[-1][0]
-    live = place.cluster.get("Deployment", "bot")
-    assert live is not None and template_release(live) == record.id
-    assert statuses(place) == ["superseded", "deployed"]
+def newest(service: str) -> Record:
+    return wiring.status("charted", service)[-1][0]
 
-    process = start(place, "bot", "v4")
-    wait(lambda: wiring.status("charted", "bot")[-1][0].replaced and wiring.status("charted", "bot")[-1][0].open)
-    kill(process)
-    wait(lambda: place.onlyvips("release", "reconcile", "-e", "charted", "-s", "bot").returncode == 0)
-    back = wiring.status("charted", "bot")[-1][0]
-    assert (back.result, back.chart_revision) == ("rolled-back", 2), back.reason
-    after = place.cluster.get("Deployment", "bot")
-    assert after is not None and after["spec"]["template"] == live["spec"]["template"]
-    assert statuses(place) == ["superseded", "superseded", "superseded", "deployed"]
-    wait(lambda: settled(place.cluster, "bot"))
+
+def deployment(place: Platform, name: str) -> Manifest:
+    found = place.cluster.get("Deployment", name)
+    assert found is not None
+    return found
+
+
+def test_a_bot_of_a_chart_goes_forward_by_an_upgrade_and_back_by_a_rollback_when_its_driver_dies(
+    module_platform: Platform,
+) -> None:
+    place = module_platform
+    objects = [settings("of-the-chart", note="kept"), of_chart(bot(place.folder / "polls"), "bot")]
+    with installed(place, "onlyvips", objects, {}, BOT):
+        process = start(place, "bot", "v3")
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        live = deployment(place, "bot")
+        assert template_release(live) == newest("bot").id
+        assert statuses(place, "onlyvips") == ["superseded", "deployed"]
+
+        process = start(place, "bot", "v4")
+        wait(lambda: newest("bot").version == "v4" and newest("bot").replaced)
+        kill(process)
+        wait(lambda: place.onlyvips("release", "reconcile", "-e", "charted", "-s", "bot").returncode == 0)
+        back = newest("bot")
+        assert (back.result, back.chart_revision) == ("rolled-back", 2), back.reason
+        assert deployment(place, "bot")["spec"]["template"] == live["spec"]["template"]
+        assert statuses(place, "onlyvips") == ["superseded", "superseded", "superseded", "deployed"]
+    for kind, name in (("Deployment", "bot"), ("ConfigMap", "of-the-chart")):
+        found = place.cluster.get(kind, name)
+        assert found is not None
+        place.cluster.delete(kind, name, found["metadata"]["resourceVersion"])
 
 
 @pytest.mark.soak
-def test_a_canary_beside_a_stable_of_a_chart_there_and_back_loses_no_request(place: Platform) -> None:
-    before = len(statuses(place))
-    version = place.other_version()
-    with place.traffic() as counts:
-        process = start(place, "backend", version)
-        output, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, output
-        assert place.image().endswith(f":{version}")
-        assert len(statuses(place)) == before + 1
+def test_a_canary_beside_a_stable_of_a_chart_there_and_back_loses_no_request(platform: Platform) -> None:
+    place = platform
+    manifests = list(yaml.safe_load_all((ROOT / "deployments/lab/manifests/backend.yaml").read_text()))
+    scaler = next(one for one in manifests if one["kind"] == "HorizontalPodAutoscaler")
+    live = deployment(place, "backend")
+    jwt = live["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"]
+    values = {"tag": place.image().rpartition(":")[2], "id": template_release(live), "jwt": jwt}
+    service = yaml.safe_load((ROOT / "deployments/environments/lab.yaml").read_text())["services"]["backend"]
+    with installed(place, "backend", [of_chart(manifests[0], "backend"), scaler], values, service):
+        version = place.other_version()
+        with place.traffic() as counts:
+            process = start(place, "backend", version)
+            output, _ = process.communicate(timeout=400)
+            assert process.returncode == 0, output
+            old = deployment(place, "backend")
+            assert place.image().endswith(f":{version}")
 
-        old = place.cluster.get("Deployment", "backend")
-        process = start(place, "backend", "v4")
-        wait(lambda: wiring.status("charted", "backend")[-1][0].replaced, limit=300)
-        done = place.onlyvips("release", "abort", "-e", "charted", "-s", "backend", "--reason", "to see it go back")
-        assert done.returncode == 0, done.stdout + done.stderr
-        process.communicate(timeout=400)
-        record = wiring.status("charted", "backend")[-1][0]
-        assert record.result == "rolled-back", record.reason
-        seen = counts()
-    assert seen["lost"] == {}, seen
-    live = place.cluster.get("Deployment", "backend")
-    assert old is not None and live is not None and live["spec"]["template"] == old["spec"]["template"]
-    assert len(statuses(place)) == before + 3 and statuses(place)[-1] == "deployed"
-    assert LATE
+            process = start(place, "backend", "v4")
+            wait(lambda: newest("backend").version == "v4" and newest("backend").replaced, limit=300)
+            done = place.onlyvips("release", "abort", "-e", "charted", "-s", "backend", "--reason", "to see it go back")
+            assert done.returncode == 0, done.stdout + done.stderr
+            process.communicate(timeout=400)
+            assert newest("backend").result == "rolled-back", newest("backend").reason
+            seen = counts()
+        assert seen["lost"] == {}, seen
+        assert deployment(place, "backend")["spec"]["template"] == old["spec"]["template"]
+        assert statuses(place, "backend") == ["superseded", "superseded", "superseded", "deployed"]
