@@ -7,8 +7,9 @@ environment asks for. Safe to run again; schedules of other environments on the 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,24 +29,28 @@ _ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
 """What intervals are counted from: so that running this again moves no schedule."""
 
 
-def _prefect(api: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-    variables = {**os.environ, "PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "ERROR"}
-    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=False)
+def _deploy(api: str) -> None:
+    """``prefect deploy --all``, in this process: another one would import all of Prefect and of ours once more."""
+    from prefect.cli import app
 
-
-def _required(api: str, *arguments: str) -> None:
-    done = _prefect(api, *arguments)
-    if done.returncode:
-        tail = (done.stdout + done.stderr).strip()[-2000:]
-        raise SystemExit(f"`prefect {' '.join(arguments)}` failed at {api}:\n{tail}")
+    output, arguments = io.StringIO(), sys.argv
+    sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
+    try:
+        with contextlib.chdir(ROOT), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            app()
+    except SystemExit as ended:
+        if ended.code:
+            raise SystemExit(f"`prefect deploy --all` failed at {api}:\n{output.getvalue().strip()[-2000:]}") from None
+    finally:
+        sys.argv = arguments
 
 
 def bootstrap(api: str, environment: str, wanted: Sequence[Scheduled]) -> None:
     """The pool when it is missing, all deployments of prefect.yaml, and the environment's schedules."""
     os.environ["PREFECT_API_URL"] = api
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
     _make_pool()
-    _required(api, "deploy", "--all")
+    _deploy(api)
     _schedule(environment, wanted)
 
 
@@ -83,7 +88,6 @@ def _bring(client: Any, deployment: Any, existing: Any, wanted: Scheduled) -> No
 
 
 def _make_pool() -> None:
-    """In this process: each call of Prefect's own command costs seconds of imports."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,11 +70,7 @@ def admit_to_minio(address: str, secrets: Mapping[str, str]) -> None:
     """The bucket of backups with versions and object lock, and the accounts with a policy each."""
     client = _root(f"http://{address}", "s3-b", secrets)
     for bucket in BUCKETS:
-        try:
-            client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=bucket == BACKUPS)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
-                raise
+        _make_in_minio(client, bucket)
     client.close()
     root = StaticProvider(secrets["s3-b-access"], secrets["s3-b-secret"])
     admin = MinioAdmin(endpoint=address, credentials=root, secure=False)
@@ -87,3 +84,19 @@ def admit_to_minio(address: str, secrets: Mapping[str, str]) -> None:
 def _root(url: str, store: str, secrets: Mapping[str, str]) -> Any:
     keys = {"aws_access_key_id": secrets[f"{store}-access"], "aws_secret_access_key": secrets[f"{store}-secret"]}
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+
+
+def _make_in_minio(client: Any, bucket: str) -> None:
+    """It says that it is ready a moment before it makes buckets."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=bucket == BACKUPS)
+            return
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "BucketAlreadyOwnedByYou":
+                return
+            if code != "XMinioServerNotInitialized" or time.monotonic() > until:
+                raise
+        time.sleep(0.2)

@@ -1,5 +1,5 @@
 """Our backups beside the usual tools, the judge by chance, and the way back of a canary:
-python -m tests.bench [base|media|restore|judge|rollback] …
+python -m tests.bench [base|media|restore|judge|rollback|own] …
 """
 
 from __future__ import annotations
@@ -117,6 +117,22 @@ def only_rollback(*, rounds: Count = 3, as_json: Json = False) -> int:
         print(json.dumps({"machine": report.machine(), **rollback.facts(backs, releases)}, indent=1))
     else:
         rollback.show(backs, releases, Console(highlight=False, width=WIDTH))
+    return 0
+
+
+@app.command(name="own")
+def only_own(*, rounds: Count = 3, as_json: Json = False) -> int:
+    """A good canary with the shortest holds, on a lab of its own: what it takes of our time.
+
+    Args:
+        rounds: How many releases.
+        as_json: Print JSON in place of a table.
+    """
+    releases = rollback.measure_own(rounds, console)
+    if as_json:
+        print(json.dumps({"machine": report.machine(), **rollback.facts([], releases)}, indent=1))
+    else:
+        rollback.show([], releases, Console(highlight=False, width=WIDTH))
     return 0
 
 

@@ -238,6 +238,16 @@ def measure(rounds: int, console: Console) -> tuple[list[Back], list[Release]]:
     return backs, releases
 
 
+def measure_own(rounds: int, console: Console) -> list[Release]:
+    """A good release alone."""
+    releases = []
+    with a_lab(console) as platform:
+        for number in range(1, rounds + 1):
+            console.print(f"own: round {number} of {rounds} …")
+            releases.append(good(platform))
+    return releases
+
+
 def facts(backs: list[Back], releases: list[Release]) -> dict[str, Any]:
     """For machines."""
     return {
@@ -249,10 +259,11 @@ def facts(backs: list[Back], releases: list[Release]) -> dict[str, Any]:
 
 def show(backs: list[Back], releases: list[Release], console: Console) -> None:
     """Tables for people."""
-    console.print(_backs(backs))
-    console.print(
-        "Looks every 3 s, Prometheus scrapes every second; a guardrail needs 100 requests of the canary's own."
-    )
+    if backs:
+        console.print(_backs(backs))
+        console.print(
+            "Looks every 3 s, Prometheus scrapes each second; a guardrail needs 100 requests of the canary's."
+        )
     console.print(_releases(releases))
 
 
