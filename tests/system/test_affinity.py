@@ -78,11 +78,12 @@ class Miniapp:
 
 @pytest.fixture
 def miniapp(platform: Platform) -> Miniapp:
-    """Nothing open, nothing faulty."""
+    """Nothing open, nothing faulty; the last stage is long enough for a slow machine to abort in it."""
     quick = platform.folder / "quick.yaml"
     document = yaml.safe_load(quick.read_text())
     testers = {"header": "X-Onlyvips-Tester", "value": "canary"}
     document["services"]["miniapp"] |= {"assets": "versioned", "affinity": "cookie", "testers": testers}
+    document["strategies"]["canary"]["stages"][-1]["hold"] = "60s"
     quick.write_text(yaml.safe_dump(document))
     done = platform.onlyvips("release", "reconcile", *WHERE, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
