@@ -18,6 +18,7 @@ from onlyvips.ports.charts import Charts
 from tests.charts import chart, deployment, settings
 from tests.contracts.test_cluster import Place, place
 from tests.simulators.charts import SimHelm, Write
+from tests.system.in_place import change
 
 __all__ = ["place"]
 IMAGE = "ghcr.io/onlyvips/backend"
@@ -102,7 +103,7 @@ def cut_off(stage: Stage, version: str) -> None:
 
 
 def test_a_revision_says_what_is_deployed_and_a_rendering_what_would_be_and_changes_nothing(stage: Stage) -> None:
-    before, version = stage.charts.newest(), stage.live()["metadata"]["resourceVersion"]
+    before, generation = stage.charts.newest(), stage.live()["metadata"]["generation"]
     assert before is not None and (before.number, before.status, before.hooks) == (1, "deployed", ())
     own = before.own(stage.name)
     assert own is not None and template_release(own) == ""
@@ -112,7 +113,7 @@ def test_a_revision_says_what_is_deployed_and_a_rendering_what_would_be_and_chan
     assert mine is not None and was is not None
     assert template_release(mine) == "one" and mine["spec"]["template"] != was["spec"]["template"]
     assert then.others(stage.name) == before.others(stage.name)
-    assert stage.told() == (1, "deployed") and stage.live()["metadata"]["resourceVersion"] == version
+    assert stage.told() == (1, "deployed") and stage.live()["metadata"]["generation"] == generation
 
 
 def test_upgrades_keep_values_and_a_rollback_brings_a_revision_back_as_a_new_one(stage: Stage) -> None:
@@ -130,10 +131,9 @@ def test_upgrades_keep_values_and_a_rollback_brings_a_revision_back_as_a_new_one
 
 
 def test_what_is_no_business_of_the_chart_stays_and_a_hand_edit_of_what_is_goes(stage: Stage) -> None:
-    live = stage.live()
     add = [{"op": "add", "path": "/metadata/annotations/ours", "value": "kept"}]
     add += [{"op": "add", "path": "/spec/template/spec/terminationGracePeriodSeconds", "value": 7}]
-    stage.place.cluster.patch("Deployment", stage.name, live["metadata"]["resourceVersion"], add)
+    change(stage.place.cluster, stage.name, lambda _: add)
     stage.charts.upgrade({"tag": "v2", "id": "one"})
     assert stage.live()["metadata"]["annotations"]["ours"] == "kept"
     assert stage.live()["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 1
