@@ -19,6 +19,8 @@ _PATHS = {
     "Deployment": "/apis/apps/v1/namespaces/{ns}/deployments",
     "StatefulSet": "/apis/apps/v1/namespaces/{ns}/statefulsets",
     "DaemonSet": "/apis/apps/v1/namespaces/{ns}/daemonsets",
+    "ReplicaSet": "/apis/apps/v1/namespaces/{ns}/replicasets",
+    "CronJob": "/apis/batch/v1/namespaces/{ns}/cronjobs",
     "Job": "/apis/batch/v1/namespaces/{ns}/jobs",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{ns}/leases",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{ns}/horizontalpodautoscalers",

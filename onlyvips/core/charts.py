@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from onlyvips.core.manifests import RELEASE, Manifest, fingerprint, is_generation, new_template, template_release
+from onlyvips.core.manifests import RELEASE, Manifest, fingerprint, new_template, template_release
 from onlyvips.core.plan import ChartPlan, ReleasePlan
 from onlyvips.core.record import Record
+from onlyvips.core.referred import is_generation
 from onlyvips.core.world import Standing
 
 
@@ -106,7 +107,7 @@ def wrong(
     ]
     if changed:
         return f"it would change {', '.join(changed)} too"
-    expected = new_template(before, plan.service.image, version, release, secrets)
+    expected = new_template(before, plan.service.image, version, release, {"Secret": secrets})
     wanted = {**before, "spec": {**before["spec"], "template": expected}}
     if (where := next(_differences(wanted, after, ""), "")) == "":
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from onlyvips.core.charts import values_for
@@ -13,15 +14,24 @@ HEAD = """\
 # What release {id} changed: {service} {version}, from {old}.
 # A strategic merge patch of the Deployment's pod template as it is live, whole. Commit it where the manifests are kept,
 # or the next apply of them takes the version away. Secrets are named, never told: {secrets}.
+# ConfigMaps, which are live under their new names: {configs}.
 """
 
 
 def head(record: Record) -> str:
     """Comments that say what the patch is."""
-    renamed = ", ".join(f"{old} became {new}" for old, new in record.secrets) or "none was renamed"
     return HEAD.format(
-        id=record.id, service=record.service, version=record.version, old=record.from_image, secrets=renamed
+        id=record.id,
+        service=record.service,
+        version=record.version,
+        old=record.from_image,
+        secrets=_became(record.secrets),
+        configs=_became(record.configs),
     )
+
+
+def _became(renamed: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{old} became {new}" for old, new in renamed) or "none was renamed"
 
 
 def patch(deployment: Manifest, namespace: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from onlyvips.core import approvals, blue_green, canary, charted, recreate, rolling, together
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.going_back import roll_back
+from onlyvips.core.kept import restore_first
 from onlyvips.core.phases import AWAITING, BEFORE_TRAFFIC, forward_of
 from onlyvips.core.plan import ReleasePlan, Strategy
 from onlyvips.core.record import Record, abort_reason
@@ -46,9 +47,10 @@ def _next_action(record: Record, world: World, plan: ReleasePlan, attended: bool
     if before is not None:
         return before
     if record.phase == "rollback":
-        return _BACK[record.strategy](record, world, plan, attended)
+        action = _BACK[record.strategy](record, world, plan, attended)
+        return restore_first(record.kept, record.did("restore configuration"), action)
     if record.phase == "evidence":
-        return _finish(record)
+        return _finish(record, attended)
     if record.phase == "closed":
         return wait("closed", "the release is closed")
     if record.phase == "together":
@@ -71,6 +73,8 @@ def _before_traffic(record: Record, plan: ReleasePlan, attended: bool) -> Action
         return enter("backup", "the snapshot is kept") if record.snapshot else Action("snapshot", _snapshot_reason)
     if record.phase == "backup":
         return enter("secrets", "the backup is complete") if record.backup else Action("back-up", _backup_reason)
+    if record.phase == "secrets" and plan.configs and not record.did("create configs"):
+        return Action("create-configs", "new texts come under new names that only the new version refers to")
     if record.phase == "secrets":
         return Action("create-secrets", "new values come under new names that only the canary refers to")
     return Action("migrate", "what the new version needs of the database comes before it")
@@ -81,7 +85,9 @@ _recorded_reason = "a recorded version comes back: no Secret, no data changes, s
 _backup_reason = "a release needs a complete backup"
 
 
-def _finish(record: Record) -> Action:
+def _finish(record: Record, attended: bool) -> Action:
+    if attended and record.kept and record.result == "promoted" and not record.did("prune configuration"):
+        return Action("prune-configuration", "what no rollback can need and nothing refers to goes")
     if not record.evidence:
         return Action("write-evidence", "the record of what happened goes to the stores of the backups")
     return Action("close", record.reason)

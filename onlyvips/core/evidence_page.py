@@ -20,8 +20,19 @@ Row = tuple[str, ...]
 _TOLD = (
     *("schema", "phase", "open", "headline", "advice", "id", "environment", "service", "version", "from_image"),
     *("to_image", "operator", "created", "result", "reason", "looks", "steps", "commands", "told", "holders", "backup"),
-    *("snapshot", "secrets", "migration", "plan_hash", "capacity", "evidence", "evidence_at", "page_at", "waiting"),
-    *("waiting_for", "waiting_since", "hooks"),
+    *(
+        "snapshot",
+        "secrets",
+        "configs",
+        "migration",
+        "plan_hash",
+        "capacity",
+        "evidence",
+        "evidence_at",
+        "page_at",
+        "waiting",
+    ),
+    *("waiting_for", "waiting_since", "hooks", "kept", "witness", "left"),
 )
 """Keys that a section tells, or that say nothing of a release that is over."""
 
@@ -81,7 +92,10 @@ def _facts(document: Mapping[str, Any], release: Mapping[str, Any]) -> list[tupl
         ("driven by", "; ".join(release.get("holders") or ()) or "nobody"),
         ("backup", str(release.get("backup") or "none")),
         ("configuration kept as", str(release.get("snapshot") or "nothing was kept")),
-        ("secrets", _secrets(release.get("secrets") or ())),
+        ("read by name, kept as", _kept(release.get("kept") or ())),
+        ("not put back", ", ".join(release.get("left") or ()) or "nothing"),
+        ("secrets", _became(release.get("secrets") or ())),
+        ("ConfigMaps", _became(release.get("configs") or ())),
         ("migration", str(release.get("migration") or "none")),
         (
             "lost requests",
@@ -92,7 +106,11 @@ def _facts(document: Mapping[str, Any], release: Mapping[str, Any]) -> list[tupl
     ]
 
 
-def _secrets(pairs: Sequence[Sequence[str]]) -> str:
+def _kept(kept: Sequence[Mapping[str, str]]) -> str:
+    return "; ".join(f"{one['kind']} {one['name']} as {one['copy']}" for one in kept) or "nothing is read by name"
+
+
+def _became(pairs: Sequence[Sequence[str]]) -> str:
     return "; ".join(f"{old} became {new}" for old, new in pairs) or "none"
 
 

@@ -136,6 +136,10 @@ def _before_traffic(plan: ReleasePlan, around: Around) -> Iterator[Ahead]:
         yield Ahead("secrets", f"make Secret {new}, with {', '.join(key for key, _ in secret.values)}")
     if not plan.secrets:
         yield Ahead("secrets", "no Secret changes with this version")
+    for config in plan.configs:
+        new = f"{config.name}-<hash of its texts> beside {config.replaces}"
+        keys = ", ".join([*config.keys, *([f"each file of {config.folder}"] if config.folder else [])])
+        yield Ahead("secrets", f"make ConfigMap {new}, with {keys}")
     if plan.migration is None:
         yield Ahead("migrate", "this version brings no migration")
         return
@@ -280,7 +284,7 @@ _BACK: Mapping[Strategy, tuple[str, ...]] = {
     "canary": (
         "the weight goes at once to what is healthy, and never to more than ready pods can carry",
         "a stable that has the new template already gets its old one back behind the canary",
-        "the canary, its Service, its entry in the route and Secrets that only it used are removed",
+        "the canary, its Service, its entry in the route, Secrets and ConfigMaps that only it used are removed",
     ),
     "blue-green": (
         "the Service selects the old colour again, at once while it is warm",
@@ -331,6 +335,8 @@ def _stays(plan: ReleasePlan) -> Iterator[str]:
     yield "the backup, for as long as retention keeps it"
     if plan.secrets:
         yield f"old Secrets ({', '.join(secret.replaces for secret in plan.secrets)}): a rollback needs them"
+    if plan.configs:
+        yield f"old ConfigMaps ({', '.join(config.replaces for config in plan.configs)}): a rollback needs them"
     if plan.migration is not None:
         yield "indexes that the migration made: a rollback does not undo them, and an index more does no harm"
 

@@ -7,10 +7,12 @@ values; ``to_json`` / ``from_json`` are exact inverses.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from onlyvips.core.hooks import HookRun
+from onlyvips.core.kept import Witness, witness_of
 from onlyvips.core.record import Command, Result, Step, Told
 from onlyvips.core.world import Together
 from onlyvips.errors import Permanent
@@ -23,7 +25,8 @@ class Group:
     """One release of ``services``, in the order in which they go forward. Times are unix seconds, for people.
 
     ``decision`` is about all of them at once; ``reason`` says why. ``contract``: the Job that later code cannot be
-    taken back across, from the intent on. ``stuck``: members that cannot go back now, and why.
+    taken back across, from the intent on. ``stuck``: members that cannot go back now, and why. ``witness``: what its
+    hooks did to what pods read; ``left``: what of that was not put back.
     """
 
     id: str
@@ -48,6 +51,8 @@ class Group:
     closed: bool = False
     stuck: tuple[tuple[str, str], ...] = ()
     told: tuple[Told, ...] = ()
+    witness: Witness = Witness()
+    left: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -130,6 +135,8 @@ def _parsed(data: dict[str, Any]) -> dict[str, Any]:
         "evidence_at": tuple(data.get("evidence_at", ())),
         "told": (),  # kept beside the record, by who told it
         "stuck": tuple((service, why) for service, why in data.get("stuck", ())),
+        "witness": witness_of(data.get("witness") or {}),
+        "left": tuple(data.get("left", ())),
     }
 
 
@@ -138,10 +145,15 @@ def headline(group: Group) -> str:
     name = f"Release {group.id}: {', '.join(group.services)} {group.version} in {group.environment}"
     if group.decision == "failed":
         kept = "".join(f"; {service} cannot yet: {why.rstrip('.')}" for service, why in group.stuck)
+        kept += f"; not as before, for somebody changed it since: {_names(group.left)}" if group.left else ""
         return f"{name} {'is going' if group.open else 'went'} back as one: {group.reason.rstrip('.')}{kept}"
     if group.decision == "promoted":
         return f"{name} was promoted" if group.closed else f"{name} is promoted and not closed yet"
     return f"{name} is on its way, nothing is decided yet"
+
+
+def _names(left: Sequence[str]) -> str:
+    return ", ".join(key.replace("/", " ") for key in left)
 
 
 def advice(group: Group) -> str:
@@ -149,7 +161,8 @@ def advice(group: Group) -> str:
     if group.closed and group.decision == "promoted":
         return "Nothing to do."
     if group.closed:
-        return "Every service serves on what it served before. Put the cause right, then release again."
+        but = f", but for {_names(group.left)}: see the evidence of each" if group.left else ""
+        return f"Every service serves on what it served before{but}. Put the cause right, then release again."
     if group.decision == "promoted":
         return (
             f"If nobody drives it: `onlyvips release start -e {group.environment} --all --version {group.version}` "

@@ -1,7 +1,7 @@
 """Kubernetes objects of a release, made from the live ones: JSON in, JSON out, nothing shared with the input.
 
-The canary is a copy of stable that differs in ``track``, image, version label and the names of its Secrets; all other
-labels stay, so that NetworkPolicies and disruption budgets apply to it.
+The canary is a copy of stable that differs in ``track``, image, version label and the names of its Secrets and
+ConfigMaps; all other labels stay, so that NetworkPolicies and disruption budgets apply to it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
+
+from onlyvips.core.referred import Renamed, rename
 
 Manifest = dict[str, Any]
 
@@ -75,43 +76,14 @@ def repository_of(image: str) -> str:
     return name if name and "/" not in tag else image.partition("@")[0]
 
 
-def secret_names(template: Manifest) -> set[str]:
-    """Every Secret that a pod template refers to."""
-    return {holder[key] for holder, key in _secret_references(template)}
-
-
-def _secret_references(template: Manifest) -> Iterator[tuple[dict[str, Any], str]]:
-    spec = template["spec"]
-    for container in [*spec.get("containers", []), *spec.get("initContainers", [])]:
-        for source in container.get("envFrom") or []:
-            yield from _named(source.get("secretRef"), "name")
-        for variable in container.get("env") or []:
-            yield from _named((variable.get("valueFrom") or {}).get("secretKeyRef"), "name")
-    for volume in spec.get("volumes") or []:
-        yield from _named(volume.get("secret"), "secretName")
-        for source in (volume.get("projected") or {}).get("sources") or []:
-            yield from _named(source.get("secret"), "name")
-
-
-def is_generation(name: str, *stems: str) -> bool:
-    """Whether a Secret's name is one of the stems, or one with a fingerprint after it."""
-    return any(re.fullmatch(rf"{re.escape(stem)}(-[0-9a-f]{{10}})?", name) for stem in stems)
-
-
-def _named(holder: dict[str, Any] | None, key: str) -> Iterator[tuple[dict[str, Any], str]]:
-    if holder and key in holder:
-        yield holder, key
-
-
-def new_template(stable: Manifest, repository: str, version: str, release: str, secrets: Mapping[str, str]) -> Manifest:
-    """Stable's pod template with the new image, the new names of Secrets and the release's id. The ``version`` may name
-    a digest after the tag, by which pods are told apart."""
+def new_template(stable: Manifest, repository: str, version: str, release: str, renamed: Renamed) -> Manifest:
+    """Stable's pod template with the new image, the new names of Secrets and ConfigMaps, and the release's id. The
+    ``version`` may name a digest after the tag, by which pods are told apart."""
     template: Manifest = copy.deepcopy(stable["spec"]["template"])
     for container in [*template["spec"]["containers"], *template["spec"].get("initContainers", [])]:
         if repository_of(container["image"]) == repository:
             container["image"] = f"{repository}:{version}"
-    for holder, key in _secret_references(template):
-        holder[key] = secrets.get(holder[key], holder[key])
+    rename(template, renamed)
     metadata = template.setdefault("metadata", {})
     metadata["annotations"] = {**(metadata.get("annotations") or {}), RELEASE: release}
     if "version" not in stable["spec"]["selector"]["matchLabels"] and "version" in (metadata.get("labels") or {}):

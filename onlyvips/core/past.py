@@ -55,7 +55,7 @@ def lines(found: Sequence[Past]) -> list[str]:
 
 
 def hurried(plan: ReleasePlan) -> ReleasePlan:
-    """The plan of a rollback: every stage is looked at, none is held for longer than a look; what changes Secrets or
-    data is left out, and nobody has to approve it."""
+    """The plan of a rollback: every stage is looked at, none is held for longer than a look; what changes Secrets,
+    ConfigMaps or data is left out, and nobody has to approve it."""
     stages = tuple(replace(stage, hold=min(stage.hold, plan.waits.look)) for stage in plan.stages)
-    return replace(plan, stages=stages, migration=None, secrets=(), approvals=None)
+    return replace(plan, stages=stages, migration=None, secrets=(), configs=(), approvals=None)

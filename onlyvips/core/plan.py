@@ -219,6 +219,17 @@ class ChartPlan:
 
 
 @dataclass(frozen=True)
+class ConfigPlan:
+    """A ConfigMap of the release: its ``keys``, those of a ``folder``'s files come on top. What it holds is read when
+    it is made. ``replaces`` as of a Secret."""
+
+    name: str
+    replaces: str
+    keys: tuple[str, ...]
+    folder: str = ""
+
+
+@dataclass(frozen=True)
 class ReleasePlan:
     """All that one rollout of one service needs to know of its environment.
 
@@ -248,6 +259,7 @@ class ReleasePlan:
     metrics: MetricNames = MetricNames()
     approvals: Approvals | None = None
     chart: ChartPlan | None = None
+    configs: tuple[ConfigPlan, ...] = ()
 
 
 @dataclass(frozen=True)

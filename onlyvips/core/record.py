@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from onlyvips.core.hooks import HookRun
 from onlyvips.core.images import digest_of, with_digest
+from onlyvips.core.kept import Kept, Witness, witness_of
 from onlyvips.core.phases import Phase
 from onlyvips.core.plan import Strategy
+from onlyvips.core.referred import Renamed
 from onlyvips.errors import Permanent
 
 SCHEMA = 1
@@ -147,6 +149,7 @@ class Record:
     ``tested`` says what its smoke tests found.
     Where Helm owns the Deployment, ``chart_revision`` is what a rollback brings back, with fingerprints of the
     Deployment in it and of all its other objects.
+    ``kept`` is what the old version's pods read by name, ``left`` what of it was not put back on the way back.
     """
 
     id: str
@@ -172,6 +175,7 @@ class Record:
     snapshot: str = ""
     backup: str = ""
     secrets: tuple[tuple[str, str], ...] = ()
+    configs: tuple[tuple[str, str], ...] = ()
     migration: str = ""
     looks: tuple[Look, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -201,6 +205,9 @@ class Record:
     chart_revision: int = 0
     chart_own: str = ""
     chart_others: str = ""
+    kept: tuple[Kept, ...] = ()
+    witness: Witness = Witness()
+    left: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -216,6 +223,15 @@ class Record:
     def asked(self) -> str:
         """The version as it was asked for: with the digest, where it has one."""
         return with_digest(self.version, self.digest)
+
+    @property
+    def renamed(self) -> Renamed:
+        """Names of Secrets and ConfigMaps that the new version refers to, in the place of old ones."""
+        return {"Secret": dict(self.secrets), "ConfigMap": dict(self.configs)}
+
+    def did(self, action: str) -> bool:
+        """Whether the act of this title was done."""
+        return any(step.action == action and step.done is not None for step in self.steps)
 
     @property
     def replaced(self) -> bool:
@@ -322,6 +338,7 @@ def _record(data: dict[str, Any]) -> Record:
             "steps": tuple(Step(**step) for step in data["steps"]),
             "commands": tuple(Command(**command) for command in data["commands"]),
             "secrets": tuple((old, new) for old, new in data["secrets"]),
+            "configs": tuple((old, new) for old, new in data.get("configs", ())),
             "hooks": tuple(HookRun(**hook) for hook in data.get("hooks", ())),
             "holders": tuple(data["holders"]),
             "evidence_at": tuple(data.get("evidence_at", ())),
@@ -329,5 +346,8 @@ def _record(data: dict[str, Any]) -> Record:
             "told": tuple(Told(**told) for told in data.get("told", ())),
             "colours": tuple(data.get("colours", ())),
             "approvals": tuple(Approval(**one) for one in data.get("approvals", ())),
+            "kept": tuple(Kept(**one) for one in data.get("kept", ())),
+            "witness": witness_of(data.get("witness") or {}),
+            "left": tuple(data.get("left", ())),
         }
     )

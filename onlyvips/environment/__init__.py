@@ -5,6 +5,7 @@ Reads the process environment and files, never a client. Values of secrets stay 
 
 from __future__ import annotations
 
+from onlyvips.environment.configs import config_values
 from onlyvips.environment.describe import describe
 from onlyvips.environment.images import check_digest
 from onlyvips.environment.load import environments_directory, from_text, load, names
@@ -45,6 +46,7 @@ __all__ = [
     "audit_plan",
     "backup_plan",
     "check_digest",
+    "config_values",
     "describe",
     "drill_keys",
     "drill_plan",

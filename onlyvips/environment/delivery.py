@@ -24,6 +24,7 @@ from onlyvips.environment.base import (
 )
 from onlyvips.environment.calendar_of import ReleaseFreeze, ReleaseWindow
 from onlyvips.environment.chart_of import Chart
+from onlyvips.environment.config_of import ConfigOfRelease
 from onlyvips.environment.quantities import Duration, Share, Weight
 from onlyvips.environment.references import Endpoint, Kubeconfig, PathReference, SecretReference
 
@@ -329,6 +330,7 @@ class Release(Section):
     order: tuple[Literal["backup", "secrets", "migration", "deploy"], ...]
     services: Annotated[tuple[Name, ...], Field(min_length=1)]
     secrets: dict[Name, tuple[SecretOfRelease, ...]] = {}
+    configs: dict[Name, tuple[ConfigOfRelease, ...]] = {}
     depends: dict[Name, tuple[Name, ...]] = {}
     migration: Migration | None = None
     hooks: Hooks = Hooks()

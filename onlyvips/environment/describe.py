@@ -59,6 +59,10 @@ def _release(environment: Environment) -> list[str]:
         for one in secrets:
             keys = ", ".join(f"{key} from {reference}" for key, reference in one.values.items())
             lines.append(f"Secret {one.name} of {service} takes the place of {one.replaces}: {keys}.")
+    for service, configs in release.configs.items():
+        for config in configs:
+            keys = ", ".join([*config.values, *([f"each file of {config.folder}"] if config.folder else [])])
+            lines.append(f"ConfigMap {config.name} of {service} takes the place of {config.replaces}: {keys}.")
     if release.migration is not None:
         indexes = ", ".join(_index(i.collection, i.keys, i.unique) for i in environment.performance.indexes)
         lines.append(f"Job {release.migration.job} runs {release.migration.image} and makes the indexes {indexes}.")
@@ -66,7 +70,7 @@ def _release(environment: Environment) -> list[str]:
         f"Rollback is {release.rollback}; by hand, one mechanism for each Deployment: "
         f"{'; '.join(release.rollback_by_hand)}."
     )
-    lines.append("Any other version is a change of image alone: no new secrets, no migration.")
+    lines.append("Any other version is a change of image alone: no new secrets, no ConfigMaps, no migration.")
     if release.require_digest:
         lines.append("A version is refused without its digest, its own or that of release.digests.")
     return lines

@@ -62,6 +62,7 @@ def release_plan(
         digest=digest,
         metrics=_metrics(environment),
         approvals=approvals_of(environment),
+        configs=_configs(environment.release, service) if ours else (),
     )
 
 
@@ -344,6 +345,13 @@ def waits_of(environment: Environment) -> plan.Waits:
 def _secrets(release: Release, service: str) -> tuple[plan.SecretPlan, ...]:
     return tuple(
         plan.SecretPlan(one.name, one.replaces, tuple(one.values.items())) for one in release.secrets.get(service, ())
+    )
+
+
+def _configs(release: Release, service: str) -> tuple[plan.ConfigPlan, ...]:
+    return tuple(
+        plan.ConfigPlan(one.name, one.replaces, tuple(one.values), one.folder or "")
+        for one in release.configs.get(service, ())
     )
 
 

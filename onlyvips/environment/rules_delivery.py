@@ -258,10 +258,11 @@ def release(environment: Environment) -> Broken:
     for number, name in enumerate(planned.services):
         if name not in environment.services:
             yield ("release", "services", number), f"there is no service `{name}`{nearest(name, environment.services)}"
-    for name in planned.secrets:
-        if name not in planned.services:
-            told = f"`{name}` is not among release.services"
-            yield ("release", "secrets", name), f"{told}{nearest(name, planned.services)}"
+    for key, named in (("secrets", planned.secrets), ("configs", planned.configs)):
+        for name in named:
+            if name not in planned.services:
+                told = f"`{name}` is not among release.services"
+                yield ("release", key, name), f"{told}{nearest(name, planned.services)}"
     for name in repeated(one.name for some in planned.secrets.values() for one in some):
         yield ("release", "secrets"), f"`{name}` is listed twice"
 
@@ -285,6 +286,21 @@ def digests(environment: Environment) -> Broken:
     for path, image in jobs:
         if not digest_of(image):
             yield path, f"{image} is named by its tag alone, and release.require_digest is true: add @sha256:…"
+
+
+def configs(environment: Environment) -> Broken:
+    """ConfigMaps of the release hold something, and have names of their own."""
+    planned = environment.release.configs
+    for service, some in planned.items():
+        if service in environment.services and environment.services[service].chart is not None:
+            told = "its chart gives the pods the names of their ConfigMaps, and no value for that is known yet"
+            yield ("release", "configs", service), f"{told}: make them in the chart"
+        for number, one in enumerate(some):
+            if not one.values and one.folder is None:
+                told = "it would be empty: give it `values`, or a `folder` of files"
+                yield ("release", "configs", service, number), told
+    for name in repeated(one.name for some in planned.values() for one in some):
+        yield ("release", "configs"), f"`{name}` is listed twice"
 
 
 def depends(environment: Environment) -> Broken:
@@ -352,6 +368,7 @@ RULES = (
     rule(guardrails, "analysis", "monitoring"),
     rule(alpha, "analysis"),
     rule(release, "release", "services"),
+    rule(configs, "release", "services"),
     rule(depends, "release"),
     rule(digests, "release"),
     rule(calendar, "release"),

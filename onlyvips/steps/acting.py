@@ -19,7 +19,7 @@ from onlyvips.steps.tools import Done, Tools
 def template_for(tools: Tools, record: Record, live: Manifest) -> Manifest:
     """The pod template that this release brings: the live one with the new version in it, or a recorded one, whole."""
     if not record.target:
-        return manifests.new_template(live, tools.plan.service.image, record.asked, record.id, dict(record.secrets))
+        return manifests.new_template(live, tools.plan.service.image, record.asked, record.id, record.renamed)
     found = tools.cluster.get("ConfigMap", record.target)
     if found is None:
         raise Permanent(f"The snapshot {record.target} that this release goes back to is gone.")

@@ -14,17 +14,27 @@ from dataclasses import replace
 from onlyvips.core import approvals, manifests
 from onlyvips.core.action import Action
 from onlyvips.core.colours import colour_name
-from onlyvips.core.manifests import fingerprint, own_metadata
+from onlyvips.core.manifests import own_metadata
 from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import Strategy
 from onlyvips.core.record import Record, Result
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
-from onlyvips.steps import acts_blue_green, acts_canary, acts_recreate, acts_rolling, charted, records
+from onlyvips.steps import (
+    acts_blue_green,
+    acts_canary,
+    acts_recreate,
+    acts_rolling,
+    charted,
+    generations,
+    keeping,
+    pruning,
+    records,
+)
 from onlyvips.steps.acting import delete_own, let_go
 from onlyvips.steps.hooks import run_hook
 from onlyvips.steps.migrate import migrate
 from onlyvips.steps.observe import SCALER, scaler_of
-from onlyvips.steps.tools import Done, Tools, live
+from onlyvips.steps.tools import Done, Tools
 
 
 def perform(tools: Tools, record: Record, action: Action) -> Done:
@@ -38,12 +48,12 @@ def _snapshot(tools: Tools, record: Record, _: Action) -> Done:
     service, deployment = tools.plan.service, tools.plan.service.deployment
     if record.colours:
         deployment, other = (colour_name(service.deployment, colour) for colour in record.colours)
-    kept = {
+    named = {
         "Deployment": deployment,
         "Service": service.service,
         "HTTPRoute": service.route.name if service.route else "",
     }
-    found = {kind: tools.cluster.get(kind, name) for kind, name in kept.items() if name}
+    found = {kind: tools.cluster.get(kind, name) for kind, name in named.items() if name}
     if record.colours:
         found[acts_blue_green.PREVIOUS] = tools.cluster.get("Deployment", other)
     found[SCALER] = scaler_of(tools.cluster, deployment)
@@ -52,7 +62,9 @@ def _snapshot(tools: Tools, record: Record, _: Action) -> Done:
     own = own_metadata(record.id, record.service, tools.fence.epoch)
     record = charted.pin(tools, record)
     tools.fence.create(manifests.object_of("ConfigMap", name, own, data=data, immutable=True))
-    return replace(record, snapshot=name), f"kept {', '.join(data)} in ConfigMap {name}"
+    kept = keeping.keep(tools, record, (found["Deployment"] or {})["spec"]["template"])
+    copies = "".join(f"; {one.kind} {one.name} as {one.copy}" for one in kept if one.copy != one.name)
+    return replace(record, snapshot=name, kept=kept), f"kept {', '.join(data)} in ConfigMap {name}{copies}"
 
 
 def _back_up(tools: Tools, record: Record, _: Action) -> Done:
@@ -73,23 +85,6 @@ def _hearing(tools: Tools, record: Record) -> Callable[[], None]:
                 raise Permanent(f"{command.by} asked for an abort: {command.reason or 'no reason given'}")
 
     return progress
-
-
-def _create_secrets(tools: Tools, record: Record, _: Action) -> Done:
-    """Secrets under names that carry a fingerprint of their values; those that are live already stay."""
-    name = tools.plan.service.deployment
-    stable = live(tools, "Deployment", colour_name(name, record.colours[0]) if record.colours else name)
-    used, renamed = manifests.secret_names(stable["spec"]["template"]), []
-    for secret in tools.plan.secrets:
-        values = {key: tools.resolve(reference) for key, reference in secret.values}
-        name = f"{secret.name}-{fingerprint(values)}"
-        olds = {old for old in used if manifests.is_generation(old, secret.replaces, secret.name)}
-        if olds - {name} and tools.cluster.get("Secret", name) is None:
-            own = own_metadata(record.id, record.service, tools.fence.epoch)
-            tools.fence.create(manifests.object_of("Secret", name, own, stringData=values, immutable=True))
-        renamed += [(old, name) for old in sorted(olds) if old != name]
-    observed = ", ".join(f"{old} -> {new}" for old, new in renamed) or "no Secret changes"
-    return replace(record, secrets=tuple(renamed), phase="migrate"), observed
 
 
 def _remove_leftovers(tools: Tools, record: Record, action: Action) -> Done:
@@ -139,10 +134,13 @@ _COMMON: _Acts = {
     "note-approval": _note_approval,
     "snapshot": _snapshot,
     "back-up": _back_up,
-    "create-secrets": _create_secrets,
+    "create-configs": generations.create_configs,
+    "create-secrets": generations.create_secrets,
     "migrate": migrate,
     "run-hook": run_hook,
+    "restore-configuration": keeping.put_back,
     "remove-leftovers": _remove_leftovers,
+    "prune-configuration": pruning.prune,
     "write-evidence": _write_evidence,
     "enter": _enter,
     "close": _close,

@@ -39,7 +39,7 @@ def _bring_up(tools: Tools, record: Record, action: Action) -> Done:
     record = replace(record, capacity=max(record.capacity, replicas(current)))
     hold_minimum(tools, record, _name(tools, old))
     image = tools.plan.service.image
-    template = manifests.new_template(current, image, record.asked, record.id, dict(record.secrets))
+    template = manifests.new_template(current, image, record.asked, record.id, record.renamed)
     template = colours.painted(template, label, new)
     own = own_metadata(record.id, record.service, tools.fence.epoch)
     if tools.cluster.get("Deployment", _name(tools, new)) is None:

@@ -9,9 +9,10 @@ from functools import partial
 
 from onlyvips.core import charted, charts, images
 from onlyvips.core.charts import Revision
-from onlyvips.core.manifests import annotations_of, is_generation, secret_names, template_release
+from onlyvips.core.manifests import annotations_of, template_release
 from onlyvips.core.plan import ChartPlan, ReleasePlan
 from onlyvips.core.record import Record
+from onlyvips.core.referred import is_generation, names_in
 from onlyvips.core.world import Standing, World
 from onlyvips.errors import Conflict, Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Manifest
@@ -91,7 +92,7 @@ def _check_own(found: Revision, deployment: Manifest, cluster: Cluster, plan: Re
 
 def _trial_secrets(plan: ReleasePlan, deployment: Manifest) -> list[tuple[str, str]]:
     """Each Secret that the release renames, with a name that stands for the new one."""
-    used = secret_names(deployment["spec"]["template"])
+    used = names_in(deployment["spec"]["template"], "Secret")
     return [
         (old, f"{one.name}-0000000000x")
         for one in plan.secrets

@@ -12,7 +12,7 @@ from onlyvips.core.manifests import fingerprint
 from onlyvips.core.plan import HookPlan
 from onlyvips.core.record import Record
 from onlyvips.ports import Manifest
-from onlyvips.steps import jobs
+from onlyvips.steps import jobs, keeping, records
 from onlyvips.steps.jobs import JobFailed, Jobs, Wanted
 from onlyvips.steps.migrate import jobs_of
 from onlyvips.steps.tools import Done, Tools
@@ -21,8 +21,12 @@ from onlyvips.steps.tools import Done, Tools
 def run_hook(tools: Tools, record: Record, action: Action) -> Done:
     """The hook that ``action`` names, of a release of one service."""
     plan = next(hook for hook in (*tools.plan.before, *tools.plan.after) if hook.name == action.what)
+    witness = keeping.begins(tools.cluster, record.witness, plan.name, record.kept)
+    if witness != record.witness:
+        record = replace(record, witness=witness)
+        records.save(tools.fence, record)
     runs, observed = run(jobs_of(tools, record), plan, record.hooks)
-    return replace(record, hooks=runs), observed
+    return replace(record, hooks=runs, witness=keeping.ended(tools.cluster, witness, record.kept)), observed
 
 
 def run(runner: Jobs, plan: HookPlan, runs: Sequence[HookRun]) -> tuple[tuple[HookRun, ...], str]:

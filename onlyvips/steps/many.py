@@ -20,7 +20,7 @@ from onlyvips.core.plan import ManyPlan
 from onlyvips.core.record import Command, Record, with_holder
 from onlyvips.errors import Driven, Fenced, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Lease
-from onlyvips.steps import group_records, hooks, jobs, migrate, opening, records
+from onlyvips.steps import group_records, hooks, jobs, keeping, migrate, opening, records
 from onlyvips.steps.evidence import Kept
 from onlyvips.steps.fence import Fence
 from onlyvips.steps.herald import SILENT, Herald
@@ -271,16 +271,18 @@ def _migrate(many: Many, group: Group, _: Do) -> tuple[Group, str]:
     plan = many.site.plan.migration
     if plan is None:
         return replace(group, migration="none"), "this version brings no migration"
-    observed = migrate.run(many.jobs(), plan, many.site.plan.waits.job)
-    if observed is None:
+    if (observed := migrate.run(many.jobs(), plan, many.site.plan.waits.job)) is None:
         return group, f"an abort was asked for; Job {plan.job} was left running, an index more does no harm"
     return replace(group, migration=plan.job), observed
 
 
 def _run_hook(many: Many, group: Group, do: Do) -> tuple[Group, str]:
     plan = next(hook for hook in (*many.site.plan.before, *many.site.plan.after) if hook.name == do.what)
+    kept = [one for record in many.members(group).values() if record is not None for one in record.kept]
+    group = replace(group, witness=keeping.begins(many.site.cluster, group.witness, plan.name, kept))
+    many.save(group)
     runs, observed = hooks.run(many.jobs(), plan, group.hooks)
-    return replace(group, hooks=runs), observed
+    return replace(group, hooks=runs, witness=keeping.ended(many.site.cluster, group.witness, kept)), observed
 
 
 def _contract(many: Many, group: Group, _: Do) -> tuple[Group, str]:
@@ -304,6 +306,7 @@ def _fail(_many: Many, group: Group, do: Do) -> tuple[Group, str]:
 
 def _write_evidence(many: Many, group: Group, _: Do) -> tuple[Group, str]:
     members = [record for record in many.members(group).values() if record is not None]
+    group = replace(group, left=tuple(key for record in members for key in record.left))
     kept = many.site.keep_evidence(group, members)
     return replace(group, evidence=kept.key, evidence_at=kept.stores, stuck=()), kept.observed
 

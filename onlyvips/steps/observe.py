@@ -18,7 +18,6 @@ from onlyvips.core.manifests import (
     canary_name,
     fingerprint,
     image_of,
-    secret_names,
     template_release,
 )
 from onlyvips.core.plan import ReleasePlan
@@ -26,6 +25,7 @@ from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World
 from onlyvips.ports import Clock, Cluster, Manifest
 from onlyvips.ports.router import Router
+from onlyvips.steps.generations import unused
 from onlyvips.steps.routers import canary_router
 
 SCALER = "HorizontalPodAutoscaler"
@@ -136,14 +136,7 @@ class Observer:
         services = [f"Service/{each['metadata']['name']}" for each in made]
         held = scaler_of(self._cluster, self._plan.service.deployment)
         scalers = [f"{SCALER}/{held['metadata']['name']}"] if held and is_held(held) else []
-        return (*services, *scalers, *self._unused_secrets(record, stable))
-
-    def _unused_secrets(self, record: Record, stable: Manifest | None) -> list[str]:
-        if record.phase != "rollback" or stable is None or template_release(stable) == record.id:
-            return []
-        used = secret_names(stable["spec"]["template"])
-        names = [secret["metadata"]["name"] for secret in self._cluster.list("Secret", {RELEASE: record.id})]
-        return [f"Secret/{name}" for name in names if name not in used]
+        return (*services, *scalers, *unused(self._cluster, record, stable))
 
 
 def is_held(scaler: Manifest) -> bool:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Literal
 
 from onlyvips.core.colours import colour_name, preview_name
-from onlyvips.core.manifests import RELEASE, secret_names, template_release
+from onlyvips.core.manifests import RELEASE
 from onlyvips.core.record import Record
 from onlyvips.core.world import Split, World
 from onlyvips.ports import Manifest
+from onlyvips.steps.generations import unused
 from onlyvips.steps.observe import SCALER, Observer, is_held, scaler_of
 from onlyvips.steps.routers import colour_router
 
@@ -48,12 +49,8 @@ class BlueGreenObserver(Observer):
             for each in self._cluster.list(kind, {RELEASE: record.id})
         ]
         scalers = [found for name in names if (found := scaler_of(self._cluster, name)) is not None and is_held(found)]
-        return (*made, *(f"{SCALER}/{each['metadata']['name']}" for each in scalers), *self._unused(record, old))
-
-    def _unused(self, record: Record, old: Manifest | None) -> list[str]:
-        """Secrets that only the version that went back referred to."""
-        if record.phase != "rollback" or old is None or template_release(old) == record.id:
-            return []
-        used = secret_names(old["spec"]["template"])
-        names = [secret["metadata"]["name"] for secret in self._cluster.list("Secret", {RELEASE: record.id})]
-        return [f"Secret/{name}" for name in names if name not in used]
+        return (
+            *made,
+            *(f"{SCALER}/{each['metadata']['name']}" for each in scalers),
+            *unused(self._cluster, record, old),
+        )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.plan import ConfigPlan, ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.errors import Permanent
 from onlyvips.ports import Clock, Cluster, Manifest, Metrics
@@ -21,7 +21,8 @@ Done = tuple[Record, str]
 
 @dataclass(frozen=True)
 class Tools:
-    """``back_up`` takes one complete base and returns its key; ``resolve`` reads a reference; ``keep_evidence`` stores
+    """``back_up`` takes one complete base and returns its key; ``resolve`` reads a reference, ``config`` what
+    a ConfigMap holds; ``keep_evidence`` stores
     the record under the release's id and says which stores took it; ``herald`` tells people;
     ``prober`` asks smoke tests, where there are any; ``charts`` is Helm, where it owns the Deployment."""
 
@@ -32,6 +33,7 @@ class Tools:
     plan: ReleasePlan
     back_up: Callable[[Record, Callable[[], None]], str]
     resolve: Callable[[str], str]
+    config: Callable[[ConfigPlan], Mapping[str, str]]
     keep_evidence: Callable[[Record], Kept]
     herald: Herald = SILENT
     prober: Prober | None = None

@@ -174,6 +174,7 @@ def _tools(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluster, f
         plan=plan,
         back_up=partial(_back_up, loaded),
         resolve=lambda reference: environments.resolve(loaded, reference).get_secret_value(),
+        config=lambda config: environments.config_values(loaded, plan.service.name, config.name),
         prober=_prober(loaded, plan),
         keep_evidence=lambda record: alive_while(fence.progress, lambda: evidence.keep(loaded, plan, record)),
         herald=herald_of(loaded, plan, cluster),
@@ -196,8 +197,15 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     """All that can be refused before anything changes, the cheapest first."""
     environments.check_digest(loaded, plan, version)
     facts = charting.check_platform(loaded, cluster, plan, version)
+    check_configs(loaded, plan)
     preflight.check_all(checks_of(loaded, plan))
     return preflight.seen(metrics_of(loaded), plan, facts)
+
+
+def check_configs(loaded: Environment, plan: ReleasePlan) -> None:
+    """Read what every ConfigMap of the release will hold. Raises Refused with file, line and key."""
+    for config in plan.configs:
+        environments.config_values(loaded, plan.service.name, config.name)
 
 
 def check_calendar(loaded: Environment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from onlyvips import environment as environments
@@ -36,7 +37,7 @@ def foresee(environment: str, service: str, version: str, strategy: Strategy | N
     # What keeps the metrics system from being asked at all is among the refusals already.
     sights = _asked(lambda: foresight(wiring.metrics_of(loaded), plan), []) or ()
     warnings = [one.warning for one in sights if one.warning]
-    return forecast(plan, tag_of(version), found, _around(loaded), warnings)
+    return forecast(_with_keys(loaded, plan), tag_of(version), found, _around(loaded), warnings)
 
 
 def _around(loaded: Environment) -> Around:
@@ -56,6 +57,16 @@ def _place(destination: DestinationPlan) -> str:
     return ", ".join([destination.name, *(what for what, holds in extra if holds)])
 
 
+def _with_keys(loaded: Environment, plan: ReleasePlan) -> ReleasePlan:
+    """With the keys that files of folders will have, where they can be read here."""
+    service = plan.service.name
+    read = [_asked(partial(environments.config_values, loaded, service, one.name), []) for one in plan.configs]
+    told = zip(plan.configs, read, strict=True)
+    return replace(
+        plan, configs=tuple(replace(one, keys=tuple(keys), folder="") if keys else one for one, keys in told)
+    )
+
+
 def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
     cluster, refusals = wiring.cluster_of(loaded), list[str]()
     _asked(lambda: environments.check_digest(loaded, plan, version), refusals)
@@ -64,6 +75,7 @@ def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
     if still_open is not None:
         refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")
     _asked(lambda: wiring.check_calendar(loaded), refusals)
+    _asked(lambda: wiring.check_configs(loaded, plan), refusals)
     for one in at_once(wiring.checks_of(loaded, plan)):
         if isinstance(one, Permanent | Transient | UnknownOutcome):
             refusals.append(str(one))

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from onlyvips import environment as environments
 from onlyvips import wiring
-from onlyvips.core.manifests import image_of, secret_names, version_of
+from onlyvips.core.manifests import image_of, version_of
 from onlyvips.core.past import Past, choose, hurried, pasts
 from onlyvips.core.record import Record
+from onlyvips.core.referred import KINDS, names_in
 from onlyvips.environment import Environment
 from onlyvips.errors import Refused
 from onlyvips.ports import Cluster, Manifest
@@ -44,20 +45,20 @@ def target_of(environment: str, service: str, to: str) -> Target:
     if kept is None or "Deployment" not in kept["data"]:
         raise Refused(f"The snapshot {past.snapshot} is gone, so {past.name} cannot be brought back: nothing changed.")
     deployment = json.loads(kept["data"]["Deployment"])
-    _check_secrets(cluster, past, deployment)
+    _check_references(cluster, past, deployment)
     image = image_of(deployment, loaded.services[service].image)
     return Target(past.snapshot, image, version_of(deployment, past.image))
 
 
-def _check_secrets(cluster: Cluster, past: Past, deployment: Manifest) -> None:
-    gone = [
-        name for name in sorted(secret_names(deployment["spec"]["template"])) if cluster.get("Secret", name) is None
-    ]
-    if gone:
-        raise Refused(
-            f"{past.name} needs Secret {', '.join(gone)}, which is gone: nothing was changed; restore it from a backup "
-            "of the secrets, or go back to another release (`onlyvips release rollback --list`)."
-        )
+def _check_references(cluster: Cluster, past: Past, deployment: Manifest) -> None:
+    for kind in KINDS:
+        names = sorted(names_in(deployment["spec"]["template"], kind))
+        if gone := [name for name in names if cluster.get(kind, name) is None]:
+            where = "of the secrets" if kind == "Secret" else "of the configuration"
+            raise Refused(
+                f"{past.name} needs {kind} {', '.join(gone)}, which is gone: nothing was changed; restore it from a "
+                f"backup {where}, or go back to another release (`onlyvips release rollback --list`)."
+            )
 
 
 def begin(environment: str, service: str, to: str, start: Start) -> str:

@@ -114,6 +114,7 @@ def _preflight(loaded: Environment, plan: ManyPlan, version: str) -> None:
     for site in sites:
         environments.check_digest(loaded, site.plan, version)
         charting.check_platform(loaded, site.cluster, site.plan, version)
+        wiring.check_configs(loaded, site.plan)
         for secret in site.plan.secrets:
             for _, reference in secret.values:
                 environments.resolve(loaded, reference)
@@ -188,12 +189,22 @@ def reconcile_member(
     return records.find(cluster, group.member(service)), ()
 
 
+def _made(loaded: Environment, service: str, version: str) -> list[str]:
+    plan = environments.release_plan(loaded, service, version)
+    lines = [f"Secret {one.name}-<hash> of {service}, with {', '.join(dict(one.values))}." for one in plan.secrets]
+    keys = {one: environments.config_values(loaded, service, one.name) for one in plan.configs}
+    return lines + [
+        f"ConfigMap {one.name}-<hash> of {service}, with {', '.join(found)}." for one, found in keys.items()
+    ]
+
+
 def check(environment: str, version: str) -> list[str]:
     """The preflight of all services, and what a person must know before: one line each; nothing is changed."""
     loaded = environments.load(environment)
     plan = environments.many_plan(loaded, version)
     _preflight(loaded, plan, version)
     lines = [f"{', '.join(plan.services)} {version} can be released in {environment}, in this order, and back as one."]
+    lines += [line for service in plan.services for line in _made(loaded, service, version)]
     lines += [f"Hook {hook.name} before anything changes." for hook in plan.before]
     lines += [f"Hook {hook.name} once all serve." for hook in plan.after]
     if plan.contract is not None:

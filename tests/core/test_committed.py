@@ -28,7 +28,7 @@ DEPLOYMENT = {
 
 
 def test_it_is_a_patch_of_the_template_alone_with_what_an_apply_must_not_take_away() -> None:
-    record = replace(RECORD, secrets=(("jwt-0", "jwt-1"),))
+    record = replace(RECORD, secrets=(("jwt-0", "jwt-1"),), configs=(("settings", "settings-1"),))
     text = changes_yaml.dump(committed.head(record), committed.patch(DEPLOYMENT, "production")).decode()
     found = yaml.safe_load(text)
     assert found["metadata"] == {"name": "backend", "namespace": "production"}
@@ -37,6 +37,7 @@ def test_it_is_a_patch_of_the_template_alone_with_what_an_apply_must_not_take_aw
     assert template["spec"]["containers"][0]["image"] == "img:v2"
     assert template["metadata"]["annotations"] == {"onlyvips.com/release": "r1"}
     assert "creationTimestamp" not in template["metadata"]
+    assert "settings became settings-1" in text
     assert "jwt-0 became jwt-1" in text and text.startswith("# What release r1 changed")
 
 

@@ -11,6 +11,7 @@ from tests.core import (
     broken_blue_green,
     broken_calendar,
     broken_charts,
+    broken_configs,
     broken_configuration,
     broken_drills,
     broken_environments,
@@ -21,7 +22,7 @@ from tests.core.broken_environments import PRODUCTION, SECRET
 
 BROKEN = broken_environments.BROKEN | broken_configuration.BROKEN | broken_drills.BROKEN | broken_people.BROKEN
 BROKEN |= broken_approvals.BROKEN | broken_blue_green.BROKEN | broken_calendar.BROKEN | broken_affinity.BROKEN
-BROKEN |= broken_charts.BROKEN | broken_routers.BROKEN
+BROKEN |= broken_charts.BROKEN | broken_routers.BROKEN | broken_configs.BROKEN
 SPECIAL = broken_environments.SPECIAL | broken_configuration.SPECIAL
 ELSEWHERE = broken_environments.ELSEWHERE | broken_drills.ELSEWHERE | broken_blue_green.ELSEWHERE
 ELSEWHERE |= broken_calendar.ELSEWHERE | broken_approvals.ELSEWHERE

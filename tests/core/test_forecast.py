@@ -10,7 +10,7 @@ import pytest
 from onlyvips.core.around import Around, Backup
 from onlyvips.core.forecast import Forecast, Found, forecast, lines, to_dict
 from onlyvips.core.phases import phases_of
-from onlyvips.core.plan import HookPlan, Index, MigrationPlan, ReleasePlan, SecretPlan, Stage, Strategy
+from onlyvips.core.plan import ConfigPlan, HookPlan, Index, MigrationPlan, ReleasePlan, SecretPlan, Stage, Strategy
 from onlyvips.core.spans import span
 from onlyvips.core.windows import Calendar, Freeze
 from tests.core.decisions import PLAN
@@ -24,6 +24,7 @@ FULL = replace(
     waits=replace(PLAN.waits, look=60.0, propagation=30.0),
     migration=JOB,
     secrets=(SecretPlan("backend-jwt", "backend-jwt-v1", (("JWT_SECRET", "env:SECRET_OF_THE_LAB"),)),),
+    configs=(ConfigPlan("backend-settings", "backend-old", ("LEVEL",), "/srv/configs"),),
 )
 
 
@@ -69,6 +70,8 @@ def test_every_strategy_tells_its_phases_in_the_order_in_which_they_come(strateg
 def test_secrets_migration_and_what_a_rollback_leaves_are_told_without_any_reference_or_value() -> None:
     said = text(of(FULL))
     assert "make Secret backend-jwt-<hash of its values> beside backend-jwt-v1, with JWT_SECRET" in said
+    told = "ConfigMap backend-settings-<hash of its texts> beside backend-old, with LEVEL, each file of /srv/configs"
+    assert told in said and "old ConfigMaps (backend-old): a rollback needs them" in said
     assert "run Job migration-v090" in said and "indexes users(telegramId)" in said
     assert "a rollback does not undo them" in said
     assert "SECRET_OF_THE_LAB" not in said + str(to_dict(of(FULL)))

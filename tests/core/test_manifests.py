@@ -9,6 +9,7 @@ import jsonpatch
 import pytest
 
 from onlyvips.core import manifests
+from onlyvips.core.referred import Renamed, names_in
 
 IMAGE = "ghcr.io/onlyvips/backend"
 STABLE: dict[str, Any] = {
@@ -34,6 +35,7 @@ STABLE: dict[str, Any] = {
                         "env": [
                             {"name": "A", "valueFrom": {"secretKeyRef": {"name": "jwt-old", "key": "a"}}},
                             {"name": "B", "value": "jwt-old"},
+                            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "c"}}},
                         ],
                     },
                     {"name": "sidecar", "image": "envoy:1.30"},
@@ -41,7 +43,13 @@ STABLE: dict[str, Any] = {
                 "initContainers": [{"name": "warm", "image": f"{IMAGE}:v0.8.0"}],
                 "volumes": [
                     {"name": "v", "secret": {"secretName": "tls"}},
-                    {"name": "p", "projected": {"sources": [{"secret": {"name": "jwt-old"}}, {"configMap": {}}]}},
+                    {"name": "c", "configMap": {"name": "settings"}},
+                    {
+                        "name": "p",
+                        "projected": {
+                            "sources": [{"secret": {"name": "jwt-old"}}, {"configMap": {"name": "settings"}}]
+                        },
+                    },
                 ],
             },
         },
@@ -57,11 +65,12 @@ FRONT: dict[str, Any] = {
         "ports": [{"port": 8000, "targetPort": "http", "nodePort": 31000}],
     },
 }
+RENAMED: Renamed = {"Secret": {"jwt-old": "jwt-new"}, "ConfigMap": {"settings": "settings-2"}}
 OWN = manifests.own_metadata("r1", "backend", 4)
 
 
 def template() -> dict[str, Any]:
-    return manifests.new_template(STABLE, IMAGE, "v0.9.0", "r1", {"jwt-old": "jwt-new"})
+    return manifests.new_template(STABLE, IMAGE, "v0.9.0", "r1", RENAMED)
 
 
 def canary() -> dict[str, Any]:
@@ -79,12 +88,14 @@ def test_the_canary_differs_in_track_image_version_secrets_and_count_alone() -> 
     assert spec["strategy"] == STABLE["spec"]["strategy"]
 
 
-def test_only_references_to_secrets_are_renamed() -> None:
+def test_only_references_of_the_kind_are_renamed() -> None:
     spec = template()["spec"]
-    assert manifests.secret_names(template()) == {"jwt-new", "tls"}
+    assert names_in(template(), "Secret") == {"jwt-new", "tls"}
+    assert names_in(template(), "ConfigMap") == {"jwt-old", "settings-2"}
     assert spec["containers"][0]["envFrom"][1]["configMapRef"]["name"] == "jwt-old"
     assert spec["containers"][0]["env"][1]["value"] == "jwt-old"
-    assert manifests.secret_names(STABLE["spec"]["template"]) == {"jwt-old", "tls"}
+    assert names_in(STABLE["spec"]["template"], "Secret") == {"jwt-old", "tls"}
+    assert names_in(STABLE["spec"]["template"], "ConfigMap") == {"jwt-old", "settings"}
 
 
 def test_an_object_of_ours_says_whose_it_is_and_takes_no_identity_over() -> None:

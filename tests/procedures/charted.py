@@ -21,12 +21,12 @@ from tests.simulators.charts import SimCharts, SimHelm
 
 CHART = ChartPlan("onlyvips", "backend.tag", "backend.id", (("backend-jwt", "backend.jwt"),), 60.0, path="/chart")
 VALUES = {"backend.tag": OLD, "backend.id": "", "backend.jwt": "backend-jwt-0000000000", "note": "first"}
-SHORT = replace(PLAN, stages=(Stage(50, 10.0),), helm="onlyvips", chart=CHART)
+SHORT = replace(PLAN, stages=(Stage(50, 10.0),), helm="onlyvips", chart=CHART, configs=())
 
 
 def owned(plan: ReleasePlan) -> ReleasePlan:
     """The plan of a service that the chart owns."""
-    return replace(plan, helm="onlyvips", chart=CHART)
+    return replace(plan, helm="onlyvips", chart=CHART, configs=())
 
 
 class _Charted(Theatre):

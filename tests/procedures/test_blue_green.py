@@ -92,6 +92,7 @@ def test_a_version_that_never_answers_its_smoke_test_goes_back_for_that_reason(
 ABORTED_AT = [
     "snapshot",
     "back-up",
+    "create-configs",
     "create-secrets",
     "bring-up",
     "smoke-test",

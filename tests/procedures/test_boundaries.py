@@ -22,12 +22,16 @@ STAGES: dict[Strategy, Callable[[], Theatre]] = {
     "rolling": Rolling,
     "recreate": Bot,
 }
+_READS = {"create-configs", "restore-configuration", "prune-configuration"}
 LATER = {
-    "rolling": {f"{what}#{n}" for what in ("wait rolling", "note-progress") for n in range(2, 6)},
-    "recreate": {"remove-leftovers", "wait empty", "wait empty#2", "wait empty#3", "wait empty#4", "wait ending#2"},
+    "canary": {"create-configs"},
+    "blue-green": _READS,
+    "rolling": {f"{what}#{n}" for what in ("wait rolling", "note-progress") for n in range(2, 6)} | _READS,
+    "recreate": _READS
+    | {"remove-leftovers", "wait empty", "wait empty#2", "wait empty#3", "wait empty#4", "wait ending#2"},
 }
-"""Steps that are on the simulator alone: its Deployment has more pods, its bot a Secret, and whether nothing is seen to
-be left in one wait or in two is a matter of moments."""
+"""Steps that are on the simulator alone: its Deployment has more pods, all read a Secret and a ConfigMap, and whether
+nothing is seen to be left in one wait or in two is a matter of moments."""
 
 
 def seen(theatre: Theatre, way: str, patch: pytest.MonkeyPatch) -> list[str]:

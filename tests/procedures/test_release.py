@@ -136,7 +136,8 @@ def test_new_values_of_a_secret_come_under_a_new_name_that_stable_gets_at_promot
     old, new = record.secrets[0]
     assert seen == {"canary": new, "stable": old}
     assert (old, secret_of(theatre, "backend")) == ("backend-jwt-0000000000", new)
-    assert theatre.secrets() == [old, new]
+    (kept,) = [one.copy for one in record.kept if one.kind == "Secret"]
+    assert theatre.secrets() == sorted([old, kept, new])
 
 
 def test_a_rollback_removes_the_secrets_it_made() -> None:
@@ -249,7 +250,7 @@ def test_every_step_has_its_intent_and_what_was_observed() -> None:
     theatre = Theatre()
     record: Record = theatre.process("first").release(GOOD)
     assert all(step.done is not None and step.observed and step.reason for step in record.steps)
-    assert [step.action for step in record.steps][:3] == ["snapshot", "back up", "create secrets"]
+    assert [step.action for step in record.steps][:4] == ["snapshot", "back up", "create configs", "create secrets"]
 
 
 def test_each_stage_is_judged_by_its_own_requests() -> None:

@@ -307,7 +307,8 @@ def test_a_secret_whose_name_only_begins_alike_is_left_alone() -> None:
     assert record.result == "promoted", record.reason
     found = theatre.cluster.see("Deployment", "backend")
     assert found is not None
-    names = [each["secretRef"]["name"] for each in found["spec"]["template"]["spec"]["containers"][0]["envFrom"]]
+    sources = found["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+    names = [each["secretRef"]["name"] for each in sources if "secretRef" in each]
     assert names[1] == "backend-jwt-public"
     assert names[0].startswith("backend-jwt-") and names[0] != "backend-jwt-0000000000"
 

@@ -70,7 +70,10 @@ def test_the_whole_recorded_template_comes_back_with_its_secrets_and_nothing_els
     record = go_back(theatre, monkeypatch)
     assert theatre.assert_outcome("promoted").id == record.id and theatre.stable_image() == OLD
     back = template(theatre)
-    assert back["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "backend-jwt-0000000000"}}]
+    assert back["spec"]["containers"][0]["envFrom"] == [
+        {"secretRef": {"name": "backend-jwt-0000000000"}},
+        {"configMapRef": {"name": "backend-settings"}},
+    ]
     assert back["metadata"]["labels"] == {"app": "backend", "track": "stable", "version": OLD}
     assert (theatre.secrets(), theatre.backups) == (before, backups)
     assert theatre.cluster.see("Job", "migration-v090") == jobs
@@ -162,9 +165,10 @@ def test_a_release_of_the_same_version_does_not_go_on_with_a_rollback(
     assert refused and theatre.stable_image() == OLD
 
 
-def test_a_secret_that_is_gone_is_refused_by_its_name(theatre: Theatre) -> None:
-    theatre.cluster.drop("Secret", "backend-jwt-0000000000")
-    with pytest.raises(Refused, match="needs Secret backend-jwt-0000000000, which is gone: nothing was changed"):
+@pytest.mark.parametrize(("kind", "name"), [("Secret", "backend-jwt-0000000000"), ("ConfigMap", "backend-settings")])
+def test_a_secret_or_configmap_that_is_gone_is_refused_by_its_name(theatre: Theatre, kind: str, name: str) -> None:
+    theatre.cluster.drop(kind, name)
+    with pytest.raises(Refused, match=f"needs {kind} {name}, which is gone: nothing was changed"):
         rollbacks.target_of("production", "backend", "")
 
 

@@ -16,6 +16,7 @@ from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.core.action import Action
 from onlyvips.core.phases import Phase
 from onlyvips.core.plan import (
+    ConfigPlan,
     Guardrail,
     Index,
     MigrationPlan,
@@ -51,6 +52,8 @@ OTHER_RULES = [
 ]
 CANARY_OBJECTS = (("Deployment", "backend-canary"), ("Service", "backend-canary"))
 
+_I = (Index("users", (("email", 1),), True),)
+JOB = MigrationPlan("migration-v090", "ghcr.io/onlyvips/migrate:v0.9.0", ("migrate",), "onlyvips", "mongodb", "uri", _I)
 PLAN = ReleasePlan(
     environment="simulated",
     namespace="production",
@@ -60,17 +63,10 @@ PLAN = ReleasePlan(
     guardrails=(Guardrail("api-errors", "errors", 0.05), Guardrail("api-latency", "latency", 0.05, bound=0.5)),
     alpha=0.05,
     lease_duration=15.0,
-    migration=MigrationPlan(
-        "migration-v090",
-        "ghcr.io/onlyvips/migrate:v0.9.0",
-        ("migrate",),
-        "onlyvips",
-        "mongodb",
-        "uri",
-        (Index("users", (("email", 1),), True),),
-    ),
+    migration=JOB,
     secrets=(SecretPlan("backend-jwt", "backend-jwt", (("JWT_SECRET", "env:JWT_SECRET"),)),),
     automatic_managers=("argocd-controller",),
+    configs=(ConfigPlan("backend-settings", "backend-settings", ("LEVEL",)),),
 )
 
 
@@ -116,6 +112,7 @@ class Process:
             plan=theatre.plan,
             back_up=theatre.back_up,
             resolve=lambda reference: f"value of {reference}",
+            config=lambda config: theatre.texts[config.name],
             keep_evidence=theatre.keep_evidence,
             herald=theatre.herald(self),
             prober=theatre.platform,
@@ -238,6 +235,7 @@ class Theatre:
         self.clock, self.cluster = self.platform.clock, self.platform.cluster
         self.platform.versions |= {BAD: Version(errors=0.2), SLOW: Version(slow=0.5)}
         self.suffixes = count(1)
+        self.texts: dict[str, dict[str, str]] = {"backend-settings": {"LEVEL": "debug"}}
         self.backups = 0
         self.backup_error: Exception | None = None
         self.during_backup: Callable[[], None] = lambda: None
@@ -254,7 +252,7 @@ class Theatre:
     def _furnish(self, hpa: bool) -> None:
         """What stands there before the release."""
         labels = {"app": "backend", "track": "stable"}
-        reference = [{"secretRef": {"name": "backend-jwt-0000000000"}}]
+        reference = [{"secretRef": {"name": "backend-jwt-0000000000"}}, {"configMapRef": {"name": "backend-settings"}}]
         container = {"name": "api", "image": f"{IMAGE}:{OLD}", "envFrom": reference}
         template = {"metadata": {"labels": {**labels, "version": OLD}}, "spec": {"containers": [container]}}
         spec = {"replicas": CAPACITY, "selector": {"matchLabels": labels}, "template": template}
@@ -262,6 +260,7 @@ class Theatre:
         rule = {"name": "backend", "backendRefs": [{"name": "backend", "port": 8000, "weight": 100}]}
         route = {"rules": [OTHER_RULES[0], rule, OTHER_RULES[1]]}
         self._make("Secret", "backend-jwt-0000000000", data={"JWT_SECRET": "b2xk"})
+        self._make("ConfigMap", "backend-settings", data={"LEVEL": "info"})
         self._make("Deployment", "backend", labels={"app": "backend"}, spec=spec)
         self._make("Service", "backend", labels={"app": "backend"}, spec=front)
         self._make("HTTPRoute", "onlyvips", spec=route)

@@ -36,6 +36,7 @@ class Colours(Theatre):
 
     def _furnish(self, hpa: bool) -> None:
         self._make("Secret", "backend-jwt-0000000000", data={"JWT_SECRET": "b2xk"})
+        self._make("ConfigMap", "backend-settings", data={"LEVEL": "info"})
         self._make("Deployment", "panel-blue", labels={"app": "panel"}, spec=self._spec("blue", OLD, CAPACITY))
         if self.asleep:
             self._make("Deployment", "panel-green", labels={"app": "panel"}, spec=self._spec("green", "v0.7.0", 0))
@@ -49,7 +50,7 @@ class Colours(Theatre):
 
     def _spec(self, colour: str, version: str, replicas: int) -> Manifest:
         labels = {"app": "panel", "version": colour}
-        reference = [{"secretRef": {"name": "backend-jwt-0000000000"}}]
+        reference = [{"secretRef": {"name": "backend-jwt-0000000000"}}, {"configMapRef": {"name": "backend-settings"}}]
         container = {"name": "web", "image": f"{IMAGE}:{version}", "envFrom": reference}
         template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
         return {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}

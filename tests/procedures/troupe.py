@@ -28,7 +28,7 @@ SERVICES = ("backend", "miniapp")
 BRIEF = replace(PLAN, stages=(Stage(50, 10.0),))
 MANY = ManyPlan("simulated", SERVICES, BRIEF.waits, BRIEF.lease_duration, migration=BRIEF.migration)
 _MINIAPP = ServicePlan("miniapp", IMAGE, "canary", "miniapp", "miniapp", RouteRef("miniapp", "miniapp"))
-PLANS = {"backend": BRIEF, "miniapp": replace(BRIEF, service=_MINIAPP, secrets=())}
+PLANS = {"backend": BRIEF, "miniapp": replace(BRIEF, service=_MINIAPP, secrets=(), configs=())}
 
 
 class Actor(Process):
@@ -152,9 +152,12 @@ class Troupe(Theatre):
 
     def _furnish_miniapp(self) -> None:
         labels = {"app": "miniapp", "track": "stable"}
+        reads = [{"secretRef": {"name": "miniapp-key"}}, {"configMapRef": {"name": "miniapp-settings"}}]
+        self._make("Secret", "miniapp-key", data={"KEY": "a2V5"})
+        self._make("ConfigMap", "miniapp-settings", data={"PAGES": "10"})
         template = {
             "metadata": {"labels": {**labels, "version": OLD}},
-            "spec": {"containers": [{"name": "web", "image": f"{IMAGE}:{OLD}"}]},
+            "spec": {"containers": [{"name": "web", "image": f"{IMAGE}:{OLD}", "envFrom": reads}]},
         }
         spec = {"replicas": CAPACITY, "selector": {"matchLabels": labels}, "template": template}
         rule = {"name": "miniapp", "backendRefs": [{"name": "miniapp", "port": 8080, "weight": 100}]}

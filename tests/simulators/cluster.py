@@ -27,6 +27,8 @@ KINDS = (
     "Deployment",
     "StatefulSet",
     "DaemonSet",
+    "ReplicaSet",
+    "CronJob",
     "Job",
     "Lease",
     "HorizontalPodAutoscaler",

@@ -29,12 +29,13 @@ WAYS: Mapping[Strategy, Mapping[str, str]] = {
     "canary": {
         "": f"{START}, create-canary, wait canary-ready, set-weight 50, scale-canary, look, enter promote, "
         "set-weight 100, wait route, replace-stable, wait stable-ready, set-weight 0, wait route#2, remove-canary, "
+        "remove-leftovers, enter evidence, prune-configuration, write-evidence, close",
+        "set-weight 50": "enter rollback, set-weight 0, wait route, restore-configuration, remove-canary, "
         f"remove-leftovers, {END}",
-        "set-weight 50": f"enter rollback, set-weight 0, wait route, remove-canary, remove-leftovers, {END}",
-        "replace-stable": "enter rollback, restore-stable, wait stable-ready, set-weight 0, wait route#2, "
-        f"remove-canary, remove-leftovers, {END}",
-        "set-weight 0": "enter rollback, set-weight 100#2, wait route#2, restore-stable, wait stable-ready#2, "
-        f"set-weight 0#2, wait route#3, remove-canary, remove-leftovers, {END}",
+        "replace-stable": "enter rollback, restore-configuration, restore-stable, wait stable-ready, set-weight 0, "
+        f"wait route#2, remove-canary, remove-leftovers, {END}",
+        "set-weight 0": "enter rollback, set-weight 100#2, wait route#2, restore-configuration, restore-stable, "
+        f"wait stable-ready#2, set-weight 0#2, wait route#3, remove-canary, remove-leftovers, {END}",
     },
     "blue-green": {
         "": f"{START}, bring-up, wait new-ready, smoke-test, enter switch, switch new, wait route, enter warm, look, "
@@ -87,7 +88,7 @@ def every() -> Iterator[Kill]:
 def sample(seed: int, each: int = 3) -> list[Kill]:
     """``each`` of every strategy where users are concerned: not before traffic, not at the end; the last of each on its
     way back, and both who come after in turn."""
-    random, calm = Random(seed), {*START.split(", "), *END.split(", ")}
+    random, calm = Random(seed), {*START.split(", "), *END.split(", "), "prune-configuration"}
     found = []
     for first, strategy in enumerate(WAYS):
         for number in range(each):
