@@ -27,6 +27,7 @@ def release_all(environment: str, version: str, operator: str = "") -> dict[str,
         operator: Who asks for it; stands in the records and the evidence.
     """
     with several.driving(environment, version, operator) as group:
+        several.through(group, "approve")  # one approval for all, where one is wanted
         several.through(group, "run-hook", "back-up")  # hooks before anything changes; one backup for all
         several.through(group, "prepare")  # of each: snapshot, new values under new names
         several.through(group, "migrate")  # the plan's Job, once

@@ -23,7 +23,7 @@ def release_command(
 
     Args:
         environment: Name of a file in deployments/environments, for example lab or production.
-        service: Service of that environment, for example backend.
+        service: Service of that environment, for example backend; empty for the release of all (approve, abort).
         action: What to ask for; an abort beats everything else.
         reason: Why; stands in the record and the evidence.
         by: Who asks; stands in the record as claimed, for nothing proves it.

@@ -10,7 +10,6 @@ from itertools import count
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from onlyvips.core import report
 from onlyvips.wiring import approving
 from onlyvips.wiring.approving import Decision
 from tasks.policies import rollout_task
@@ -58,8 +57,7 @@ def _here(environment: str, release: str) -> None:
 @rollout_task(name="read", task_run_name="what {release} waits for")
 def _waits(environment: str, release: str) -> str | None:
     """What people are asked; None when nobody is asked any more."""
-    record = approving.waits(environment, release)
-    return f"{report.headline(record)}.\n\nIt waits: {record.waiting}" if record is not None else None
+    return approving.waits(environment, release)
 
 
 @rollout_task(name="hear", task_run_name="{decision} by {by}")

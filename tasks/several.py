@@ -21,17 +21,29 @@ from onlyvips.core.phases import Phase
 from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent
 from onlyvips.steps.opening import Start
 from onlyvips.wiring import several
-from tasks import releases, showing
+from tasks import approving, releases, showing
 from tasks.policies import rollout_task
 
 
 @contextmanager
 def driving(environment: str, version: str, operator: str) -> Iterator[str]:
     """Hold the Lease of the whole while the block runs; give it up whatever happens."""
+    run = str(flow_run.id or "")
     try:
-        yield begin(environment, version, operator)
+        group = begin(environment, version, operator)
+        while waits_for_approval(group):
+            several.let_go(run)  # nobody holds the Lease of what waits for an approval
+            approving.wait(environment, group)
+            group = begin(environment, version, operator)  # checked again, for it may be another day
+        yield group
     finally:
-        several.let_go(str(flow_run.id or ""))
+        several.let_go(run)
+
+
+@rollout_task(name="read", task_run_name="does {group} wait for an approval")
+def waits_for_approval(group: str) -> bool:
+    """Whether it waits for one before anything changes."""
+    return several.waits_for_approval(group)
 
 
 @rollout_task(name="begin", task_run_name="begin {version} of all services on {environment}")

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.commands import console, following, waking
+from flows.commands import console, following, together, waking
 from flows.commands.options import EnvironmentName, Json, Reason, ServiceName, me
 from onlyvips import wiring
 from onlyvips.core import report
 from onlyvips.core.record import CommandName, Record
-from onlyvips.errors import OnlyVipsError
+from onlyvips.errors import OnlyVipsError, Refused
 from onlyvips.wiring import commanding
 
 _PAUSE = 0.7
@@ -41,22 +41,27 @@ def promote(*, environment: EnvironmentName, service: ServiceName, reason: Reaso
 def approve(
     *,
     environment: EnvironmentName,
-    service: ServiceName,
+    service: ServiceName = "",
+    all: Annotated[bool, Parameter(negative="", help="The release of all services.")] = False,
     operator: Annotated[str, Parameter(help="Who approves; you, when not given. It stands there as claimed.")] = "",
     reason: Reason = "",
     release: Annotated[str, Parameter(help="The release that is meant, by its id; refused where another waits.")] = "",
     before: Annotated[str, Parameter(help="What it is for: traffic, switch, promotion, or a weight.")] = "",
     json: Json = False,
 ) -> int:
-    """Approve what the open release of SERVICE waits for: that stage of that release, and nothing after it.
+    """Approve what the open release of SERVICE (or of all) waits for: that stage of that release, nothing after it.
 
     A run that is suspended goes on; without Prefect the record alone says so, and who waits reads it.
     """
-    who = operator or me()
+    who, before = operator or me(), before.removesuffix("%")
+    if all == bool(service):
+        raise Refused("Give one service by --service, or all of the environment's release by --all: nothing was done.")
+    if all:
+        return together.approve(environment, who, reason, release, before, quiet=json)
     record, sentence = commanding.ask(
-        environment, service, "approve", by=who, reason=reason, release=release, before=before.removesuffix("%")
+        environment, service, "approve", by=who, reason=reason, release=release, before=before
     )
-    woken = "" if commanding.rests(environment, record) else waking.wake(environment, record, "approve", who, reason)
+    woken = waking.wake(environment, record, "approve", who, reason)
     if json:
         console.print_json({**report.summary(record), "answer": sentence, "woken": woken})
     else:

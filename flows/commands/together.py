@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from flows.commands import console, embedded, following, running
+from flows.commands import console, embedded, following, running, waking
 from onlyvips import wiring
 from onlyvips.core import group as groups
 from onlyvips.core import report
@@ -126,7 +126,20 @@ def abort(environment: str, who: str, reason: str, lease: float, *, quiet: bool)
             break  # the abort came too late: nothing goes back any more
         time.sleep(_PAUSE)
     told(group, quiet)
-    return console.OK if group.closed and group.result == "rolled-back" else console.FAILED
+    if group.closed:
+        waking.wake(environment, group, "abort", who, reason)
+    return console.OK if group.closed and group.result in ("rolled-back", "not-approved") else console.FAILED
+
+
+def approve(environment: str, who: str, reason: str, release: str, before: str, *, quiet: bool) -> int:
+    """Approve what the release of all services waits for."""
+    group, sentence = several.approve(environment, by=who, reason=reason, release=release, before=before)
+    woken = waking.wake(environment, group, "approve", who, reason)
+    if quiet:
+        console.print_json({**groups.summary(group), "answer": sentence, "woken": woken})
+    else:
+        console.say(f"{sentence} {woken}".strip())
+    return console.OK
 
 
 def told(group: Group, json: bool) -> int:
@@ -144,4 +157,6 @@ def status(environment: str, service: str) -> None:
     for group in several.status(environment):
         if group.open and (not service or service in group.services):
             console.say(f"{groups.headline(group)}.", "bold")
+            for line in several.known_before(environment, group):
+                console.say(line)
             console.say(groups.advice(group))

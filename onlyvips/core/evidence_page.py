@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from onlyvips.core import approvals
 from onlyvips.core.chart import Chart
 from onlyvips.core.evidence_charts import charts
 from onlyvips.core.report import clock_time, tried
@@ -32,7 +33,7 @@ _TOLD = (
         "page_at",
         "waiting",
     ),
-    *("waiting_for", "waiting_since", "hooks", "kept", "witness", "left"),
+    *("waiting_for", "waiting_since", "hooks", "approvals", "kept", "witness", "left"),
 )
 """Keys that a section tells, or that say nothing of a release that is over."""
 
@@ -72,7 +73,7 @@ def page_of(document: Mapping[str, Any]) -> Page:
         good=release.get("result") == "promoted",
         facts=tuple(_facts(document, release)),
         charts=tuple(charts(document)),
-        tables=(_steps(release), _looks(release), _hooks(release), _commands(release), _told(release)),
+        tables=(_steps(release), _looks(release), _hooks(release), *_asked(release), _told(release)),
         others=(*((key, _plain(value)) for key, value in others.items()), *_plan(document)),
     )
 
@@ -171,9 +172,43 @@ def _hooks(release: Mapping[str, Any]) -> Table:
     return Table("Hooks", ("hook", "state", "what it said"), rows, "No hook was run.")
 
 
+def _asked(release: Mapping[str, Any]) -> tuple[Table, Table]:
+    return _approvals(release), _commands(release)
+
+
+def _approvals(release: Mapping[str, Any]) -> Table:
+    given = [one for one in release.get("commands") or () if one["name"] == "approve"]
+    rows = tuple(
+        (
+            approvals.before(one["what"]),
+            _moment(one["since"]),
+            _moment(one["until"]),
+            one.get("outcome") or "waiting",
+            "; ".join(
+                f"{_who(each)}: {each.get('reason') or 'no reason given'}"
+                for each in given
+                if each.get("what") == one["what"]
+            )
+            or "nobody",
+        )
+        for one in release.get("approvals") or ()
+    )
+    heads = ("approval", "wanted since", "until", "outcome", "given by")
+    return Table("Approvals", heads, rows, "No approval was wanted.")
+
+
+def _who(command: Mapping[str, Any]) -> str:
+    return str(command["by"]) if command.get("proven") else f"{command['by']} (claimed)"
+
+
 def _commands(release: Mapping[str, Any]) -> Table:
     rows = tuple(
-        (clock_time(one["at"]), one["name"], f"{one['by']} (claimed)", one.get("reason") or "no reason given")
+        (
+            clock_time(one["at"]),
+            f"{one['name']} {one.get('what') or ''}".strip(),
+            _who(one),
+            one.get("reason") or "no reason given",
+        )
         for one in release.get("commands") or ()
     )
     return Table("What people asked", ("UTC", "command", "by", "why"), rows, "Nobody asked for anything.")

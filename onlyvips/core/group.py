@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from onlyvips.core import approvals
 from onlyvips.core.hooks import HookRun
 from onlyvips.core.kept import Witness, witness_of
-from onlyvips.core.record import Command, Result, Step, Told
+from onlyvips.core.record import Approval, Command, Result, Step, Told
 from onlyvips.core.world import Together
 from onlyvips.errors import Permanent
 
@@ -53,6 +54,7 @@ class Group:
     told: tuple[Told, ...] = ()
     witness: Witness = Witness()
     left: tuple[str, ...] = ()
+    approvals: tuple[Approval, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -62,6 +64,8 @@ class Group:
     @property
     def result(self) -> Result:
         """What became of it, once that is decided."""
+        if self.decision == "failed" and self.approvals and self.approvals[-1].outcome != "approved":
+            return "not-approved"
         return {"promoted": "promoted", "failed": "rolled-back"}.get(self.decision, "")  # type: ignore[return-value]
 
     @property
@@ -137,12 +141,17 @@ def _parsed(data: dict[str, Any]) -> dict[str, Any]:
         "stuck": tuple((service, why) for service, why in data.get("stuck", ())),
         "witness": witness_of(data.get("witness") or {}),
         "left": tuple(data.get("left", ())),
+        "approvals": tuple(Approval(**one) for one in data.get("approvals", ())),
     }
 
 
 def headline(group: Group) -> str:
     """One sentence: which release, where it stands, why."""
     name = f"Release {group.id}: {', '.join(group.services)} {group.version} in {group.environment}"
+    if group.result == "not-approved":
+        return f"{name} was not approved, and nothing of it was begun: {group.reason.rstrip('.')}"
+    if group.decision == "undecided" and approvals.pending(group.approvals) is not None:
+        return f"{name} waits for an approval, nothing was changed yet"
     if group.decision == "failed":
         kept = "".join(f"; {service} cannot yet: {why.rstrip('.')}" for service, why in group.stuck)
         kept += f"; not as before, for somebody changed it since: {_names(group.left)}" if group.left else ""
@@ -160,6 +169,10 @@ def advice(group: Group) -> str:
     """What a person does next."""
     if group.closed and group.decision == "promoted":
         return "Nothing to do."
+    if group.decision == "undecided" and (one := approvals.pending(group.approvals)) is not None:
+        yes = approvals.command_of(group.environment, group.id, "--all", one)
+        ends = f"`onlyvips release abort -e {group.environment} --all`"
+        return f"`{yes}` lets it go on, until {approvals.moment(one.until)}; {ends} ends it."
     if group.closed:
         but = f", but for {_names(group.left)}: see the evidence of each" if group.left else ""
         return f"Every service serves on what it served before{but}. Put the cause right, then release again."

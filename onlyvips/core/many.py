@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from onlyvips.core import hooks
+from onlyvips.core import approvals, hooks
 from onlyvips.core.group import Group
 from onlyvips.core.plan import ManyPlan
-from onlyvips.core.record import Command, Record
+from onlyvips.core.record import Approval, Command, Record
 
 Kind = Literal[
+    "wait-for-approval",
+    "approve",
     "run-hook",
     "back-up",
     "prepare",
@@ -61,15 +63,19 @@ def next_step(
     attended: bool,
     known: Sequence[Command] = (),
     passed: Sequence[str] = (),
+    now: float = 0.0,
 ) -> Do | None:
     """The next step of the whole; None when it is closed, or when only a person may go on. ``known``: what had been
-    asked of it when a person started it; ``passed``: members that stood still on their way back, the latest last."""
+    asked of it when a person started it; ``passed``: members that stood still on their way back, the latest last;
+    ``now``: unix seconds, for deadlines of people."""
     if group.closed:
         return None
     if group.decision == "failed":
         return _back(group, members, passed) or _end(group)
     if group.decision == "promoted":
         return _finish(group, members) or _after_all(group, plan, attended and not _aborted_since(group, known))
+    if (one := approvals.pending(group.approvals)) is not None:
+        return _awaiting(group, plan, one, attended, now)
     why = _failure(group, members, attended)
     return Do("fail", why) if why else _forward(group, members, plan)
 
@@ -83,9 +89,31 @@ def arrived(do: Do, record: Record) -> bool:
     return not record.open
 
 
+def _awaiting(group: Group, plan: ManyPlan, one: Approval, attended: bool, now: float) -> Do:
+    """One approval for all of them, before anything changes."""
+    asked = plan.approvals
+    if group.aborted:
+        return Do("fail", _aborted_by(group.aborted))
+    counted = approvals.given(one, group.commands, asked, group.operator)
+    if approvals.granted(one, group.commands, asked, group.operator):
+        if attended:
+            return Do("approve", approvals.names(counted))
+        if now < one.until + plan.waits.maximum_hold:
+            return Do("wait-for-approval", f"approved by {approvals.names(counted)}: who starts it again goes on")
+        return Do("fail", approvals.expired(one, counted, asked))
+    if now >= one.until:
+        return Do("fail", approvals.expired(one, counted, asked))
+    type_this = approvals.command_of(group.environment, group.id, "--all", one)
+    return Do("wait-for-approval", approvals.sentence(one, counted, asked, type_this))
+
+
+def _aborted_by(command: Command) -> str:
+    return f"{command.by} asked for an abort: {command.reason or 'no reason given'}"
+
+
 def _failure(group: Group, members: Members, attended: bool) -> str:
     if group.aborted:
-        return f"{group.aborted.by} asked for an abort: {group.aborted.reason or 'no reason given'}"
+        return _aborted_by(group.aborted)
     if (hook := hooks.failed(group.hooks)) is not None:
         return hooks.sentence(hook)
     for service, record in members.items():

@@ -9,13 +9,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from onlyvips.core import report
+from onlyvips.core import approvals, report
 from onlyvips.core.message import Message, Severity, written
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Look, Record, Told
+from onlyvips.core.record import Approval, Look, Record, Told
 
 Event = Literal[
-    "started", "stage-passed", "held", "approval-wanted", "going-back", "rolled-back", "promoted", "escalation"
+    "started",
+    "stage-passed",
+    "held",
+    "approval-wanted",
+    "approved",
+    "approval-expired",
+    "going-back",
+    "rolled-back",
+    "promoted",
+    "escalation",
 ]
 EVENTS: tuple[Event, ...] = get_args(Event)
 
@@ -78,8 +87,9 @@ def untold(found: Iterable[News], record: Telling, target: str) -> list[News]:
 def _all(record: Record, plan: ReleasePlan, now: float, escalate_after: float) -> Iterator[News]:
     yield _started(record)
     yield from (_passed(record, plan, number) for number in range(_stages_passed(record, plan)))
+    yield from (_approval(record, one) for one in record.approvals if one.outcome in ("approved", "expired"))
     if record.result:
-        yield _over(record)
+        yield from () if _expired_before_all(record) else (_over(record),)
         return
     if record.phase == "rollback":
         yield _going_back(record)
@@ -139,18 +149,44 @@ def _passed(record: Record, plan: ReleasePlan, number: int) -> News:
     )
 
 
+def _expired_before_all(record: Record) -> bool:
+    """Then that it expired says all."""
+    return record.result == "not-approved" and record.approvals[-1].outcome == "expired"
+
+
+def _approval(record: Record, one: Approval) -> News:
+    before = approvals.before(one.what)
+    if one.outcome == "approved":
+        who = approvals.names([each for each in record.commands if (each.name, each.what) == ("approve", one.what)])
+        todo = f"Nothing. To stop it: onlyvips release abort {_where(record)}"
+        title, happened, done = (
+            f"Approved {before}: {_name(record)}",
+            f"{who or 'Enough people approved'}.",
+            "It goes on.",
+        )
+        return News("approved", f"approved:{one.what}", "good", title, happened, done, todo)
+    title = f"Not approved {before}: {_name(record)}"
+    happened = f"Until {approvals.moment(one.until)} it was not approved: {record.reason.rstrip('.')}."
+    done = "It was closed, nothing was changed." if record.result == "not-approved" else "It goes back."
+    todo = f"To have it all the same, start it again; onlyvips release status {_where(record)} shows where it is."
+    return News("approval-expired", f"approval-expired:{one.what}", "bad", title, happened, done, todo)
+
+
 def _over(record: Record) -> News:
     good = record.result == "promoted"
     return News(
         "promoted" if good else "rolled-back",
         record.result,
         "good" if good else "bad",
-        f"{'Promoted' if good else 'Rolled back'}: {_name(record)}",
+        f"{_ENDS[record.result]}: {_name(record)}",
         f"{report.headline(record)}.",
         f"{record.service} runs {record.to_image if good else 'what it ran before'}; what only the release needed is "
         "gone, and the evidence is written next.",
         report.advice(record),
     )
+
+
+_ENDS = {"promoted": "Promoted", "rolled-back": "Rolled back", "not-approved": "Ended before anything changed"}
 
 
 def _going_back(record: Record) -> News:
@@ -169,7 +205,10 @@ def _pauses(record: Record) -> Iterator[Pause]:
     if record.waiting and record.waiting_since:
         what = record.waiting_for
         verb = {_APPROVAL: "approve", "held": "resume"}.get(what, "status")
-        yield Pause(what, record.waiting_since, record.waiting.rstrip("."), f"onlyvips release {verb} {_where(record)}")
+        answer, one = f"onlyvips release {verb} {_where(record)}", approvals.pending(record.approvals)
+        if what == _APPROVAL and one is not None:
+            answer = approvals.command_of(record.environment, record.id, f"-s {record.service}", one)
+        yield Pause(what, record.waiting_since, record.waiting.rstrip("."), answer)
     blind = _blind(record.looks)
     if record.phase not in ("rollback", "evidence", "closed") and len(blind) >= _BLIND:
         why = f"{len(blind)} looks in a row saw nothing to judge by: {blind[-1].reason or blind[-1].verdict}"

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from onlyvips.core import approvals
 from onlyvips.core import group as groups
 from onlyvips.core.action import Action
 from onlyvips.core.group import Group, going_back
@@ -86,9 +87,9 @@ class Many:
         return self._due(group)
 
     def _due(self, group: Group) -> Do | None:
-        members, plan = self.members(group), self.site.plan
+        members, plan, now = self.members(group), self.site.plan, self.site.clock.now()
         passed = self.passing.order
-        return next_step(group, members, plan, attended=self.attended, known=self._known, passed=passed)
+        return next_step(group, members, plan, attended=self.attended, known=self._known, passed=passed, now=now)
 
     def open(self, do: Do) -> tuple[Rollout, Lease]:
         """Take the Lease of the member that ``do`` is about, to drive it."""
@@ -222,7 +223,7 @@ def open_many(site: ManySite, start: Start) -> Many:
         return Many(site, unwritten, mine.id, start.holder, attended=True)
     found = group_records.find_open(site.cluster)
     _check(site, found, start)
-    if found is None:
+    if found is None or _begins(site, found):
         site.preflight()
     epoch = site.lease.acquire(start.holder)
     try:
@@ -240,6 +241,14 @@ def open_many(site: ManySite, start: Start) -> Many:
     return many
 
 
+def _begins(site: ManySite, found: Group) -> bool:
+    """Whether it was approved, so that what may refuse it is asked again: it may be another day."""
+    if approvals.pending(found.approvals) is None:
+        return False
+    do = next_step(found, {}, site.plan, attended=True, now=site.clock.now())
+    return do is not None and do.kind == "approve"
+
+
 def _check(site: ManySite, found: Group | None, start: Start) -> None:
     if found is not None and found.version != start.version:
         stands, where = f"{found.decision} so far", f"-e {found.environment} -s {found.services[0]}"
@@ -251,14 +260,16 @@ def _check(site: ManySite, found: Group | None, start: Start) -> None:
 
 
 def _new(site: ManySite, start: Start) -> Group:
+    now = site.clock.now()
     return Group(
         id=groups.identity(start.version, site.suffix()),
         environment=site.plan.environment,
         version=start.version,
         operator=start.operator,
         plan_hash=fingerprint(repr(site.plan)),
-        created=site.clock.now(),
+        created=now,
         services=site.plan.services,
+        approvals=approvals.beginning(site.plan.approvals, now),
     )
 
 
@@ -300,8 +311,16 @@ def _promote(_many: Many, group: Group, do: Do) -> tuple[Group, str]:
     return replace(group, decision="promoted", reason=do.reason), "decided: promoted"
 
 
-def _fail(_many: Many, group: Group, do: Do) -> tuple[Group, str]:
-    return replace(group, decision="failed", reason=do.reason), "decided: all go back, in reverse order"
+def _fail(many: Many, group: Group, do: Do) -> tuple[Group, str]:
+    over = approvals.settled(group.approvals, many.site.clock.now(), approved=False)
+    failed = replace(group, decision="failed", reason=do.reason, approvals=over)
+    ends = failed.result == "not-approved"
+    return failed, "ended before anything changed" if ends else "decided: all go back, in reverse order"
+
+
+def _approve(many: Many, group: Group, _: Do) -> tuple[Group, str]:
+    over = approvals.settled(group.approvals, many.site.clock.now(), approved=True)
+    return replace(group, approvals=over), "approved"
 
 
 def _write_evidence(many: Many, group: Group, _: Do) -> tuple[Group, str]:
@@ -316,6 +335,7 @@ def _close(_many: Many, group: Group, _: Do) -> tuple[Group, str]:
 
 
 _ACTS: dict[str, Callable[[Many, Group, Do], tuple[Group, str]]] = {
+    "approve": _approve,
     "back-up": _back_up,
     "migrate": _migrate,
     "run-hook": _run_hook,
@@ -348,6 +368,8 @@ def finish(site: ManySite, group: str, holder: str, *, attended: bool) -> Group:
 
 
 def _turn(many: Many, do: Do, calm: Site) -> bool:
+    if do.kind == "wait-for-approval":
+        return False
     if do.kind not in MEMBERS:
         opening.patiently(calm, lambda: many.perform(do))
         return True

@@ -9,38 +9,69 @@ from typing import Literal
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core import group as groups
+from onlyvips.core import report
 from onlyvips.core.approvals import TRAFFIC
-from onlyvips.core.record import Record
+from onlyvips.core.group import PREFIX
 from onlyvips.errors import Refused
 from onlyvips.steps import approving
-from onlyvips.wiring import commanding
+from onlyvips.wiring import commanding, several
 
 Decision = Literal["approve", "abort"]
 _RUN = re.compile(r"\(([0-9a-f]{8}-[0-9a-f-]{27})\)")
 
 
-def waits(environment: str, release: str) -> Record | None:
-    """The record while it waits for an approval before anything changes; None once it does not."""
-    loaded, record = environments.load(environment), wiring.load_record(environment, release)
+def waits(environment: str, release: str) -> str | None:
+    """What people are asked while a release, or one of all services, waits for an approval before anything changes;
+    None once nobody is asked."""
+    loaded, now = environments.load(environment), SystemClock().now()
+    if release.startswith(f"{PREFIX}-"):
+        group = several.load(environment, release)
+        whole = environments.many_plan(loaded, group.version)
+        told = [f"{groups.headline(group)}.", *several.no_return(whole), groups.advice(group)]
+        return "\n\n".join(told) if approving.waits_all(group, whole, now) else None
+    record = wiring.load_record(environment, release)
     plan = environments.release_plan(loaded, record.service, record.version)
-    return record if approving.waits(record, plan, SystemClock().now()) else None
+    told = [f"{report.headline(record)}.", f"It waits: {record.waiting}"]
+    return "\n\n".join(told) if approving.waits(record, plan, now) else None
 
 
 def wait(environment: str, release: str) -> None:
     """Wait in this process, without a lease."""
-    loaded, record = environments.load(environment), wiring.load_record(environment, release)
+    loaded, clock = environments.load(environment), SystemClock()
+    if release.startswith(f"{PREFIX}-"):
+        whole = environments.many_plan(loaded, several.load(environment, release).version)
+        approving.wait_all(wiring.cluster_of(loaded), clock, whole, release)
+        return
+    record = wiring.load_record(environment, release)
     plan = environments.release_plan(loaded, record.service, record.version)
-    approving.wait(wiring.cluster_of(loaded), SystemClock(), plan, release)
+    approving.wait(wiring.cluster_of(loaded), clock, plan, release)
 
 
 def hear(environment: str, release: str, decision: Decision, by: str, reason: str) -> str:
     """Write down what somebody decided in the form; what came of it, in a sentence."""
+    if release.startswith(f"{PREFIX}-"):
+        return _hear_of_all(environment, release, decision, by, reason)
     service = wiring.load_record(environment, release).service
     of = {"release": release, "before": TRAFFIC} if decision == "approve" else {}
     try:
         return commanding.ask(environment, service, decision, by=by, reason=reason, **of)[1]
     except Refused as error:
         return str(error)
+
+
+def _hear_of_all(environment: str, group: str, decision: Decision, by: str, reason: str) -> str:
+    try:
+        if decision == "abort":
+            return f"{groups.headline(several.abort(environment, by=by, reason=reason))}."
+        return several.approve(environment, by=by, reason=reason, release=group, before=TRAFFIC)[1]
+    except Refused as error:
+        return str(error)
+
+
+def rests(environment: str, release: str) -> bool:
+    """Whether it still waits for people before anything changes."""
+    return waits(environment, release) is not None
 
 
 def runs_of(holders: Sequence[str]) -> list[str]:

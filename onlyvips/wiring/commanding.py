@@ -11,7 +11,7 @@ from onlyvips.core.past import hurried
 from onlyvips.core.phases import AWAITING
 from onlyvips.core.record import Command, CommandName, Record
 from onlyvips.errors import Driven, Refused
-from onlyvips.steps import approving, records
+from onlyvips.steps import records
 
 NOBODY = "Nobody drives it now: start the same version again to go on, or `onlyvips release reconcile` to finish it."
 
@@ -53,12 +53,6 @@ def ask(
     what = waits.what if name == "approve" and (waits := approvals.pending(found.approvals)) else ""
     records.command(cluster, found.id, Command(name, by, who.now, reason, what))
     return records.load(cluster, found.id), answer.sentence + alone
-
-
-def rests(environment: str, record: Record) -> bool:
-    """Whether the release still waits for people before anything changes."""
-    plan = environments.release_plan(environments.load(environment), record.service, record.version)
-    return approving.waits(record, plan, SystemClock().now())
 
 
 def go_back(environment: str, service: str, *, by: str, reason: str) -> tuple[Record, str]:

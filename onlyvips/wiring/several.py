@@ -12,15 +12,18 @@ from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
+from onlyvips.core import approvals
 from onlyvips.core import group as groups
+from onlyvips.core.approvals import Answerer
 from onlyvips.core.group import Group
 from onlyvips.core.many import Do
 from onlyvips.core.plan import ManyPlan
 from onlyvips.core.record import Command, Record
+from onlyvips.core.spans import span
 from onlyvips.environment import Environment
 from onlyvips.errors import Misuse, Permanent, Refused
 from onlyvips.ports import Cluster
-from onlyvips.steps import group_evidence, group_records, many, preflight, records
+from onlyvips.steps import approving, group_evidence, group_records, many, preflight, records
 from onlyvips.steps.fence import highest_epoch
 from onlyvips.steps.lease import CellLease
 from onlyvips.steps.many import Many, ManySite, Progress
@@ -45,6 +48,13 @@ def begin(environment: str, start: Start) -> str:
     driver = many.open_many(site_of_all(loaded, start.version), start)
     _driven[driver.id] = (start.run, loaded, driver)
     return driver.id
+
+
+def waits_for_approval(group: str) -> bool:
+    """Whether what this process drives waits for an approval before anything changes: then nobody is to hold its
+    Lease."""
+    found = driven(group)
+    return approving.waits_all(found.group(), found.site.plan, found.site.clock.now())
 
 
 def driven(group: str) -> Many:
@@ -174,7 +184,27 @@ def reconcile(environment: str, *, holder: str, attended: bool = False) -> Group
     found = group_records.find_open(wiring.cluster_of(loaded))
     if found is None:
         return None
-    return many.finish(site_of_all(loaded, found.version), found.id, holder, attended=attended)
+    site = site_of_all(loaded, found.version)
+    if approving.rests_all(found, site.plan, site.clock.now()):
+        return found
+    return many.finish(site, found.id, holder, attended=attended)
+
+
+def approve(environment: str, *, by: str, reason: str, release: str = "", before: str = "") -> tuple[Group, str]:
+    """Approve what the open release of all services waits for. Returns it as it is then, and what becomes of it."""
+    loaded = environments.load(environment)
+    cluster = wiring.cluster_of(loaded)
+    found = group_records.find_open(cluster)
+    if found is None:
+        raise Refused(f"No release of all services is open in {environment}: there is nothing to approve.")
+    plan, one = environments.many_plan(loaded, found.version).approvals, approvals.pending(found.approvals)
+    who = Answerer(by, SystemClock().now(), release, before)
+    answer = approvals.answer(found.id, one, found.commands, plan, found.operator, who)
+    if answer.kind == "refuse":
+        raise Refused(answer.sentence)
+    if answer.kind == "do" and one is not None:
+        records.command(cluster, found.id, Command("approve", who.by, who.now, reason, one.what))
+    return group_records.load(cluster, found.id), answer.sentence
 
 
 def reconcile_member(
@@ -183,6 +213,8 @@ def reconcile_member(
     """Finish the whole that ``service`` is a part of; what became of its own release. Raises Permanent while the whole
     stays open."""
     done = reconcile(environment, holder=holder, attended=attended) or group
+    if done.open and done.id == group.id and approvals.pending(done.approvals) is not None:
+        return None, ()  # nobody has to drive it until somebody approves it
     if done.open and done.id == group.id:
         raise Permanent(f"{groups.headline(done)}. {groups.advice(done)}")
     cluster = wiring.cluster_of(environments.load(environment))
@@ -205,11 +237,31 @@ def check(environment: str, version: str) -> list[str]:
     _preflight(loaded, plan, version)
     lines = [f"{', '.join(plan.services)} {version} can be released in {environment}, in this order, and back as one."]
     lines += [line for service in plan.services for line in _made(loaded, service, version)]
+    lines += _asked_before(plan)
     lines += [f"Hook {hook.name} before anything changes." for hook in plan.before]
     lines += [f"Hook {hook.name} once all serve." for hook in plan.after]
-    if plan.contract is not None:
-        lines.append(
-            f"POINT OF NO RETURN: once all are promoted {plan.contract.name} ({plan.contract.image}) changes the data "
-            "so that the old version cannot read it; nothing goes back after that."
-        )
-    return [*lines, "Nothing was changed."]
+    return [*lines, *no_return(plan), "Nothing was changed."]
+
+
+def _asked_before(plan: ManyPlan) -> list[str]:
+    if plan.approvals is None or not plan.approvals.before_traffic:
+        return []
+    within = span(plan.approvals.within)
+    return [f"APPROVAL before anything changes, once for all of them; not given within {within}, it is closed."]
+
+
+def known_before(environment: str, group: Group) -> list[str]:
+    """What a person has to know who approves ``group``; nothing of one that waits for no approval."""
+    if approvals.pending(group.approvals) is None or group.decision != "undecided":
+        return []
+    return no_return(environments.many_plan(environments.load(environment), group.version))
+
+
+def no_return(plan: ManyPlan) -> list[str]:
+    """What nothing is taken back across, said before anybody approves."""
+    if plan.contract is None:
+        return []
+    return [
+        f"POINT OF NO RETURN: once all are promoted {plan.contract.name} ({plan.contract.image}) changes the data "
+        "so that the old version cannot read it; nothing goes back after that."
+    ]

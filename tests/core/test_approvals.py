@@ -12,7 +12,9 @@ from onlyvips.core import approvals, forecast, report
 from onlyvips.core.approvals import Answerer, points
 from onlyvips.core.commands import answer
 from onlyvips.core.decide import next_action
+from onlyvips.core.evidence_page import page_of
 from onlyvips.core.forecast import Found
+from onlyvips.core.news import News, news
 from onlyvips.core.past import hurried
 from onlyvips.core.plan import Approvals
 from onlyvips.core.record import Approval, Command, from_json, to_json
@@ -146,3 +148,42 @@ def test_a_record_keeps_its_approvals_and_one_of_before_them_is_read() -> None:
     assert approvals.pending(from_json(to_json(RECORD)).approvals) is None
     older = to_json(RECORD).replace(',"approvals":[]', "")
     assert '"approvals"' not in older and from_json(older) == RECORD
+
+
+def test_evidence_lists_each_approval_with_who_gave_it_and_whether_that_is_proven() -> None:
+    record = replace(
+        RECORD,
+        approvals=(replace(WAITS, outcome="approved", ended=300.0), Approval("25", 400.0, 4000.0, "expired", 4000.0)),
+        commands=(approve(), approve("Eve", proven=True)),
+    )
+    page = page_of({"release": report.summary(record), "written": "now"})
+    table = next(one for one in page.tables if one.title == "Approvals")
+    assert table.rows[0][0] == "before anything changes" and table.rows[0][3:] == (
+        "approved",
+        "Bob (claimed): fine; Eve: fine",
+    )
+    assert table.rows[1][3:] == ("expired", "nobody")
+    asked = next(one for one in page.tables if one.title == "What people asked")
+    assert [row[1] for row in asked.rows] == ["approve traffic"] * 2
+
+
+def told(record: Any, now: float = 500.0) -> dict[str, News]:
+    return {one.key: one for one in news(record, ASKING, now, 900.0)}
+
+
+def test_people_are_told_that_an_approval_is_wanted_was_given_or_expired() -> None:
+    waiting = AWAITING.waits("approval", "an approval is wanted", 100.0)
+    wanted = told(waiting)["approval-wanted:approval:100"]
+    assert "onlyvips release approve -e test -s backend --release r1 --before traffic" in wanted.todo
+    assert "escalation:approval:100" in told(waiting, now=1100.0)
+    approved = told(replace(APPROVED, phase="prepare", approvals=(replace(WAITS, outcome="approved"),)))
+    assert approved["approved:traffic"].happened == "Bob (claimed): fine."
+    over = replace(AWAITING, phase="closed", result="not-approved", reason="nobody approved it in time")
+    ended = told(replace(over, approvals=(replace(WAITS, outcome="expired"),)))
+    assert set(ended) == {"started", "approval-expired:traffic"}
+    assert ended["approval-expired:traffic"].done == "It was closed, nothing was changed."
+    assert "approval-expired:25" in told(
+        replace(AT_25, phase="rollback", approvals=(replace(AT_25.approvals[0], outcome="expired"),))
+    )
+    aborted = told(replace(over, approvals=(replace(WAITS, outcome="overtaken"),), reason="Ada asked for an abort"))
+    assert aborted["not-approved"].title.startswith("Ended before anything changed")

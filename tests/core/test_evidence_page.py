@@ -97,8 +97,8 @@ def test_every_number_of_every_look_every_step_command_and_message_is_in_a_table
 
 def test_what_no_section_knows_is_told_as_it_is() -> None:
     kept = document(released())
-    kept["release"]["approvals"] = [{"by": "Grace", "proven": True}]
-    assert ("approvals", "by Grace, proven true") in page_of(kept).others
+    kept["release"]["blessings"] = [{"by": "Grace", "proven": True}]
+    assert ("blessings", "by Grace, proven true") in page_of(kept).others
 
 
 def test_an_older_document_without_the_new_keys_has_a_page() -> None:
