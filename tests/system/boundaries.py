@@ -56,6 +56,9 @@ WAYS: Mapping[Strategy, Mapping[str, str]] = {
 """By strategy, and by the step after which a person aborts ("" when nobody does): the steps that follow, in order. A
 ``#2`` is the second time."""
 
+OF_BACKEND = ("restore-configuration", "prune-configuration")
+"""Steps that only a service has whose pods read Secrets or ConfigMaps by name."""
+
 MOMENTS: Mapping[str, tuple[Moment, ...]] = {"wait": ("in",), "look": ("in",), "enter": ("after",), "close": ("after",)}
 """Of all others an intent is written: they have two moments."""
 
@@ -87,8 +90,8 @@ def every() -> Iterator[Kill]:
 
 def sample(seed: int, each: int = 3) -> list[Kill]:
     """``each`` of every strategy where users are concerned: not before traffic, not at the end; the last of each on its
-    way back, and both who come after in turn."""
-    random, calm = Random(seed), {*START.split(", "), *END.split(", "), "prune-configuration"}
+    first way back, and both who come after in turn."""
+    random, calm = Random(seed), {*START.split(", "), *END.split(", "), *OF_BACKEND}
     found = []
     for first, strategy in enumerate(WAYS):
         for number in range(each):
@@ -98,7 +101,7 @@ def sample(seed: int, each: int = 3) -> list[Kill]:
                 for kill in every()
                 if kill.strategy == strategy
                 and kill.comes == comes
-                and bool(kill.way) == back
+                and kill.way == list(WAYS[strategy])[back]
                 and kill.step not in calm
             ]
             found.append(random.choice(fitting))

@@ -1,18 +1,16 @@
-"""A release on real servers under real traffic: promoted, rolled back, killed, reconciled, and never a lost request."""
+"""A release on real servers under real traffic: promoted, rolled back, and never a lost request."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
 
-from onlyvips.core.record import Record
 from tests.conftest import Lab
-from tests.system.platform import Platform, kill, told
+from tests.system.platform import Platform, told
 from tests.webhook import listening
 
 pytestmark = pytest.mark.lab
@@ -75,61 +73,6 @@ def test_without_the_waits_before_the_switch_requests_are_lost(platform: Platfor
     assert sum(seen["lost"].values()) > 0
 
 
-MOMENTS: dict[str, Callable[[Record], bool]] = {
-    "in mid-canary": lambda record: record.weight == 10 and bool(record.looks),
-    "after stable got the new spec": lambda record: record.replaced,
-}
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_another_version_is_refused_and_a_retry_finishes(platform: Platform, moment: str) -> None:
-    version = platform.other_version()
-    with platform.traffic() as counts:
-        process = platform.begin(version)
-        platform.wait_for(lambda record: record.version == version and record.open and MOMENTS[moment](record))
-        kill(process)
-        weight = platform.weight()
-        refused = platform.onlyvips("release", "start", "-e", "quick", "-s", "backend", "-v", "v4", "--local")
-        assert refused.returncode == 2
-        assert "is still open" in refused.stderr
-        assert platform.weight() == weight
-        code, output = platform.release(version)
-        assert code == 0, output
-        seen = counts()
-    assert platform.image().endswith(f":{version}")
-    assert seen["lost"] == {}, seen["losses"]
-
-
-def test_killed_in_mid_canary_with_nobody_coming_reconcile_brings_the_weight_to_zero(platform: Platform) -> None:
-    before = platform.image()
-    with platform.traffic() as counts:
-        process = platform.begin(platform.other_version())
-        platform.wait_for(MOMENTS["in mid-canary"])
-        kill(process)
-        done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        seen = counts()
-    assert told(done)[0]["outcome"] == "rolled-back"
-    assert platform.weight() == 0
-    assert platform.image() == before
-    assert seen["lost"] == {}, seen["losses"]
-
-
-def test_killed_after_stable_got_the_new_spec_reconcile_completes(platform: Platform) -> None:
-    version = platform.other_version()
-    with platform.traffic() as counts:
-        process = platform.begin(version)
-        platform.wait_for(lambda record: record.open and MOMENTS["after stable got the new spec"](record))
-        kill(process)
-        done = platform.onlyvips("release", "reconcile", "-e", "quick", "-s", "backend", "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        seen = counts()
-    assert told(done)[0]["outcome"] == "promoted"
-    assert platform.image().endswith(f":{version}")
-    assert platform.weight() == 0
-    assert seen["lost"] == {}, seen["losses"]
-
-
 def test_a_release_says_how_it_stands_and_goes_back_when_a_person_asks(platform: Platform) -> None:
     before, version = platform.image(), platform.other_version()
     with platform.traffic() as counts:
@@ -148,6 +91,7 @@ def test_a_release_says_how_it_stands_and_goes_back_when_a_person_asks(platform:
     assert seen["lost"] == {}, seen["losses"]
 
 
+@pytest.mark.soak
 def test_a_canary_whose_pods_run_and_never_get_ready_is_taken_away(platform: Platform) -> None:
     impatient, before, version = platform.environment("slow", ready="8s"), platform.image(), platform.other_version()
     platform.fault(version, "--slow-start-s", "600")
