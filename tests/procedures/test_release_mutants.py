@@ -50,7 +50,7 @@ def test_without_waiting_until_pods_are_visible_requests_are_lost(monkeypatch: P
 
 def test_without_waiting_until_a_weight_is_obeyed_requests_are_lost(monkeypatch: Patch) -> None:
     split = Observer.split
-    monkeypatch.setattr(Observer, "split", lambda self: (s := split(self)) and replace(s, settled=1e9))
+    monkeypatch.setattr(Observer, "split", lambda self, router: (s := split(self, router)) and replace(s, settled=1e9))
     assert lost_by() > 100
 
 

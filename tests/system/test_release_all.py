@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ import httpx
 import pytest
 import yaml
 
+from onlyvips.core import group as groups
+from onlyvips.wiring import several
 from tests.system.platform import LATE, RATE, Platform, kill
 
 pytestmark = pytest.mark.lab
@@ -109,7 +110,7 @@ def test_when_the_second_fails_both_are_back_with_their_configuration_but_for_a_
     was = {name: reads(platform, name) for name in before}
     platform.lab.command("fault", "miniapp", version, "--error-rate", "0.2")
     with traffic(platform) as seen:
-        start = platform.process("release", "start", "-e", environment, "--all", "-v", version, "--local", "--json")
+        start = platform.process("release", "start", "-e", environment, "--all", "-v", version, "--local")
         platform.wait_for(lambda record: record.version == version and record.phase == "together")
         (now,) = reads(platform, "backend")
         found = cluster.get("Secret", "miniapp-settings") or {}
@@ -117,9 +118,9 @@ def test_when_the_second_fails_both_are_back_with_their_configuration_but_for_a_
         cluster.patch("Secret", "miniapp-settings", found["metadata"]["resourceVersion"], [value])
         output, _ = start.communicate(timeout=400)
     assert start.returncode == 1, output
-    told = json.loads(output[output.index("{") :])
-    assert told["result"] == "rolled-back" and "miniapp went back" in told["reason"]
-    assert told["left"] == ["Secret/miniapp-settings"] and "Secret miniapp-settings" in told["headline"]
+    group = several.status("quick")[-1]
+    assert group.result == "rolled-back" and "miniapp went back" in group.reason
+    assert group.left == ("Secret/miniapp-settings",) and "Secret miniapp-settings" in groups.headline(group)
     assert now["configMapRef"]["name"].startswith("backend-settings-"), "backend had read the new one by then"
     assert {name: reads(platform, name) for name in before} == was and images(platform) == before
     made = [one["metadata"]["name"] for one in cluster.list("ConfigMap", {"onlyvips.com/kind": "generation"})]
