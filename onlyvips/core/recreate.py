@@ -30,7 +30,7 @@ def forward(record: Record, world: World, plan: ReleasePlan, attended: bool) -> 
         return _replace(record, world, stable, plan)
     if not stable.replicas and _did(record, "start"):
         return held("somebody stopped it again", world, plan)
-    return _start(record, world, stable, plan) or sweep(world) or last_watch(record, plan)
+    return _at_most(_start(record, world, stable, plan), world, plan) or sweep(world) or last_watch(record, plan)
 
 
 def _replace(record: Record, world: World, stable: Workload, plan: ReleasePlan) -> Action:
@@ -38,11 +38,16 @@ def _replace(record: Record, world: World, stable: Workload, plan: ReleasePlan) 
         return held("somebody started it again", world, plan)
     if stable.replicas:
         return Action("stop", "two never run at once: the old one ends before the new one begins")
-    if (not_yet := _nobody(world, stable, plan)) is not None:
-        if world.waiting == _STOP and world.waited >= plan.waits.maximum_hold:
-            return enter("rollback", not_yet.reason)
+    if (not_yet := _at_most(_nobody(world, stable, plan), world, plan)) is not None:
         return not_yet
     return Action("replace-stable", "nothing of it runs: it gets the new version")
+
+
+def _at_most(not_yet: Action | None, world: World, plan: ReleasePlan) -> Action | None:
+    """Back, where a pod of the way forward has not ended for as long as a release may be held."""
+    if not_yet is not None and not_yet.what == world.waiting == _STOP and world.waited >= plan.waits.maximum_hold:
+        return enter("rollback", not_yet.reason)
+    return not_yet
 
 
 def _did(record: Record, act: str) -> bool:

@@ -155,6 +155,16 @@ def test_no_wait_on_the_way_forward_lasts_for_ever(record: Record, world: World)
         assert (later.kind, later.phase) == ("enter", "rollback")
 
 
+def test_a_recreation_whose_next_pod_is_taken_down_and_never_ends_goes_back() -> None:
+    steps = (STEPS["stop"], STEPS["replace"])
+    record = replace(RECORD, strategy="recreate", phase="roll", from_template="t1", canary_template="t2", steps=steps)
+    stable = replace(OLD, release="r1", template="t2", replicas=0, running=1, ending=("backend-1",))
+    world = World(stable, None, None, waiting="ending")
+    assert decide(record, world).kind == "wait"
+    later = decide(record, replace(world, waited=1e6))
+    assert (later.kind, later.phase) == ("enter", "rollback") and "backend-1" in later.reason
+
+
 ROLLING = replace(RECORD, strategy="rolling", phase="roll", from_template="t1", canary_template="t2")
 BEGUN = replace(ROLLING, steps=(STEPS["replace"],), judged=False)
 NEW = replace(OLD, release="r1", template="t2")
