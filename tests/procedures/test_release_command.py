@@ -49,7 +49,7 @@ def test_a_release_exits_0_only_when_it_promoted(
 
 
 def test_a_dry_run_checks_and_releases_nothing(monkeypatch: pytest.MonkeyPatch, asked: list[str], capsys: Any) -> None:
-    monkeypatch.setattr(wiring, "check", lambda *_: Facts("img:v1", "", 4))
+    monkeypatch.setattr(wiring, "check", lambda *_, **__: Facts("img:v1", "", 4))
     assert release.start(environment="lab", service="backend", version="v2", dry_run=True) == 0
     assert "it replaces img:v1 on 4 pods. Nothing was changed." in capsys.readouterr().out
     assert asked == []
@@ -113,7 +113,7 @@ def test_status_shows_what_is_open_with_its_driver_and_else_the_newest(
 def test_a_cluster_that_does_not_answer_is_told_before_a_run_is_made(
     monkeypatch: pytest.MonkeyPatch, asked: list[str], error: OnlyVipsError, dry_run: bool
 ) -> None:
-    def away(*_: Any) -> Any:
+    def away(*_: Any, **__: Any) -> Any:
         raise error
 
     monkeypatch.setattr(wiring, "status", away)
