@@ -161,7 +161,8 @@ def place(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Place]:
 
 def content(manifest: Manifest) -> Manifest:
     """What of an object is nobody's bookkeeping."""
-    notes = {key: value for key, value in annotations_of(manifest).items() if key != epoch_key("contract")}
+    kept = (epoch_key("contract"), "deployment.kubernetes.io/revision")
+    notes = {key: value for key, value in annotations_of(manifest).items() if key not in kept}
     labels = manifest["metadata"].get("labels")
     return {"labels": labels, "annotations": notes, "spec": copy.deepcopy(manifest["spec"])}
 
