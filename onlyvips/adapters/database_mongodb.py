@@ -82,7 +82,7 @@ class MongoDatabase:
                     "here, and that the name is right."
                 ) from None
             raise Permanent("The database's URI cannot be understood: correct what its reference points to.") from None
-        weakref.finalize(self, _close, self._client)
+        _close_after(self, self._client)
         self._server: dict[str, str] = {}
 
     def server(self) -> Mapping[str, str]:
@@ -92,7 +92,7 @@ class MongoDatabase:
                 if one is not self._client:
                     self._client.close()
                     self._client = one
-                    weakref.finalize(self, _close, one)
+                    _close_after(self, one)
                 build = one.admin.command("buildInfo")
                 hello = one.admin.command("hello")
             if hello.get("msg") == "isdbgrid":
@@ -277,9 +277,16 @@ def _received(cursor: Any) -> Iterator[bytes]:
         del batch
 
 
-def _close(client: Any) -> None:
-    with suppress(PyMongoError):  # it says good-bye to a server that may be gone
-        client.close()
+def _close_after(owner: object, client: Any) -> None:
+    """Close ``client`` once nobody has ``owner`` any more: in a thread of its own, for it waits for a server that may
+    be gone, and the collector comes upon any thread, one of a client's own too."""
+
+    def close() -> None:
+        with suppress(PyMongoError):
+            client.close()
+
+    finalizer = weakref.finalize(owner, lambda: threading.Thread(target=close, daemon=True).start())
+    finalizer.atexit = False
 
 
 def _metadata(entry: Document, kind: str, indexes: Sequence[Document]) -> str:

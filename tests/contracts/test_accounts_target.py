@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -161,3 +163,18 @@ def test_ferretdb_takes_none(lab: Lab):
 def test_a_server_that_is_away_may_be_asked_again():
     with pytest.raises(Transient, match="see that it runs"):
         MongoAccounts(MongoDatabase("mongodb://127.0.0.1:1/", connect_timeout=0.3)).read("app")
+
+
+def test_a_connection_that_nobody_has_any_more_is_closed_by_a_thread_that_may_wait(monkeypatch: pytest.MonkeyPatch):
+    """The collector comes upon any thread: upon one that has to answer for another connection, too."""
+    closed, by = threading.Event(), list[threading.Thread]()
+
+    def close(_: Any) -> None:
+        by.append(threading.current_thread())
+        closed.set()
+
+    database = MongoDatabase("mongodb://127.0.0.1:9/")
+    monkeypatch.setattr(MongoClient, "close", close)
+    del database
+    gc.collect()
+    assert closed.wait(60) and by[0] is not threading.current_thread()
