@@ -167,10 +167,11 @@ def test_a_server_that_is_away_may_be_asked_again():
 
 def test_a_connection_that_nobody_has_any_more_is_closed_by_a_thread_that_may_wait(monkeypatch: pytest.MonkeyPatch):
     """The collector comes upon any thread: upon one that has to answer for another connection, too."""
-    closed, by = threading.Event(), list[threading.Thread]()
+    closed, by, really = threading.Event(), list[threading.Thread](), MongoClient.close
 
-    def close(_: Any) -> None:
+    def close(client: MongoClient[Any]) -> None:
         by.append(threading.current_thread())
+        really(client)
         closed.set()
 
     database = MongoDatabase("mongodb://127.0.0.1:9/")
