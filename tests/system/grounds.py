@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,10 @@ class Grounds:
 
     @contextmanager
     def _made(self) -> Iterator[None]:
-        """``lobby`` and ``bot``, and the environment."""
+        """``lobby`` and ``bot``, and the environment; no version has a fault."""
         self._environment()
+        for service, version in product(("backend", "miniapp", "showcu-panel"), ("v2", "v3", "v4")):
+            self.platform.lab.command("fault", service, version, "--clear")
         for manifest in (*lobby(), bot(self.polls)):
             self.cluster.create(manifest)
         self._route(lambda rules: [RULE, *rules])

@@ -77,6 +77,7 @@ def give_configuration(platform: Platform, version: str) -> str:
     while not all(map(settled, (cluster.get("Deployment", name) for name in reads))):
         assert time.monotonic() < until, "the Deployments did not roll out"
         time.sleep(0.5)
+    time.sleep(LATE)  # the gateway forgets the pods of before
     file = platform.folder / f"{platform.environment('configs')}.yaml"
     document = yaml.safe_load(file.read_text())
     config = {"name": "backend-settings", "replaces": "backend-settings", "values": {"LEVEL": "debug"}}

@@ -41,7 +41,7 @@ def test_a_rollback_in_the_middle_of_the_promotion_loses_nothing_and_another_ver
     platform: Platform,
 ) -> None:
     before, version = platform.image(), platform.other_version()
-    platform.fault(version, "--slow-start-s", "3")
+    platform.fault(version, "--slow-start-s", "8")
     with platform.traffic() as counts:
         process = platform.begin(version)
         platform.wait_for(lambda record: record.open and record.replaced)
