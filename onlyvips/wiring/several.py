@@ -33,7 +33,7 @@ from onlyvips.steps.rollout import Rollout
 from onlyvips.wiring import charting
 from onlyvips.wiring.living import alive_while
 from onlyvips.wiring.places import openers
-from onlyvips.wiring.telling import herald_of_all
+from onlyvips.wiring.telling import herald_of
 
 _driven: dict[str, tuple[str, Environment, Many]] = {}
 
@@ -103,7 +103,7 @@ def site_of_all(loaded: Environment, version: str) -> ManySite:
             lease.progress, lambda: group_evidence.keep(openers(loaded), clock, plan, group, members)
         ),
         suffix=lambda: secrets.token_hex(3),
-        herald=herald_of_all(loaded, cluster),
+        herald=herald_of(loaded, None, cluster),
     )
 
 

@@ -22,28 +22,14 @@ from onlyvips.steps.herald import SILENT, Crier, Herald, Target
 _RUN = re.compile(r"\(([0-9a-f]{8}-[0-9a-f-]{27})\)")
 
 
-def herald_of(loaded: Environment, plan: ReleasePlan, cluster: Cluster) -> Herald:
-    """Who tells people of a release of the plan's service."""
+def herald_of(loaded: Environment, plan: ReleasePlan | None, cluster: Cluster) -> Herald:
+    """Who tells people of a release of the plan's service; without a plan, of one of several services itself."""
     if not (targets := targets_of(loaded)):
         return SILENT
     return Crier(
         targets,
         SystemClock(),
         plan,
-        escalate_after=loaded.people.notifications.escalate_after,
-        note=partial(records.note_told, cluster),
-        link=partial(link, loaded),
-    )
-
-
-def herald_of_all(loaded: Environment, cluster: Cluster) -> Herald:
-    """Who tells people of a release of several services itself."""
-    if not (targets := targets_of(loaded)):
-        return SILENT
-    return Crier(
-        targets,
-        SystemClock(),
-        None,
         escalate_after=loaded.people.notifications.escalate_after,
         note=partial(records.note_told, cluster),
         link=partial(link, loaded),

@@ -84,5 +84,5 @@ def test_the_environments_targets_are_told_and_a_link_leads_to_the_whole() -> No
     theatre = Troupe()
     theatre.actor("driver").release_all(GOOD)
     loaded = environments.from_text(PRODUCTION, "production", "production.yaml")
-    assert isinstance(telling.herald_of_all(loaded, theatre.cluster), Crier)
+    assert isinstance(telling.herald_of(loaded, None, theatre.cluster), Crier)
     assert telling.link(loaded, theatre.group()) == "onlyvips release status -e simulated"
