@@ -13,6 +13,7 @@ from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.cluster_kubernetes import KubernetesCluster
 from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Transient, UnknownOutcome
 from onlyvips.ports import Clock, Cluster, Manifest
+from tests.cluster import remove
 from tests.simulators.platform import Platform
 
 IMAGE, NO_IMAGE = "ghcr.io/onlyvips/backend:v1", "ghcr.io/onlyvips/backend:no-such-version"
@@ -73,15 +74,7 @@ class Place:
     def clear(self) -> None:
         for kind in KINDS:
             for found in self.cluster.list(kind, {"contract": self.mark}):
-                for _ in range(5):
-                    live = self.cluster.get(kind, found["metadata"]["name"])
-                    if live is None:
-                        break
-                    try:
-                        self.cluster.delete(kind, live["metadata"]["name"], live["metadata"]["resourceVersion"])
-                        break
-                    except Conflict:
-                        continue
+                remove(self.cluster, kind, found["metadata"]["name"])
 
 
 @pytest.fixture(params=["simulator", pytest.param("kubernetes", marks=pytest.mark.lab)])

@@ -22,6 +22,7 @@ from onlyvips.steps.fence import Fence
 from onlyvips.steps.routers.gateway import GatewayRouter
 from onlyvips.steps.routers.replicas import ReplicaRouter
 from onlyvips.steps.routers.selector import SelectorRouter
+from tests.cluster import remove
 from tests.simulators.platform import Platform
 
 IMAGE = "ghcr.io/onlyvips/backend:no-such-version"
@@ -127,21 +128,10 @@ class Place:
                 self.cluster.patch(*self.object, live["metadata"]["resourceVersion"], [operation])
                 return
 
-    def remove(self, kind: str, name: str) -> None:
-        for _ in range(5):
-            live = self.cluster.get(kind, name)
-            if live is None:
-                return
-            try:
-                self.cluster.delete(kind, name, live["metadata"]["resourceVersion"])
-                return
-            except Conflict:
-                continue
-
     def clear(self) -> None:
         for kind in API:
             for found in self.cluster.list(kind, {"contract": self.mark}):
-                self.remove(kind, found["metadata"]["name"])
+                remove(self.cluster, kind, found["metadata"]["name"])
 
 
 @pytest.fixture(params=["simulator", pytest.param("kubernetes", marks=pytest.mark.lab)])
@@ -243,7 +233,7 @@ def test_to_forget_gives_all_back_and_the_other_copy_is_known_no_more(place: Pla
 
 
 def test_what_is_gone_is_none_and_is_not_written(place: Place) -> None:
-    place.remove(*place.object)
+    remove(place.cluster, *place.object)
     assert place.router.read() is None
     with pytest.raises(Permanent):
         place.shift(SPLITS[place.kind][0], 0)

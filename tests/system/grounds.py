@@ -27,6 +27,7 @@ from onlyvips.core.record import Record
 from onlyvips.core.world import pods_for
 from onlyvips.ports import Cluster, Manifest
 from onlyvips.steps import records
+from tests.cluster import remove
 from tests.conftest import ROOT
 from tests.system.in_place import bot, lives, loses_nothing, overlaps, settled, wait
 from tests.system.platform import LATE, Platform, is_ready
@@ -193,9 +194,7 @@ class Grounds:
         finally:
             self._route(lambda rules: [rule for rule in rules if rule.get("name") != "lobby"])
             for manifest in (*lobby(), bot(self.polls)):
-                kind, name = manifest["kind"], manifest["metadata"]["name"]
-                if (live := self.cluster.get(kind, name)) is not None:
-                    self.cluster.delete(kind, name, live["metadata"]["resourceVersion"])
+                remove(self.cluster, manifest["kind"], manifest["metadata"]["name"])
 
     def _route(self, how: Callable[[list[Manifest]], list[Manifest]]) -> None:
         route = self.cluster.get("HTTPRoute", "onlyvips")

@@ -18,6 +18,7 @@ from onlyvips.core.manifests import RELEASE, template_release
 from onlyvips.core.record import Record
 from onlyvips.ports import Manifest
 from tests.charts import chart, settings
+from tests.cluster import remove
 from tests.conftest import ROOT
 from tests.system.in_place import bot, change, settled, wait
 from tests.system.platform import LATE, Platform, kill
@@ -84,9 +85,19 @@ def installed(
         yield
     finally:
         for one in place.cluster.list("Secret", {"owner": "helm", "name": release}):
-            place.cluster.delete("Secret", one["metadata"]["name"], one["metadata"]["resourceVersion"])
+            remove(place.cluster, "Secret", one["metadata"]["name"])
         owner = "/metadata/annotations/meta.helm.sh~1release-name"
         change(place.cluster, name, lambda _: [{"op": "remove", "path": owner}])
+
+
+@contextmanager
+def removed_after(place: Platform, *objects: tuple[str, str]) -> Iterator[None]:
+    """Nothing of them is left for the tests that come after, whatever happens."""
+    try:
+        yield
+    finally:
+        for kind, name in objects:
+            remove(place.cluster, kind, name)
 
 
 def start(place: Platform, service: str, version: str) -> Any:
@@ -109,7 +120,10 @@ def test_a_bot_of_a_chart_goes_forward_by_an_upgrade_and_back_by_a_rollback_when
 ) -> None:
     place = module_platform
     objects = [settings("of-the-chart", note="kept"), of_chart(bot(place.folder / "polls"), "bot")]
-    with installed(place, "onlyvips", objects, {}, BOT):
+    with (
+        removed_after(place, ("Deployment", "bot"), ("ConfigMap", "of-the-chart")),
+        installed(place, "onlyvips", objects, {}, BOT),
+    ):
         process = start(place, "bot", "v3")
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
@@ -125,10 +139,6 @@ def test_a_bot_of_a_chart_goes_forward_by_an_upgrade_and_back_by_a_rollback_when
         assert (back.result, back.chart_revision) == ("rolled-back", 2), back.reason
         assert deployment(place, "bot")["spec"]["template"] == live["spec"]["template"]
         assert statuses(place, "onlyvips") == ["superseded", "superseded", "superseded", "deployed"]
-    for kind, name in (("Deployment", "bot"), ("ConfigMap", "of-the-chart")):
-        found = place.cluster.get(kind, name)
-        assert found is not None
-        place.cluster.delete(kind, name, found["metadata"]["resourceVersion"])
 
 
 @pytest.mark.soak

@@ -13,6 +13,7 @@ from onlyvips.adapters.inventory_kubernetes import KubernetesInventory
 from onlyvips.core.configuration import keep
 from onlyvips.core.kinds import parse_kind
 from onlyvips.steps.configuration import MANIFESTS
+from tests.cluster import remove
 from tests.system.platform import Platform, told
 from tests.system.test_configuration import place
 
@@ -41,8 +42,7 @@ def name(place: Platform) -> Iterator[str]:
     yield name
     for kind in ("ConfigMap", "Service", "Deployment", "HTTPRoute"):
         for one in (name, f"{name}-since"):
-            if (live := place.cluster.get(kind, one)) is not None:
-                place.cluster.delete(kind, one, live["metadata"]["resourceVersion"])
+            remove(place.cluster, kind, one)
 
 
 def live(place: Platform) -> dict[str, Any]:
@@ -63,9 +63,7 @@ def test_a_wrecked_configuration_is_as_it_was_and_nothing_else_changes(place: Pl
     backup = told(place.onlyvips("backup", "run", "--kind", "configuration", "--local", *HERE))["backup"]
     before, cluster = live(place), place.cluster
     for kind in ("Service", "HTTPRoute"):
-        found = cluster.get(kind, name)
-        assert found is not None
-        cluster.delete(kind, name, found["metadata"]["resourceVersion"])
+        remove(cluster, kind, name)
     change(place, "ConfigMap", name, "/data/EXTRA", "1")
     env = [{"name": "LEVEL", "value": "debug"}, {"name": "ADDED", "value": "by hand"}]
     change(place, "Deployment", name, "/spec/template/spec/containers/0/env", env)

@@ -19,6 +19,7 @@ import yaml
 from pymongo import MongoClient
 
 from onlyvips import environment as environments
+from tests.cluster import remove
 from tests.conftest import ROOT, Lab
 from tests.system.platform import Platform
 
@@ -109,14 +110,14 @@ def test_a_deployment_without_track_is_refused_with_the_way_out(platform: Platfo
         "metadata": {"name": "untracked"},
         "spec": {"selector": {"app": "backend"}, "ports": [{"port": 80}]},
     }
-    made = platform.cluster.create(untracked)
+    platform.cluster.create(untracked)
     try:
         environment = edited(platform, lambda document: backend(document).update(service="untracked"))
         done = start(platform, platform.other_version(), environment)
         assert done.returncode == 2
         assert "needs `track: stable` in the selector of Service untracked" in done.stderr
     finally:
-        platform.cluster.delete("Service", "untracked", made["metadata"]["resourceVersion"])
+        remove(platform.cluster, "Service", "untracked")
 
 
 def test_duplicates_that_would_break_the_unique_index_are_found_first(platform: Platform) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from onlyvips import wiring
 from onlyvips.core.record import Record
+from tests.cluster import remove
 from tests.system.in_place import bot, change, lives, loses_nothing, overlaps, settled, wait
 from tests.system.platform import LATE, Platform, kill
 
@@ -40,9 +41,7 @@ def place(module_platform: Platform) -> Iterator[Platform]:
         wait(lambda name=name: settled(platform.cluster, name))  # type: ignore[misc]
     time.sleep(LATE)  # the pods that went had no preStop: the gateway has to forget them
     yield platform
-    live = platform.cluster.get("Deployment", "bot")
-    assert live is not None
-    platform.cluster.delete("Deployment", "bot", live["metadata"]["resourceVersion"])
+    remove(platform.cluster, "Deployment", "bot")
 
 
 def release(place: Platform, service: str, version: str) -> tuple[int, str, Record]:
@@ -134,7 +133,7 @@ def without_track(place: Platform) -> None:
     cluster, selector = place.cluster, {"app": "miniapp"}
     live = cluster.get("Deployment", "miniapp")
     assert live is not None
-    cluster.delete("Deployment", "miniapp", live["metadata"]["resourceVersion"])
+    remove(cluster, "Deployment", "miniapp")
     wait(lambda: not cluster.list("Pod", selector))
     template = live["spec"]["template"]
     del template["metadata"]["labels"]["track"]
