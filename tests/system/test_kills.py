@@ -105,8 +105,14 @@ class Death:
         self.before = grounds.version(service)
         self.version = other(self.before)
         if service is SERVICES[0] and kill.step in OF_THE_RELEASE:
-            self.version = "v2"
+            self.before, self.version = self._away_from("v2"), "v2"
         self.found: list[str] = []
+
+    def _away_from(self, version: str) -> str:
+        """What users are on, once that is another one."""
+        if self.before == version:
+            run(*driver(self.service, self.version, self.backup))
+        return self.grounds.version(self.service)
 
     def problems(self) -> list[str]:
         """Kill, let come who comes, and look."""
