@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from onlyvips.environment import rules_delivery, rules_protection, rules_routers
+from onlyvips.environment import rules_delivery, rules_protection, rules_references, rules_routers
 from onlyvips.environment.model import Environment
 from onlyvips.environment.rule import Broken
 
-RULES = (*rules_delivery.RULES, *rules_routers.RULES, *rules_protection.RULES)
+RULES = (*rules_delivery.RULES, *rules_routers.RULES, *rules_references.RULES, *rules_protection.RULES)
 
 
 def broken(environment: Environment) -> Broken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from onlyvips.core.images import digest_of, tag_of
@@ -11,6 +12,8 @@ from onlyvips.errors import Permanent, Refused
 from onlyvips.ports import Cluster, Manifest
 
 NOTHING = "nothing was changed"
+Where = Callable[..., str]
+"""``file:line: key`` of a key of the environment."""
 _OTHERS = ("StatefulSet", "DaemonSet")
 
 

@@ -7,42 +7,27 @@ from dataclasses import replace
 
 from onlyvips.core import httproute
 from onlyvips.core.affinity import obstacle
-from onlyvips.core.colours import colour_name
 from onlyvips.core.manifests import canary_name, fingerprint, template_release
 from onlyvips.core.plan import ReleasePlan, Strategy
-from onlyvips.core.referred import is_generation, names_in
 from onlyvips.core.world import pods_for
 from onlyvips.errors import OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.ports import Cluster, Lockable, Manifest, Metrics, SnapshotSource, SourceDatabase, SourceOplog
-from onlyvips.steps import preflight_blue_green, preflight_in_place, preflight_ratio
-from onlyvips.steps.deployed import NOTHING, Facts, check_deployment, healthy, there
+from onlyvips.steps import preflight_blue_green, preflight_in_place, preflight_ratio, preflight_references
+from onlyvips.steps.deployed import NOTHING, Facts, Where, check_deployment, healthy, there
+from onlyvips.steps.preflight_references import key
 from onlyvips.steps.several import at_once
 
 _RECENT = 300.0
 
 
-def check_platform(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
+def check_platform(cluster: Cluster, plan: ReleasePlan, version: str, where: Where = key) -> Facts:
     """What the service's strategy needs of the platform. Raises Refused with what is wrong and what to do."""
     strategy = plan.service.strategy
     if strategy not in _BY_STRATEGY:
         raise Refused(f"{plan.service.name} is released by {strategy}, which is not built yet: {NOTHING}.")
     facts = _BY_STRATEGY[strategy](cluster, plan, version)
-    _check_configs(cluster, plan, facts)
+    preflight_references.check(cluster, plan, facts, where)
     return facts
-
-
-def _check_configs(cluster: Cluster, plan: ReleasePlan, facts: Facts) -> None:
-    """A ConfigMap that no pod refers to would be made, and nothing would read it."""
-    name = plan.service.deployment
-    deployment = there(cluster, plan, "Deployment", colour_name(name, facts.colours[0]) if facts.colours else name)
-    used = names_in(deployment["spec"]["template"], "ConfigMap")
-    for config in plan.configs:
-        if not any(is_generation(one, config.replaces, config.name) for one in used):
-            raise Refused(
-                f"No pod of Deployment {deployment['metadata']['name']} refers to ConfigMap {config.replaces}, which "
-                f"{config.name} would replace: {NOTHING}; correct `replaces` in release.configs.{plan.service.name} of "
-                f"environment {plan.environment}, or let the pod template refer to it (envFrom, env, a volume) first."
-            )
 
 
 def _canary(cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:

@@ -9,7 +9,7 @@ from onlyvips.core.plan import Guardrail, ReleasePlan
 from onlyvips.core.spans import span
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import Metrics, Sample
-from onlyvips.steps.deployed import NOTHING
+from onlyvips.steps.deployed import NOTHING, Where
 from onlyvips.steps.looks import buckets
 
 _RECENT = 300.0
@@ -17,9 +17,6 @@ _PLACES = ("namespace", "cluster", "environment", "env", "region")
 _SOURCES = (*_PLACES, "job", "prometheus", "prometheus_replica", "replica")
 """Labels that say where a series is from. Those of one service are of one place: else two clusters, or a pod that is
 scraped twice, are counted as one."""
-
-Where = Callable[..., str]
-"""``file:line: key`` of a key of the environment."""
 
 
 @dataclass(frozen=True)

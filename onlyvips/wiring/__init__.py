@@ -198,6 +198,7 @@ def _preflight(loaded: Environment, plan: ReleasePlan, cluster: KubernetesCluste
     environments.check_digest(loaded, plan, version)
     facts = charting.check_platform(loaded, cluster, plan, version)
     check_configs(loaded, plan)
+    check_secrets(loaded, plan)
     preflight.check_all(checks_of(loaded, plan))
     return preflight.seen(metrics_of(loaded), plan, facts)
 
@@ -206,6 +207,15 @@ def check_configs(loaded: Environment, plan: ReleasePlan) -> None:
     """Read what every ConfigMap of the release will hold. Raises Refused with file, line and key."""
     for config in plan.configs:
         environments.config_values(loaded, plan.service.name, config.name)
+
+
+def check_secrets(loaded: Environment, plan: ReleasePlan) -> None:
+    """That every Secret of the release can be made. Raises Refused with file, line and key, and shows no value."""
+    for number, secret in enumerate(plan.secrets):
+        for key, reference in secret.values:
+            if why := environments.unresolved(loaded, reference):
+                where = loaded.where("release", "secrets", plan.service.name, number, "values", key)
+                raise Refused(f"{where}: {why} Nothing was changed.")
 
 
 def check_calendar(loaded: Environment) -> None:

@@ -26,7 +26,7 @@ def charts_of(loaded: Environment, plan: ReleasePlan) -> Charts | None:
 
 def check_platform(loaded: Environment, cluster: Cluster, plan: ReleasePlan, version: str) -> Facts:
     """What the cluster has to be like, Helm's release included. Raises Refused."""
-    facts = preflight.check_platform(cluster, plan, version)
+    facts = preflight.check_platform(cluster, plan, version, loaded.where)
     if (helm := charts_of(loaded, plan)) is not None:
         charted.check(helm, cluster, plan, version)
     return facts

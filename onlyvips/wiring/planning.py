@@ -76,6 +76,7 @@ def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
         refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")
     _asked(lambda: wiring.check_calendar(loaded), refusals)
     _asked(lambda: wiring.check_configs(loaded, plan), refusals)
+    _asked(lambda: wiring.check_secrets(loaded, plan), refusals)
     for one in at_once(wiring.checks_of(loaded, plan)):
         if isinstance(one, Permanent | Transient | UnknownOutcome):
             refusals.append(str(one))

@@ -125,9 +125,7 @@ def _preflight(loaded: Environment, plan: ManyPlan, version: str) -> None:
         environments.check_digest(loaded, site.plan, version)
         charting.check_platform(loaded, site.cluster, site.plan, version)
         wiring.check_configs(loaded, site.plan)
-        for secret in site.plan.secrets:
-            for _, reference in secret.values:
-                environments.resolve(loaded, reference)
+        wiring.check_secrets(loaded, site.plan)
     preflight.check_all(wiring.checks_of(loaded, sites[0].plan))
     for site in sites[1:]:
         check_queries(wiring.metrics_of(loaded), site.plan, loaded.where)

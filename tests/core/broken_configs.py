@@ -44,4 +44,18 @@ BROKEN = {
         "release.configs",
         "`a` is listed twice",
     ),
+    "two configmaps in the place of one": Case(
+        _HERE,
+        "  configs:\n    backend:\n      - {name: a, replaces: old, values: {A: x}}\n"
+        f"@@      - {{name: b, replaces: old, values: {{A: x}}}}\n{_HERE}",
+        "release.configs.backend[1]",
+        "`old` is of release.configs.backend[0] already, so which of the two a pod gets cannot be told",
+    ),
+    "a Secret that replaces another one of the release": Case(
+        "        values: {JWT_SECRET: env:ONLYVIPS_JWT_SECRET}\n",
+        "        values: {JWT_SECRET: env:ONLYVIPS_JWT_SECRET}\n"
+        "@@      - {name: other, replaces: backend-jwt, values: {A: env:A}}\n",
+        "release.secrets.backend[1]",
+        "`backend-jwt` is of release.secrets.backend[0] already",
+    ),
 }

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from onlyvips.core.plan import ConfigPlan
+from onlyvips.core.plan import ConfigPlan, ReleasePlan, SecretPlan
 from onlyvips.errors import Refused
 from onlyvips.ports import Manifest
+from onlyvips.steps import records
 from tests.procedures.in_place import Bot, Rolling
 from tests.procedures.theatre import BAD, GOOD, PLAN, Theatre
 from tests.procedures.theatre_blue_green import Colours
@@ -118,11 +119,27 @@ def test_a_name_that_somebody_took_for_other_texts_is_not_believed() -> None:
     assert made(theatre)["data"] == {"LEVEL": "of somebody"}
 
 
-def test_a_configmap_that_no_pod_refers_to_is_refused_before_anything_changes() -> None:
-    theatre = Theatre(replace(PLAN, configs=(ConfigPlan("backend-flags", "flags", ("A",)),)))
-    with pytest.raises(Refused, match="No pod of Deployment backend refers to ConfigMap flags.*: nothing was changed"):
+FLAGS = replace(PLAN, configs=(*PLAN.configs, ConfigPlan("backend-flags", "flags", ("A",))))
+KEY = replace(PLAN, secrets=(*PLAN.secrets, SecretPlan("backend-key", "key", (("A", "env:A"),))))
+
+
+@pytest.mark.parametrize("make", [Theatre, Rolling, Bot, Colours])
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (FLAGS, r"release.configs.\w+.1.replaces: no pod of Deployment [a-z-]+ refers to ConfigMap flags, .* changed"),
+        (KEY, r"release.secrets.\w+.1.replaces: no pod of Deployment [a-z-]+ refers to Secret key, .* changed"),
+    ],
+    ids=["ConfigMap", "Secret"],
+)
+def test_what_no_pod_refers_to_is_refused_before_anything_changes(
+    make: Callable[[], Theatre], more: ReleasePlan, sentence: str
+) -> None:
+    theatre = make()
+    theatre.plan = replace(theatre.plan, configs=more.configs, secrets=more.secrets)
+    with pytest.raises(Refused, match=sentence):
         theatre.process("first").release(GOOD)
-    assert configs(theatre) == [OLD_NAME]
+    assert configs(theatre) == [OLD_NAME] and records.every(theatre.cluster) == []
 
 
 def test_a_bad_version_goes_back_with_its_configmap_and_the_record_names_both() -> None:

@@ -24,6 +24,7 @@ def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
     monkeypatch.setattr(environments, "load", lambda _: loaded)
     monkeypatch.setattr(wiring, "cluster_of", lambda _: theatre.cluster)
     monkeypatch.setattr(wiring, "checks_of", lambda *_: [])
+    monkeypatch.setenv("ONLYVIPS_JWT_SECRET", "of-production")
     monkeypatch.setattr(wiring, "metrics_of", lambda _: theatre.platform.metrics)
     return theatre
 
@@ -57,6 +58,28 @@ def test_every_refusal_is_told_and_the_exit_code_says_so(
     assert told["ok"] is False
     runs, *others = told["found"]["refusals"]
     assert "runs v0.8.0 already" in runs and others == ["No oplog.", "The store is away."]
+
+
+def test_a_secret_that_cannot_be_made_or_that_nothing_reads_is_told_with_file_line_and_key(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.delenv("ONLYVIPS_JWT_SECRET")
+    text = PRODUCTION.replace("replaces: backend-jwt ", "replaces: backend-jwk ").replace(
+        "name: backend-jwt ", "name: jwk "
+    )
+    monkeypatch.setattr(environments, "load", lambda _: environments.from_text(text, "production", "production.yaml"))
+    assert plan(json=True) == 2
+    unread, unset = json.loads(capsys.readouterr().out)["found"]["refusals"]
+    assert unread.startswith(
+        f"production.yaml:{line_of('replaces: backend-jwt ')}: release.secrets.backend[0].replaces: no"
+    )
+    assert "refers to Secret backend-jwk" in unread
+    where = f"production.yaml:{line_of('values: {JWT_SECRET')}: release.secrets.backend[0].values.JWT_SECRET: "
+    assert unset.startswith(f"{where}env:ONLYVIPS_JWT_SECRET is not set") and "othing was changed" in unset
+
+
+def line_of(text: str) -> int:
+    return PRODUCTION.count("\n", 0, PRODUCTION.index(text)) + 1
 
 
 def test_a_release_that_is_open_is_told(theatre: Theatre, capsys: Any) -> None:
