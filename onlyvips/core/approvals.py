@@ -133,11 +133,13 @@ def command_of(environment: str, release: str, whose: str, one: Approval) -> str
     return f"onlyvips release approve -e {environment} {whose} --release {release} --before {one.what}"
 
 
-def sentence(one: Approval, counted: Sequence[Command], asked: Approvals | None, type_this: str) -> str:
-    """What waits, since when, until when, and the command to type. It stays the same while nothing happens."""
+def sentence(one: Approval, counted: Sequence[Command], asked: Approvals | None, type_this: str, operator: str) -> str:
+    """What waits, from whom, since when, until when, and the command to type. It stays the same while nothing
+    happens."""
     asked = asked or _ANYBODY
     so_far = f" ({len(counted)} of {asked.at_least} given)" if asked.at_least > 1 else ""
     who = f" by {' or '.join(asked.by)}" if asked.by else ""
+    who += f" (not by {operator}, who started it)" if asked.four_eyes else ""
     return (
         f"an approval{who} {before(one.what)} is wanted{so_far}, since {moment(one.since)}, until {moment(one.until)}: "
         f"`{type_this} --reason WHY`"
@@ -161,7 +163,7 @@ def _mine(record: Record, one: Approval, plan: ReleasePlan) -> tuple[Command, ..
 def told(record: Record, one: Approval, plan: ReleasePlan) -> str:
     """The sentence of a release of one service."""
     type_this = command_of(record.environment, record.id, f"-s {record.service}", one)
-    return sentence(one, _mine(record, one, plan), plan.approvals, type_this)
+    return sentence(one, _mine(record, one, plan), plan.approvals, type_this, record.operator)
 
 
 def gate(record: Record, world: World, plan: ReleasePlan, point: str) -> Action | None:

@@ -173,6 +173,8 @@ def advice(group: Group) -> str:
         yes = approvals.command_of(group.environment, group.id, "--all", one)
         ends = f"`onlyvips release abort -e {group.environment} --all`"
         return f"`{yes}` lets it go on, until {approvals.moment(one.until)}; {ends} ends it."
+    if group.closed and group.result == "not-approved":
+        return "Nothing was changed: every service serves on what it served before. To have it, start it again."
     if group.closed:
         but = f", but for {_names(group.left)}: see the evidence of each" if group.left else ""
         return f"Every service serves on what it served before{but}. Put the cause right, then release again."

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from onlyvips.core import approval_news, approvals
 from onlyvips.core import group as groups
+from onlyvips.core.approval_news import Ask
+from onlyvips.core.bulletin import News
 from onlyvips.core.group import Group
-from onlyvips.core.news import News
+from onlyvips.core.plan import ManyPlan
 
 
-def news(group: Group) -> tuple[News, ...]:
-    """All that the record of the whole has to tell, in order."""
-    return tuple(_all(group))
+def news(group: Group, plan: ManyPlan, now: float, escalate_after: float) -> tuple[News, ...]:
+    """All that the record of the whole has to tell now, in order; ``escalate_after`` seconds without an answer are
+    told once more."""
+    return tuple(_all(group, plan, now, escalate_after))
 
 
-def _all(group: Group) -> Iterator[News]:
+def _all(group: Group, plan: ManyPlan, now: float, escalate_after: float) -> Iterator[News]:
     yield _started(group)
+    ask, untouched = _ask(group, plan), group.result == "not-approved"
+    for each in group.approvals:
+        yield from approval_news.settled(ask, each, untouched, group.reason)
     if group.closed:
-        yield _over(group)
-    elif group.decision == "failed":
+        yield from () if untouched and group.approvals[-1].outcome == "expired" else (_over(group),)
+    elif group.decision == "failed" and not untouched:
         yield _going_back(group)
         yield from (_stuck(group, service, why) for service, why in group.stuck)
+    elif not group.aborted and (one := approvals.pending(group.approvals)) is not None:
+        yield from approval_news.waiting(ask, one, now, escalate_after)
+
+
+def _ask(group: Group, plan: ManyPlan) -> Ask:
+    return Ask(
+        name=_name(group),
+        environment=group.environment,
+        release=group.id,
+        version=group.version,
+        whose="--all",
+        commands=group.commands,
+        rule=plan.approvals,
+        operator=group.operator,
+        meanwhile=f"Nothing of {', '.join(group.services)} was changed yet",
+        otherwise="it is closed with nothing changed",
+        prefix="all-",
+        patience=plan.waits.maximum_hold,
+    )
 
 
 def _name(group: Group) -> str:
@@ -73,8 +99,13 @@ def _over(group: Group) -> News:
         "promoted" if good else "rolled-back",
         f"all-{group.result}",
         "good" if good else "bad",
-        f"{'Promoted' if good else 'Rolled back'}: {_name(group)}",
+        f"{_ENDS[group.result]}: {_name(group)}",
         f"{groups.headline(group)}.",
-        "Each service has evidence of its own, and the whole has its document beside them.",
+        "Its evidence is beside the backups."
+        if group.result == "not-approved"
+        else "Each service has evidence of its own, and the whole has its document beside them.",
         groups.advice(group),
     )
+
+
+_ENDS = {"promoted": "Promoted", "rolled-back": "Rolled back", "not-approved": "Ended before anything changed"}

@@ -104,7 +104,7 @@ def _awaiting(group: Group, plan: ManyPlan, one: Approval, attended: bool, now: 
     if now >= one.until:
         return Do("fail", approvals.expired(one, counted, asked))
     type_this = approvals.command_of(group.environment, group.id, "--all", one)
-    return Do("wait-for-approval", approvals.sentence(one, counted, asked, type_this))
+    return Do("wait-for-approval", approvals.sentence(one, counted, asked, type_this, group.operator))
 
 
 def _aborted_by(command: Command) -> str:

@@ -7,50 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
-from onlyvips.core import approvals, report
-from onlyvips.core.message import Message, Severity, written
+from onlyvips.core import approval_news, approvals, report
+from onlyvips.core.approval_news import Ask
+from onlyvips.core.bulletin import News
+from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import ReleasePlan
-from onlyvips.core.record import Approval, Look, Record, Told
-
-Event = Literal[
-    "started",
-    "stage-passed",
-    "held",
-    "approval-wanted",
-    "approved",
-    "approval-expired",
-    "going-back",
-    "rolled-back",
-    "promoted",
-    "escalation",
-]
-EVENTS: tuple[Event, ...] = get_args(Event)
+from onlyvips.core.record import Look, Record, Told
 
 _HOLDS = ("drift", "gone", "held")
 """Waits that only a person ends. The others end by themselves, however long they are meant to be; on the way back one
 that lasts is told all the same."""
-_APPROVAL, _NO_DATA = "approval", "no-data"
+_NO_DATA = "no-data"
 _BLIND = 2
 """Looks in a row without data that are worth a message: one may be a late scrape."""
-
-
-@dataclass(frozen=True)
-class News:
-    """One thing to tell. ``key`` names it once and for all."""
-
-    event: Event
-    key: str
-    severity: Severity
-    title: str
-    happened: str
-    done: str
-    todo: str
-
-    def message(self, link: str) -> Message:
-        """As people read it."""
-        return written(self.title, self.severity, happened=self.happened, done=self.done, todo=self.todo, link=link)
 
 
 @dataclass(frozen=True)
@@ -87,17 +58,20 @@ def untold(found: Iterable[News], record: Telling, target: str) -> list[News]:
 def _all(record: Record, plan: ReleasePlan, now: float, escalate_after: float) -> Iterator[News]:
     yield _started(record)
     yield from (_passed(record, plan, number) for number in range(_stages_passed(record, plan)))
-    yield from (_approval(record, one) for one in record.approvals if one.outcome in ("approved", "expired"))
+    ask = _ask(record, plan)
+    for each in record.approvals:
+        yield from approval_news.settled(ask, each, record.result == "not-approved", record.reason)
     if record.result:
         yield from () if _expired_before_all(record) else (_over(record),)
         return
     if record.phase == "rollback":
         yield _going_back(record)
+    elif not record.aborted and (one := approvals.pending(record.approvals)) is not None:
+        yield from approval_news.waiting(ask, one, now, escalate_after)
     for pause in _pauses(record):
-        event: Event = "approval-wanted" if pause.what == _APPROVAL else "held"
-        answered = pause.what in (*_HOLDS, _APPROVAL, _NO_DATA)
+        answered = pause.what in (*_HOLDS, _NO_DATA)
         if answered:
-            yield _paused(event, record, pause)
+            yield _paused(record, pause)
         if (answered or record.phase == "rollback") and now - pause.since >= escalate_after:
             yield _escalated(record, pause, now)
 
@@ -115,6 +89,23 @@ def _exposed(record: Record) -> str:
     if record.strategy == "canary":
         return f"The canary has {record.weight} % of requests"
     return f"By {record.strategy}, some or all requests may reach {record.to_image}"
+
+
+def _ask(record: Record, plan: ReleasePlan) -> Ask:
+    first = record.phase == AWAITING
+    return Ask(
+        name=_name(record),
+        environment=record.environment,
+        release=record.id,
+        version=record.asked,
+        whose=f"-s {record.service}",
+        commands=record.commands,
+        rule=plan.approvals,
+        operator=record.operator,
+        meanwhile="Nothing was changed yet" if first else _exposed(record),
+        otherwise="it is closed with nothing changed" if first else "it goes back by itself",
+        patience=plan.waits.maximum_hold if first else None,
+    )
 
 
 def _started(record: Record) -> News:
@@ -154,24 +145,6 @@ def _expired_before_all(record: Record) -> bool:
     return record.result == "not-approved" and record.approvals[-1].outcome == "expired"
 
 
-def _approval(record: Record, one: Approval) -> News:
-    before = approvals.before(one.what)
-    if one.outcome == "approved":
-        who = approvals.names([each for each in record.commands if (each.name, each.what) == ("approve", one.what)])
-        todo = f"Nothing. To stop it: onlyvips release abort {_where(record)}"
-        title, happened, done = (
-            f"Approved {before}: {_name(record)}",
-            f"{who or 'Enough people approved'}.",
-            "It goes on.",
-        )
-        return News("approved", f"approved:{one.what}", "good", title, happened, done, todo)
-    title = f"Not approved {before}: {_name(record)}"
-    happened = f"Until {approvals.moment(one.until)} it was not approved: {record.reason.rstrip('.')}."
-    done = "It was closed, nothing was changed." if record.result == "not-approved" else "It goes back."
-    todo = f"To have it all the same, start it again; onlyvips release status {_where(record)} shows where it is."
-    return News("approval-expired", f"approval-expired:{one.what}", "bad", title, happened, done, todo)
-
-
 def _over(record: Record) -> News:
     good = record.result == "promoted"
     return News(
@@ -202,13 +175,10 @@ def _going_back(record: Record) -> News:
 
 
 def _pauses(record: Record) -> Iterator[Pause]:
-    if record.waiting and record.waiting_since:
-        what = record.waiting_for
-        verb = {_APPROVAL: "approve", "held": "resume"}.get(what, "status")
-        answer, one = f"onlyvips release {verb} {_where(record)}", approvals.pending(record.approvals)
-        if what == _APPROVAL and one is not None:
-            answer = approvals.command_of(record.environment, record.id, f"-s {record.service}", one)
-        yield Pause(what, record.waiting_since, record.waiting.rstrip("."), answer)
+    if record.waiting and record.waiting_since and record.waiting_for != approvals.WAIT:
+        verb = {"held": "resume"}.get(record.waiting_for, "status")
+        answer = f"onlyvips release {verb} {_where(record)}"
+        yield Pause(record.waiting_for, record.waiting_since, record.waiting.rstrip("."), answer)
     blind = _blind(record.looks)
     if record.phase not in ("rollback", "evidence", "closed") and len(blind) >= _BLIND:
         why = f"{len(blind)} looks in a row saw nothing to judge by: {blind[-1].reason or blind[-1].verdict}"
@@ -226,17 +196,15 @@ def _blind(looks: Sequence[Look]) -> list[Look]:
     return found[::-1]
 
 
-def _paused(event: Event, record: Record, pause: Pause) -> News:
-    wanted = event == "approval-wanted"
+def _paused(record: Record, pause: Pause) -> News:
     return News(
-        event,
-        f"{event}:{pause.what}:{pause.since:.0f}",
+        "held",
+        f"held:{pause.what}:{pause.since:.0f}",
         "warning",
-        f"{'Approval wanted' if wanted else 'Held'}: {_name(record)}",
+        f"Held: {_name(record)}",
         f"{pause.why}.",
         f"It waits, and changes nothing. {_exposed(record)}. Without an answer it goes back by itself.",
-        f"{'Decide' if wanted else 'Put it right'}: {pause.answer}; to go back: onlyvips release abort "
-        f"{_where(record)}",
+        f"Put it right: {pause.answer}; to go back: onlyvips release abort {_where(record)}",
     )
 
 

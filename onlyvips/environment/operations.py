@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from onlyvips.core.news import Event
+from onlyvips.core.bulletin import Event
 from onlyvips.environment.base import Email, Identifier, Name, Section, Text
 from onlyvips.environment.quantities import Duration, Share, Threshold
 from onlyvips.environment.references import SecretReference

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onlyvips.core import group_news
+from onlyvips.core.bulletin import Event, News
 from onlyvips.core.group import Group
 from onlyvips.core.message import Message
-from onlyvips.core.news import Event, News, news, untold
-from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.news import news, untold
+from onlyvips.core.plan import ManyPlan, ReleasePlan
 from onlyvips.core.record import Record, Told
 from onlyvips.errors import OnlyVipsError
 from onlyvips.ports import Clock
@@ -74,14 +75,14 @@ class _Line:
 
 
 class Crier(Herald):
-    """Tells each target what it wants. ``note`` writes down what became of it, ``link`` says where a person looks. A
-    release of several services itself has no ``plan``."""
+    """Tells each target what it wants. ``note`` writes down what became of it, ``link`` says where a person looks;
+    ``plan`` is that of the service, or of all where the release of several services itself is told of."""
 
     def __init__(
         self,
         targets: Sequence[Target],
         clock: Clock,
-        plan: ReleasePlan | None,
+        plan: ReleasePlan | ManyPlan,
         *,
         escalate_after: float,
         note: Callable[[str, Told], None],
@@ -103,10 +104,12 @@ class Crier(Herald):
             _LOG.exception("What release %s has to tell could not be worked out.", record.id)
 
     def _found(self, record: Record | Group) -> Sequence[News]:
+        now, plan = self._clock.now(), self._plan
         if isinstance(record, Group):
-            return group_news.news(record)
-        assert self._plan is not None
-        return news(record, self._plan, self._clock.now(), self._escalate_after)
+            assert isinstance(plan, ManyPlan)
+            return group_news.news(record, plan, now, self._escalate_after)
+        assert isinstance(plan, ReleasePlan)
+        return news(record, plan, now, self._escalate_after)
 
     def _queue(self, line: _Line, record: Record | Group, found: Sequence[News]) -> None:
         with self._idle:

@@ -11,9 +11,9 @@ from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.core.around import Around, Backup
+from onlyvips.core.bulletin import EVENTS
 from onlyvips.core.forecast import Forecast, Found, forecast
 from onlyvips.core.images import tag_of
-from onlyvips.core.news import EVENTS
 from onlyvips.core.plan import DestinationPlan, ReleasePlan, Strategy
 from onlyvips.environment import Environment
 from onlyvips.errors import Permanent, Transient, UnknownOutcome

@@ -54,7 +54,9 @@ def waits_for_approval(group: str) -> bool:
     """Whether what this process drives waits for an approval before anything changes: then nobody is to hold its
     Lease."""
     found = driven(group)
-    return approving.waits_all(found.group(), found.site.plan, found.site.clock.now())
+    record = found.group()
+    found.site.herald.look(record)  # who may approve is asked by a message
+    return approving.waits_all(record, found.site.plan, found.site.clock.now())
 
 
 def driven(group: str) -> Many:
@@ -103,7 +105,7 @@ def site_of_all(loaded: Environment, version: str) -> ManySite:
             lease.progress, lambda: group_evidence.keep(openers(loaded), clock, plan, group, members)
         ),
         suffix=lambda: secrets.token_hex(3),
-        herald=herald_of(loaded, None, cluster),
+        herald=herald_of(loaded, plan, cluster),
     )
 
 
@@ -184,6 +186,8 @@ def reconcile(environment: str, *, holder: str, attended: bool = False) -> Group
         return None
     site = site_of_all(loaded, found.version)
     if approving.rests_all(found, site.plan, site.clock.now()):
+        site.herald.look(found)  # who is asked for an approval for long is told again
+        site.herald.settle()
         return found
     return many.finish(site, found.id, holder, attended=attended)
 

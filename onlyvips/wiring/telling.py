@@ -7,10 +7,10 @@ from functools import partial
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core.bulletin import EVENTS
 from onlyvips.core.group import Group
 from onlyvips.core.message import written
-from onlyvips.core.news import EVENTS
-from onlyvips.core.plan import ReleasePlan
+from onlyvips.core.plan import ManyPlan, ReleasePlan
 from onlyvips.core.record import Record
 from onlyvips.environment import Environment
 from onlyvips.errors import Refused
@@ -22,8 +22,8 @@ from onlyvips.steps.herald import SILENT, Crier, Herald, Target
 _RUN = re.compile(r"\(([0-9a-f]{8}-[0-9a-f-]{27})\)")
 
 
-def herald_of(loaded: Environment, plan: ReleasePlan | None, cluster: Cluster) -> Herald:
-    """Who tells people of a release of the plan's service; without a plan, of one of several services itself."""
+def herald_of(loaded: Environment, plan: ReleasePlan | ManyPlan, cluster: Cluster) -> Herald:
+    """Who tells people of a release by ``plan``, of one service or of several as a whole."""
     if not (targets := targets_of(loaded)):
         return SILENT
     return Crier(

@@ -10,11 +10,12 @@ import pytest
 from onlyvips import environment as environments
 from onlyvips.core import approvals, forecast, report
 from onlyvips.core.approvals import Answerer, points
+from onlyvips.core.bulletin import News
 from onlyvips.core.commands import answer
 from onlyvips.core.decide import next_action
 from onlyvips.core.evidence_page import page_of
 from onlyvips.core.forecast import Found
-from onlyvips.core.news import News, news
+from onlyvips.core.news import news
 from onlyvips.core.past import hurried
 from onlyvips.core.plan import Approvals
 from onlyvips.core.record import Approval, Command, from_json, to_json
@@ -175,7 +176,13 @@ def test_people_are_told_that_an_approval_is_wanted_was_given_or_expired() -> No
     waiting = AWAITING.waits("approval", "an approval is wanted", 100.0)
     wanted = told(waiting)["approval-wanted:approval:100"]
     assert "onlyvips release approve -e test -s backend --release r1 --before traffic" in wanted.todo
+    assert wanted.done == (
+        "It waits, and changes nothing. Nothing was changed yet. Not approved until 1970-01-01 01:01:40 UTC, it is "
+        "closed with nothing changed."
+    )
     assert "escalation:approval:100" in told(waiting, now=1100.0)
+    in_traffic = told(AT_25)["approval-wanted:approval:100"]
+    assert "The canary has 10 % of requests" in in_traffic.done and "it goes back by itself" in in_traffic.done
     approved = told(replace(APPROVED, phase="prepare", approvals=(replace(WAITS, outcome="approved"),)))
     assert approved["approved:traffic"].happened == "Bob (claimed): fine."
     over = replace(AWAITING, phase="closed", result="not-approved", reason="nobody approved it in time")
@@ -187,3 +194,18 @@ def test_people_are_told_that_an_approval_is_wanted_was_given_or_expired() -> No
     )
     aborted = told(replace(over, approvals=(replace(WAITS, outcome="overtaken"),), reason="Ada asked for an abort"))
     assert aborted["not-approved"].title.startswith("Ended before anything changed")
+
+
+def test_who_started_it_and_may_not_approve_is_named_where_people_are_asked() -> None:
+    asking = replace(PLAN, approvals=replace(ALL, four_eyes=True, by=("Bob", "Eve")))
+    wanted = {one.event: one for one in news(AWAITING, asking, 500.0, 900.0)}["approval-wanted"]
+    assert "an approval by Bob or Eve (not by Ada, who started it) before anything changes" in wanted.happened
+
+
+def test_what_was_approved_and_is_left_alone_is_told_once_nobody_went_on_with_it_for_long() -> None:
+    assert [one for one in told(APPROVED, now=1000.0) if "approv" in one] == []
+    left = told(APPROVED, now=1100.0)["escalation:approved:100"]
+    assert "onlyvips release start -e test -s backend --version v2" in left.todo
+    assert left.happened.startswith("Bob (claimed): fine; its run is gone")
+    aborted = replace(APPROVED, commands=(*APPROVED.commands, Command("abort", "Ada", 1.0, "no")))
+    assert "escalation:approved:100" not in told(aborted, now=1100.0)

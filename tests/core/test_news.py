@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from onlyvips.core.news import News, news, untold
+from onlyvips.core.bulletin import News
+from onlyvips.core.news import news, untold
 from onlyvips.core.record import Look, Record, Told, from_json, to_json
 from tests.core.decisions import ABORT, GOING_BACK, IN_CANARY, IN_PROMOTE, PLAN, RECORD, look
 

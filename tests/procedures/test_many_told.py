@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from onlyvips import environment as environments
+from onlyvips import wiring
+from onlyvips.core import approvals
+from onlyvips.core.bulletin import EVENTS
 from onlyvips.core.many import Do
-from onlyvips.core.news import EVENTS
+from onlyvips.core.plan import Approvals
 from onlyvips.steps import records
 from onlyvips.steps.herald import Crier, Target
-from onlyvips.wiring import telling
+from onlyvips.steps.opening import Start
+from onlyvips.wiring import several, telling
 from tests.core.broken_environments import PRODUCTION
+from tests.procedures.test_approval_many import approve
 from tests.procedures.test_many_stuck import hide_rule, put_back
 from tests.procedures.theatre import GOOD, Killed
-from tests.procedures.troupe import Actor, Troupe, bad_miniapp
+from tests.procedures.troupe import MANY, Actor, Troupe, bad_miniapp
 from tests.simulators.notifier import SimNotifier
 
 
@@ -25,7 +31,7 @@ def listening(theatre: Troupe, holder: str, notifier: SimNotifier, run: str = "r
     crier = Crier(
         [Target("slack", frozenset(EVENTS), lambda: notifier)],
         theatre.clock,
-        None,
+        theatre.many,
         escalate_after=30.0,
         note=lambda release, told: records.note_told(actor, release, told),
         link=lambda record: f"https://prefect/{record.id}",
@@ -84,5 +90,71 @@ def test_the_environments_targets_are_told_and_a_link_leads_to_the_whole() -> No
     theatre = Troupe()
     theatre.actor("driver").release_all(GOOD)
     loaded = environments.from_text(PRODUCTION, "production", "production.yaml")
-    assert isinstance(telling.herald_of(loaded, None, theatre.cluster), Crier)
+    assert isinstance(telling.herald_of(loaded, theatre.many, theatre.cluster), Crier)
     assert telling.link(loaded, theatre.group()) == "onlyvips release status -e simulated"
+
+
+NAMED = Approvals(before_traffic=True, within=300.0, at_least=2, by=("Ada", "Bob", "Cy"), four_eyes=True)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, **rule: Any) -> tuple[Troupe, SimNotifier]:
+    """A release of all that waits for its approval: its driver was begun by the wiring, and let it go."""
+    theatre, notifier = Troupe(replace(MANY, approvals=replace(NAMED, **rule))), SimNotifier()
+    monkeypatch.setattr(environments, "load", lambda _: None)
+    monkeypatch.setattr(wiring, "cluster_of", lambda _: theatre.cluster)
+    monkeypatch.setattr(several, "_driven", {})
+    monkeypatch.setattr(several, "site_of_all", lambda *_: listening(theatre, "somebody", notifier).many)
+    group = several.begin("simulated", Start(GOOD, "Ada", "run-1", "driver"))
+    assert several.waits_for_approval(group)
+    several.let_go("run-1")
+    return theatre, notifier
+
+
+def test_that_an_approval_of_all_is_wanted_is_told_with_who_may_until_when_what_else_and_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre, notifier = asked(monkeypatch)
+    assert titles(notifier) == [STARTED, "Approval wanted"]
+    body = notifier.arrived[1].body
+    until = approvals.moment(theatre.group().approvals[0].until)
+    assert "by Ada or Bob or Cy (not by Ada, who started it) before anything changes is wanted (0 of 2 given)" in body
+    assert f"Not approved until {until}, it is closed with nothing changed." in body
+    command = f"onlyvips release approve -e simulated --all --release {theatre.group().id} --before traffic"
+    assert f"Decide: {command} --reason WHY; to end it: onlyvips release abort -e simulated --all" in body
+
+
+def test_the_reconciler_tells_that_nobody_answers_and_that_it_ended_with_nothing_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre, notifier = asked(monkeypatch)
+    for _ in range(2):
+        theatre.clock.sleep(40.0)
+        several.reconcile("simulated", holder="reconciler")
+    theatre.clock.sleep(300.0)
+    several.reconcile("simulated", holder="reconciler")
+    theatre.assert_all("not-approved")
+    assert titles(notifier) == [STARTED, "Approval wanted", "Nobody answers", "Not approved before anything changes"]
+    assert "It was closed, nothing was changed." in notifier.arrived[-1].body
+
+
+def test_one_that_was_approved_and_that_no_run_goes_on_with_is_told_with_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre, notifier = asked(monkeypatch, at_least=1)
+    approve(theatre, "Bob")
+    several.reconcile("simulated", holder="reconciler")
+    assert titles(notifier)[2:] == []
+    theatre.clock.sleep(40.0)
+    several.reconcile("simulated", holder="reconciler")
+    assert titles(notifier)[2:] == ["Approved, and nobody goes on with it"]
+    assert f"onlyvips release start -e simulated --all --version {GOOD}" in notifier.arrived[-1].body
+
+
+def test_an_abort_before_anything_changed_is_told_as_that_and_not_as_a_way_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theatre, notifier = asked(monkeypatch)
+    theatre.abort_all()
+    several.reconcile("simulated", holder="reconciler")
+    assert titles(notifier)[2:] == ["Ended before anything changed"]
+    assert "Nothing was changed: every service serves on what it served before." in notifier.arrived[-1].body

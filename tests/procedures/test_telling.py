@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from onlyvips.core.bulletin import EVENTS, Event
 from onlyvips.core.message import Message
-from onlyvips.core.news import EVENTS, Event
 from onlyvips.core.record import Record
 from onlyvips.errors import Transient
 from onlyvips.steps import records
