@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,60 +13,91 @@ from onlyvips.core.power import ASKED, Judging, Sight, Traffic, sights
 from onlyvips.core.spans import span
 from onlyvips.errors import OnlyVipsError
 from onlyvips.ports import Metrics, Sample
+from onlyvips.steps.deployed import Where
 from onlyvips.steps.looks import judged
+from onlyvips.steps.preflight_references import key
 
 _WINDOW, _BEFORE = 900.0, 300.0
 _FRESH_LOOKS = 2
 _SHORTEST = 60.0
 _SEED = 1
 _REMEDY = "lengthen its hold or raise its weight, or watch it yourself"
+_UNKNOWN = "what would be seen cannot be said"
 
 
 @dataclass(frozen=True)
 class StageSight:
-    """Stage ``number`` (from 1); ``sight`` is None where today's traffic is not known. ``warning`` is for people, empty
-    where the stage sees what it should."""
+    """Stage ``number`` (from 1); ``sight`` is None where today's traffic is not known or nothing is compared.
+    ``doubts`` are for people, none where the stage sees what it should."""
 
     number: int
     stage: Stage
     sight: Sight | None
-    warning: str
+    doubts: tuple[str, ...] = ()
 
 
 def foresight(metrics: Metrics, plan: ReleasePlan) -> tuple[StageSight, ...]:
-    """Each stage of the plan, judged beforehand by stable's last 15 minutes.
+    """Each stage of the plan, judged beforehand by stable's last 15 minutes; of blue-green the warm window.
 
-    A metrics system that is away or knows nothing is a warning, no error.
+    A metrics system that is away or knows nothing is a doubt, no error.
     """
     if not plan.stages:
         return ()
-    found: tuple[Sight, ...] | str
     try:
-        found = _sights(plan, _traffic(metrics, plan, metrics.now()))
+        traffic: Traffic | str = _traffic(metrics, plan, metrics.now())
     except OnlyVipsError as error:
-        found = f"today's traffic is not known ({str(error).rstrip('.')}), so nobody can say what it will see"
-    told = []
-    for place, stage in enumerate(plan.stages):
-        sight = None if isinstance(found, str) else found[place]
-        reasons = [found] if isinstance(found, str) else list(_doubts(plan, sight))
-        reasons += _too_short(plan, stage)
-        name = f"Stage {place + 1} ({stage.weight} % for {span(stage.hold)})"
-        told.append(StageSight(place + 1, stage, sight, f"{name}: {'; '.join(reasons)}." if reasons else ""))
-    return tuple(told)
-
-
-def _sights(plan: ReleasePlan, traffic: Traffic | str) -> tuple[Sight, ...] | str:
-    if plan.margins is None:
-        return "it is judged by its guardrails alone, not beside stable"
-    if isinstance(traffic, str):
-        return traffic
+        traffic = f"today's traffic is not known ({str(error).rstrip('.')}), so {_UNKNOWN}"
+    if isinstance(traffic, str) or plan.margins is None:
+        alone = [(stage, None, _unseen(plan, stage, traffic)) for stage in plan.stages]
+        return tuple(_sight(plan, number, *one) for number, one in enumerate(alone, 1))
     judging = Judging(plan.stages, plan.waits.look, plan.margins, plan.alpha, judged(plan))
-    return sights(judging, traffic, np.random.default_rng(_SEED))
+    found = sights(judging, traffic, np.random.default_rng(_SEED))
+    pairs = zip(plan.stages, found, strict=True)
+    return tuple(_sight(plan, number, one, sight, _doubts(sight)) for number, (one, sight) in enumerate(pairs, 1))
+
+
+def _sight(plan: ReleasePlan, number: int, stage: Stage, sight: Sight | None, doubts: Iterable[str]) -> StageSight:
+    return StageSight(number, stage, sight, (*doubts, *_too_short(plan, stage)))
+
+
+def warnings(told: Sequence[StageSight], plan: ReleasePlan, where: Where = key) -> list[str]:
+    """One sentence for each doubt, however many stages have it, with the key of the environment that it is about."""
+    stages = dict[str, list[StageSight]]()
+    for one in told:
+        for doubt in one.doubts:
+            stages.setdefault(doubt, []).append(one)
+    return [f"{_head(found, plan, where)}: {doubt}." for doubt, found in stages.items()]
+
+
+def _head(found: Sequence[StageSight], plan: ReleasePlan, where: Where) -> str:
+    first = found[0]
+    if plan.service.strategy == "blue-green":
+        return f"{where('strategies', 'blue_green', 'keep_warm')}: the warm window of {span(first.stage.hold)}"
+    if len(found) == 1:
+        name = f"stage {first.number} ({first.stage.weight} % for {span(first.stage.hold)})"
+        return f"{where('strategies', 'canary', 'stages', first.number - 1)}: {name}"
+    numbers = [str(one.number) for one in found]
+    return f"{where('strategies', 'canary', 'stages')}: stages {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def _unseen(plan: ReleasePlan, stage: Stage, traffic: Traffic | str) -> Iterator[str]:
+    """What speaks against a stage that is compared with nothing."""
+    if isinstance(traffic, str):
+        yield traffic
+        return
+    least, requests = max((rail.minimum_requests for rail in plan.guardrails), default=0), traffic.requests * stage.hold
+    if requests < least:
+        yield (
+            f"at today's traffic it gets about {requests:.2g} requests, and its guardrails need {least}: it would be "
+            f"held for more of them, and go back after {span(plan.waits.maximum_hold)}"
+        )
 
 
 def _traffic(metrics: Metrics, plan: ReleasePlan, now: float) -> Traffic | str:
     """Stable's; a sentence where it cannot be told."""
-    names, labels = plan.metrics, {"app": plan.service.name, "track": "stable"}
+    names, labels = plan.metrics, {"app": plan.service.name}
+    if plan.service.strategy == "canary":
+        labels["track"] = "stable"
 
     def samples(metric: str) -> list[Sample]:
         return metrics.samples(metric, labels, now - _WINDOW - _BEFORE, now)
@@ -76,8 +107,8 @@ def _traffic(metrics: Metrics, plan: ReleasePlan, now: float) -> Traffic | str:
     alive = [one for one in requests if one.points[-1][0] > now - max(_SHORTEST, _FRESH_LOOKS * plan.waits.look)]
     total = _grown(requests, now)
     if seconds < _SHORTEST or not alive or not total:
-        who = f"{plan.service.name}'s stable"
-        return f"{who} counted no request in the last {span(_WINDOW)}, so nobody can say what it will see"
+        who = f"{plan.service.name}'s stable" if "track" in labels else plan.service.name
+        return f"{who} counted no request in the last {span(_WINDOW)}, so {_UNKNOWN}"
     bounds, buckets = _histogram(samples(f"{names.latency}_bucket"), now)
     errors = min(1.0, _grown(samples(names.errors), now) / total)
     return Traffic(total / seconds, errors, len({_pod(one) for one in alive}), bounds, buckets)
@@ -106,20 +137,25 @@ def _histogram(samples: list[Sample], now: float) -> tuple[tuple[float, ...], tu
     return bounds, tuple(float(share) for share in counts / counts.sum())
 
 
-def _doubts(plan: ReleasePlan, sight: Sight | None) -> Iterator[str]:
-    if sight is None:
-        return
+def _doubts(sight: Sight) -> Iterator[str]:
     blind = [f"of canaries with {fault} it finds {power:.0%}" for fault, power in sight.powers if power < ASKED]
     if not any(fault for fault, _ in sight.powers if "latency" in fault):
-        yield "stable's histogram of latency has no sample, so latency is not compared"
+        yield "latency is not compared, for stable's histogram has no sample"
     if not blind:
         return
-    least = "no excess of errors at all" if sight.smallest is None else f"{sight.smallest * 100:.2g} points more errors"
-    yield f"at today's traffic it gets about {sight.requests:.2g} requests/s, too few to be sure"
-    yield ", ".join(blind)
-    yield f"{ASKED:.0%} are found from {least} than today's; {_REMEDY}" if sight.smallest else f"{least}; {_REMEDY}"
+    sees = f"at today's traffic it gets about {sight.requests:.2g} requests/s, too few to be sure: {', '.join(blind)}"
+    least = "no excess of errors is surely found"
+    if sight.smallest is not None:
+        least = f"{ASKED:.0%} are found from {sight.smallest * 100:.2g} points more errors than today's"
+    yield f"{sees}; {least}; {_REMEDY}"
 
 
-def _too_short(plan: ReleasePlan, stage: Stage) -> list[str]:
-    long = [rail for rail in plan.guardrails if rail.recent > stage.hold]
-    return [f"it is shorter than the {span(rail.recent)} of {rail.name}" for rail in long]
+def _too_short(plan: ReleasePlan, stage: Stage) -> Iterator[str]:
+    """Alerts look back for longer than the stage lasts, so it is over before all that they would see is of it."""
+    rails = [rail for rail in plan.guardrails if rail.recent > stage.hold]
+    for recent in dict.fromkeys(rail.recent for rail in rails):
+        names = " and ".join(rail.name for rail in rails if rail.recent == recent)
+        yield f"shorter than the {span(recent)} of {names}: lengthen {_HOLD[plan.service.strategy == 'blue-green']}"
+
+
+_HOLD = ("its hold", "keep_warm")

@@ -17,8 +17,10 @@ from onlyvips.core.images import tag_of
 from onlyvips.core.plan import DestinationPlan, ReleasePlan, Strategy
 from onlyvips.environment import Environment
 from onlyvips.errors import Permanent, Transient, UnknownOutcome
+from onlyvips.ports import Cluster
 from onlyvips.steps import records
-from onlyvips.steps.foresight import foresight
+from onlyvips.steps.deployed import Facts
+from onlyvips.steps.foresight import foresight, warnings
 from onlyvips.steps.several import at_once
 from onlyvips.wiring import charting
 from onlyvips.wiring.telling import targets_of
@@ -36,8 +38,8 @@ def foresee(environment: str, service: str, version: str, strategy: Strategy | N
     found = _found(loaded, plan, version)
     # What keeps the metrics system from being asked at all is among the refusals already.
     sights = _asked(lambda: foresight(wiring.metrics_of(loaded), plan), []) or ()
-    warnings = [one.warning for one in sights if one.warning]
-    return forecast(_with_keys(loaded, plan), tag_of(version), found, _around(loaded), warnings)
+    told = warnings(sights, plan, loaded.where)
+    return forecast(_with_keys(loaded, plan), tag_of(version), found, _around(loaded), told)
 
 
 def _around(loaded: Environment) -> Around:
@@ -68,12 +70,10 @@ def _with_keys(loaded: Environment, plan: ReleasePlan) -> ReleasePlan:
 
 
 def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
-    cluster, refusals = wiring.cluster_of(loaded), list[str]()
+    refusals = list[str]()
     _asked(lambda: environments.check_digest(loaded, plan, version), refusals)
-    facts = _asked(lambda: charting.check_platform(loaded, cluster, plan, version), refusals)
-    still_open = _asked(lambda: records.find_open(cluster, plan.service.name), refusals)
-    if still_open is not None:
-        refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")
+    cluster = _asked(lambda: wiring.cluster_of(loaded), refusals)
+    facts = None if cluster is None else _in_cluster(loaded, cluster, plan, version, refusals)
     _asked(lambda: wiring.check_calendar(loaded), refusals)
     _asked(lambda: wiring.check_configs(loaded, plan), refusals)
     _asked(lambda: wiring.check_secrets(loaded, plan), refusals)
@@ -84,6 +84,16 @@ def _found(loaded: Environment, plan: ReleasePlan, version: str) -> Found:
             raise one
     found = Found("", 0) if facts is None else Found(facts.image, facts.capacity)
     return replace(found, refusals=tuple(dict.fromkeys(refusals)))
+
+
+def _in_cluster(
+    loaded: Environment, cluster: Cluster, plan: ReleasePlan, version: str, refusals: list[str]
+) -> Facts | None:
+    facts = _asked(lambda: charting.check_platform(loaded, cluster, plan, version), refusals)
+    still_open = _asked(lambda: records.find_open(cluster, plan.service.name), refusals)
+    if still_open is not None:
+        refusals.append(f"Release {still_open.id} of {still_open.version} is open (phase {still_open.phase}).")
+    return facts
 
 
 def _asked(ask: Callable[[], T], refusals: list[str]) -> T | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from onlyvips.core.plan import Margins, ReleasePlan, Stage
-from onlyvips.steps.foresight import StageSight, foresight
+from onlyvips.steps.foresight import foresight, warnings
 from tests.core.decisions import PLAN as WITHOUT
 from tests.simulators.clock import SimClock
 from tests.simulators.metrics import SimMetrics
@@ -34,46 +34,72 @@ def scraped(rate: int, errors: int = 0, seconds: int = 1200, before: int = 10**6
     return metrics
 
 
-def seen(metrics: SimMetrics, plan: ReleasePlan = PLAN) -> tuple[StageSight, ...]:
-    return foresight(metrics, plan)
+def seen(metrics: SimMetrics, plan: ReleasePlan = PLAN) -> list[str]:
+    return warnings(foresight(metrics, plan), plan)
 
 
 def test_a_stage_with_enough_traffic_has_no_warning() -> None:
-    told = seen(scraped(rate=2000, errors=10))
-    assert [(one.number, one.warning) for one in told] == [(1, ""), (2, "")]
+    told = foresight(scraped(rate=2000, errors=10), PLAN)
+    assert [(one.number, one.doubts) for one in told] == [(1, ()), (2, ())]
     assert told[0].sight is not None and told[0].sight.requests == pytest.approx(10.0, rel=0.1)
 
 
-def test_a_blind_stage_is_told_with_its_power_and_what_to_do() -> None:
+def test_a_blind_stage_is_told_with_its_key_its_power_and_what_to_do() -> None:
     first = seen(scraped(rate=60, errors=0))[0]
-    assert first.warning.startswith(
-        "Stage 1 (10 % for 30 min): at today's traffic it gets about 0.28 requests/s, too few to be sure; of canaries "
+    assert first.startswith(
+        "strategies.canary.stages.0: stage 1 (10 % for 30 min): at today's traffic it gets about 0.28 requests/s, too "
+        "few to be sure: of canaries "
     )
-    assert "errors of 1 % against none it finds " in first.warning
-    assert first.warning.endswith(
+    assert "errors of 1 % against none it finds " in first
+    assert first.endswith(
         "points more errors than today's; lengthen its hold or raise its weight, or watch it yourself."
     )
 
 
-def test_no_request_of_stable_is_a_warning_for_each_stage() -> None:
-    for told in (seen(SimMetrics(SimClock())), seen(scraped(rate=0))):
-        assert [one.sight for one in told] == [None, None]
-        assert "backend's stable counted no request in the last 15 min" in told[1].warning
+UNKNOWN = "so what would be seen cannot be said."
+
+
+def test_what_is_so_of_several_stages_is_said_once() -> None:
+    many = replace(PLAN, stages=(Stage(10, 1800.0), Stage(25, 3600.0), Stage(50, 7200.0)))
+    for metrics in (SimMetrics(SimClock()), scraped(rate=0)):
+        assert seen(metrics, many) == [
+            "strategies.canary.stages: stages 1, 2 and 3: backend's stable counted no request in the last 15 min, "
+            + UNKNOWN
+        ]
+    assert [one.sight for one in foresight(scraped(rate=0), PLAN)] == [None, None]
 
 
 def test_a_metrics_system_that_is_away_is_a_warning_and_no_failure() -> None:
     metrics = scraped(rate=2000)
     metrics.prometheus_away()
-    told = seen(metrics)
-    assert "today's traffic is not known (Prometheus did not answer: ConnectError)" in told[0].warning
+    away = "today's traffic is not known (Prometheus did not answer: ConnectError), "
+    assert seen(metrics) == [f"strategies.canary.stages: stages 1 and 2: {away}{UNKNOWN}"]
 
 
-def test_a_stage_shorter_than_the_window_of_a_guardrail_is_told() -> None:
+def test_a_stage_shorter_than_the_window_of_its_guardrails_is_told_once() -> None:
     rails = tuple(replace(rail, recent=300.0) for rail in PLAN.guardrails)
     short = replace(PLAN, guardrails=rails, stages=(Stage(50, 240.0),), waits=replace(PLAN.waits, look=60.0))
-    assert f"it is shorter than the 5 min of {rails[0].name}" in seen(scraped(rate=20000), short)[0].warning
+    names = " and ".join(rail.name for rail in rails)
+    told = f"stage 1 (50 % for 4 min): shorter than the 5 min of {names}: lengthen its hold."
+    assert seen(scraped(rate=20000), short) == [f"strategies.canary.stages.0: {told}"]
 
 
-def test_without_margins_it_says_that_nothing_is_compared() -> None:
-    told = seen(scraped(rate=2000), replace(PLAN, margins=None))
-    assert told[0].warning == "Stage 1 (10 % for 30 min): it is judged by its guardrails alone, not beside stable."
+WARM = replace(PLAN, margins=None, stages=(Stage(100, 900.0),), service=replace(PLAN.service, strategy="blue-green"))
+
+
+def test_the_warm_window_of_blue_green_is_called_so_and_a_quiet_one_is_told() -> None:
+    assert seen(scraped(rate=2000), WARM) == []
+    rails = tuple(replace(rail, minimum_requests=100) for rail in WARM.guardrails)
+    (told,) = seen(scraped(rate=1), replace(WARM, guardrails=rails))
+    assert told.startswith(
+        "strategies.blue_green.keep_warm: the warm window of 15 min: at today's traffic it gets about 42 requests, and "
+        "its guardrails need 100: it would be held for more of them, and go back after "
+    )
+
+
+def test_the_traffic_of_colours_is_found_without_a_track() -> None:
+    metrics = SimMetrics(clock := SimClock())
+    for minute in range(21):
+        metrics.scraped("api_request_total", {"app": "backend", "version": "blue", "pod": "a"}, 6000.0 * minute)
+        clock.sleep(60)
+    assert seen(metrics, WARM) == []

@@ -121,10 +121,22 @@ def test_a_service_that_is_misspelt_is_refused_with_the_nearest(theatre: Theatre
 
 def test_stages_that_will_see_little_at_todays_traffic_are_told_as_warnings(theatre: Theatre, capsys: Any) -> None:
     assert plan() == 0
-    assert (
-        "Stage 1 (10 % for 30 min): backend's stable counted no request in the last 15 min" in capsys.readouterr().out
-    )
+    where = f"production.yaml:{line_of('    stages:')}: strategies.canary.stages: stages 1, 2 and 3: "
+    assert f"{where}backend's stable counted no request in the last 15 min" in capsys.readouterr().out
     theatre.platform.metrics.prometheus_away()
     assert plan(json=True) == 0
-    first = json.loads(capsys.readouterr().out)["warnings"][0]
-    assert "today's traffic is not known (Prometheus did not answer: ConnectError)" in first
+    (only,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert "today's traffic is not known (Prometheus did not answer: ConnectError)" in only
+
+
+def test_without_access_to_the_cluster_the_steps_are_told_all_the_same(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def away(_: object) -> None:
+        raise Refused("No access to the cluster.")
+
+    monkeypatch.setattr(wiring, "cluster_of", away)
+    assert plan(json=True) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["found"] == {"image": "", "capacity": 0, "refusals": ["No access to the cluster."]}
+    assert [one["weight"] for one in told["steps"] if one["weight"]] == [10, 25, 50]
