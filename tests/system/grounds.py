@@ -188,13 +188,23 @@ class Grounds:
         self._route(lambda rules: [RULE, *rules])
         for name in ("lobby", "bot"):
             wait(lambda name=name: settled(self.cluster, name))  # type: ignore[misc]
+        before = self._minimum("backend", 4)  # below what runs, so that a release has to hold it
         time.sleep(LATE)
         try:
             yield
         finally:
+            self._minimum("backend", before)
             self._route(lambda rules: [rule for rule in rules if rule.get("name") != "lobby"])
             for manifest in (*lobby(), bot(self.polls)):
                 remove(self.cluster, manifest["kind"], manifest["metadata"]["name"])
+
+    def _minimum(self, name: str, number: int) -> int:
+        """Give an autoscaler this minimum; the one that it had."""
+        scaler = self.cluster.get("HorizontalPodAutoscaler", name)
+        assert scaler is not None
+        change = {"op": "replace", "path": "/spec/minReplicas", "value": number}
+        self.cluster.patch("HorizontalPodAutoscaler", name, scaler["metadata"]["resourceVersion"], [change])
+        return int(scaler["spec"]["minReplicas"])
 
     def _route(self, how: Callable[[list[Manifest]], list[Manifest]]) -> None:
         route = self.cluster.get("HTTPRoute", "onlyvips")
@@ -288,7 +298,7 @@ def lobby() -> list[Manifest]:
             "metadata": {"name": "lobby"},
             "spec": {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "lobby"},
-                "minReplicas": 2,
+                "minReplicas": 1,
                 "maxReplicas": 4,
             },
         },
