@@ -41,9 +41,10 @@ class Asked:
 
 
 class Teller:
-    """Prints each step and look of a record once."""
+    """Prints each step and look of a record once, after the ``name`` of what it is about, where several are told of."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, name: str = "") -> None:
+        self._name = f"{name}  " if name else ""
         self._quiet, self._steps, self._looks, self._waiting = quiet, 0, 0, ""
         self._commands = 0
 
@@ -51,11 +52,11 @@ class Teller:
         """Print what is new."""
         if not self._quiet:
             for command in record.commands[self._commands :]:
-                console.say(f"  {report.command_line(command)}")
+                console.say(f"  {self._name}{report.command_line(command)}")
             for line in report.lines(record, self._steps, self._looks):
-                console.say(f"  {line}")
+                console.say(f"  {self._name}{line}")
             if (told := report.waiting(record)) and told != self._waiting:
-                console.say(f"            {told}")
+                console.say(f"  {self._name}          {told}")
         self._waiting = report.waiting(record)
         self._steps = sum(1 for step in record.steps if step.done is not None)
         self._looks, self._commands = len(record.looks), len(record.commands)

@@ -67,7 +67,7 @@ def start(
         return _check_all(environment, version)
     if all:
         api = "" if local else running.answering_server(loaded)
-        return together.start(loaded, version, operator or me(), api, quiet=json, detach=detach)
+        return together.start(loaded, version, operator or me(), api, quiet=json, detach=detach, local=local)
     if dry_run:
         return _check(environment, service, version, json, override)
     api = "" if local else running.answering_server(loaded)

@@ -6,55 +6,62 @@ import time
 from contextlib import suppress
 
 from flows.commands import console, embedded, following, running, waking
+from flows.commands.progress import Teller, told_beside
 from onlyvips import wiring
 from onlyvips.core import group as groups
-from onlyvips.core import report
 from onlyvips.core.group import Group
 from onlyvips.environment import Environment
-from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
+from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient, UnknownOutcome
 from onlyvips.wiring import several
 
 DEPLOYMENT = "release-all/release-all"
 _PAUSE, _AT_MOST = 0.7, 6 * 3600.0
 
 
-class Teller:
-    """Prints each step of the whole and of its services once."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet, self._told = quiet, 0
-
-    def tell(self, group: Group) -> None:
-        """Print what is new."""
-        for step in group.steps[self._told :] if not self._quiet else ():
-            console.say(f"  {report.step_line(step)}")
-        self._told = len(group.steps)
-
-
-def start(loaded: Environment, version: str, operator: str, api: str, *, quiet: bool, detach: bool) -> int:
+def start(
+    loaded: Environment, version: str, operator: str, api: str, *, quiet: bool, detach: bool, local: bool = False
+) -> int:
     """Release all services, on the server at ``api`` or, without one, in this process."""
     asked = {"environment": loaded.name, "version": version, "operator": operator}
     if detach and not api:
         raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
     if not api:
+        if not quiet:
+            why = "As asked (--local)" if local else "No Prefect server answers"
+            console.say(f"{why}: the release of all services runs in this process, on an embedded Prefect.")
         return told(_in_this_process(asked, quiet), quiet)
     run = running.begin(api, loaded, DEPLOYMENT, asked)
-    if not quiet or detach:
-        console.say(f"Run {run.name}: {running.address_of(loaded, api, run.id)}")
+    address = running.address_of(loaded, api, run.id)
+    if quiet and detach:
+        console.print_json({"run": str(run.id), "name": run.name, "address": address})
+    elif not quiet:
+        console.say(f"Run {run.name}: {address}")
     if detach:
         return console.OK
-    watched = following.Watched(lambda: following.state_of(run.id), running.address_of(loaded, api, run.id))
-    teller = Teller(quiet)
+    try:
+        watched = following.Watched(lambda: following.state_of(run.id), address)
+        return told(_follow(loaded.name, str(run.id), watched, Teller(quiet)), quiet)
+    except KeyboardInterrupt:
+        console.complain(
+            f"No longer following; the release goes on by itself ({address}). To stop it: onlyvips release abort "
+            f"-e {loaded.name} --all"
+        )
+        raise
+
+
+def _follow(environment: str, run: str, watched: following.Watched, teller: Teller) -> Group:
+    """Tell what the run does until its release is closed. A run that ended is believed once the cluster answered after
+    that."""
     while True:
         end = watched.ended()
-        with suppress(Transient):
-            found = several.of_run(loaded.name, str(run.id))
-            if found is not None:
-                teller.tell(found)
-                if found.closed:
-                    return told(found, quiet)
+        with suppress(Transient, UnknownOutcome):
+            seen = several.seen_of_run(environment, run)
+            if seen is not None:
+                teller.tell(seen)
+                if seen.group.closed:
+                    return seen.group
             if end is not None:
-                raise _failure(found, end)
+                raise _failure(seen.group if seen is not None else None, end)
         time.sleep(_PAUSE)
 
 
@@ -73,18 +80,18 @@ def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:
     from flows.release_all import release_all
 
     embedded.wait()
-    try:
-        release_all(**asked)
-    except KeyboardInterrupt:
-        _abort_own(asked["environment"], asked["operator"])
-    except OnlyVipsError:
-        found = several.of_run(asked["environment"], wiring.run_here())
-        if found is None or found.open:
-            raise
+    with told_beside(asked["environment"], wiring.run_here, Teller(quiet)):
+        try:
+            release_all(**asked)
+        except KeyboardInterrupt:
+            _abort_own(asked["environment"], asked["operator"])
+        except OnlyVipsError:
+            found = several.of_run(asked["environment"], wiring.run_here())
+            if found is None or found.open:
+                raise
     found = several.of_run(asked["environment"], wiring.run_here())
     if found is None:
         raise Permanent("The release of all services made no record.")
-    Teller(quiet).tell(found)
     return found
 
 
@@ -120,8 +127,9 @@ def abort(environment: str, who: str, reason: str, lease: float, *, quiet: bool)
                 several.reconcile(environment, holder=f"abort by {who}", attended=True)
             silence = time.monotonic() + 2 * lease
         with suppress(Transient):
-            group = several.load(environment, group.id)
-        teller.tell(group)
+            seen = several.seen(environment, group.id)
+            group = seen.group
+            teller.tell(seen)
         if group.decision == "promoted":
             break  # the abort came too late: nothing goes back any more
         time.sleep(_PAUSE)

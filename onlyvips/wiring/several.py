@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from onlyvips import environment as environments
@@ -16,7 +16,7 @@ from onlyvips.core import approvals
 from onlyvips.core import group as groups
 from onlyvips.core.approvals import Answerer
 from onlyvips.core.group import Group
-from onlyvips.core.many import Do
+from onlyvips.core.many import Do, next_step
 from onlyvips.core.plan import ManyPlan
 from onlyvips.core.record import Command, Record
 from onlyvips.core.spans import span
@@ -150,6 +150,33 @@ def driven_by(environment: str, run: str) -> Group | None:
 def status(environment: str) -> list[Group]:
     """Every release of all services, oldest first."""
     return group_records.every(wiring.cluster_of(environments.load(environment)))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A release of all services with the records of those that began, in order, and what comes next, for people."""
+
+    group: Group
+    members: tuple[Record, ...] = ()
+    due: str = ""
+
+
+def seen(environment: str, group: str) -> Seen:
+    """One of them, as it is now."""
+    loaded = environments.load(environment)
+    cluster = wiring.cluster_of(loaded)
+    found = group_records.load(cluster, group)
+    members = {service: records.find(cluster, found.member(service)) for service in found.services}
+    plan = environments.many_plan(loaded, found.version)
+    do = next_step(found, members, plan, attended=True, now=SystemClock().now())
+    due = f"{'waiting' if do.kind == 'wait-for-approval' else do.title}: {do.reason}" if do is not None else ""
+    return Seen(found, tuple(record for record in members.values() if record is not None), due)
+
+
+def seen_of_run(environment: str, run: str) -> Seen | None:
+    """That of ``run``, None while there is none."""
+    found = of_run(environment, run) if run else None
+    return seen(environment, found.id) if found is not None else None
 
 
 def load(environment: str, group: str) -> Group:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 import flows.release_all
-from flows.commands import following, running, together
+from flows.commands import following, progress, running, together
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core.many import Do
@@ -22,16 +24,32 @@ from tests.procedures.troupe import Troupe
 LAB: Any = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0))
 
 
+STAGE = threading.RLock()
+"""The simulated platform is for one thread at a time."""
+
+
 @pytest.fixture
 def theatre(monkeypatch: pytest.MonkeyPatch) -> Troupe:
     """Commands that meet this platform."""
     made = Troupe()
+    for name in ("seen_of_run", "reconcile"):
+        monkeypatch.setattr(several, name, in_turn(getattr(several, name)))
+    monkeypatch.setattr(environments, "many_plan", lambda *_: made.many)
+    monkeypatch.setattr(progress, "_PAUSE", 0.05)
     monkeypatch.setattr(environments, "load", lambda _: LAB)
     monkeypatch.setattr(wiring, "cluster_of", lambda _: made.cluster)
     monkeypatch.setattr(several, "site_of_all", lambda *_: made.actor("Ctrl-C").many)
     monkeypatch.setattr(wiring, "_runs", [])
     monkeypatch.setenv("PREFECT_API_URL", "")
     return made
+
+
+def in_turn(ask: Callable[..., Any]) -> Callable[..., Any]:
+    def asked(*given: Any, **named: Any) -> Any:
+        with STAGE:
+            return ask(*given, **named)
+
+    return asked
 
 
 def interrupted(theatre: Troupe, monkeypatch: pytest.MonkeyPatch, run: str, at: Callable[[Do], bool]) -> None:
@@ -43,7 +61,8 @@ def interrupted(theatre: Troupe, monkeypatch: pytest.MonkeyPatch, run: str, at: 
 
     def flow(**_: str) -> None:
         wiring.note_run(run)
-        theatre.actor(f"run x ({run}), attempt 1", run).release_all(GOOD, interrupt)
+        with STAGE:
+            theatre.actor(f"run x ({run}), attempt 1", run).release_all(GOOD, interrupt)
 
     monkeypatch.setattr(flows.release_all, "release_all", flow)
 
@@ -119,3 +138,43 @@ def test_an_abort_that_ends_before_all_are_back_does_not_exit_0(
     monkeypatch.setattr(several, "reconcile", lambda *_, **__: None)
     monkeypatch.setattr(together, "_AT_MOST", 1.0)
     assert together.abort("lab", "Ada", "", 15.0, quiet=True) == 1
+
+
+def test_one_in_this_process_tells_its_steps_and_what_comes_next_while_it_runs(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    seen = ""
+
+    def shown(line: str) -> bool:
+        nonlocal seen
+        seen += capsys.readouterr().out
+        return line in seen
+
+    def wait(do: Do) -> None:
+        if (line := EXPECTED.get(do.title)) is None:
+            return
+        STAGE.release()
+        until = time.monotonic() + 30.0
+        while not shown(line) and time.monotonic() < until:
+            time.sleep(0.02)
+        STAGE.acquire()
+        assert line in seen
+
+    def flow(**_: str) -> None:
+        wiring.note_run("mine")
+        with STAGE:
+            theatre.actor("run x (mine), attempt 1", "mine").release_all(GOOD, wait)
+
+    monkeypatch.setattr(flows.release_all, "release_all", flow)
+    assert together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False, local=True) == 0
+    seen += capsys.readouterr().out
+    assert "As asked (--local)" in seen and seen.count("backup simulated/mongodb") == 1
+    assert seen.rstrip().endswith("Nothing to do.")
+
+
+EXPECTED = {
+    "back up": "back up: one backup for all services, before anything changes",
+    "prepare backend": "is complete and was read back",
+    "forward miniapp": "backend  ",
+    "promote": "promote: all of backend, miniapp run v0.9.0",
+}
