@@ -36,12 +36,9 @@ def run(tokens: Sequence[str]) -> int:
     try:
         code = app(tokens)
     except CycloptsError as error:
-        console.complain(str(error))
-        return console.REFUSED
+        return _told(tokens, str(error), console.REFUSED)
     except OnlyVipsError as error:
-        if "--json" in tokens:
-            console.print_json({"error": str(error), "exit": console.exit_code(error)})
-        return console.report(error)
+        return _told(tokens, str(error), console.exit_code(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read us has seen enough
         return console.OK
@@ -49,6 +46,15 @@ def run(tokens: Sequence[str]) -> int:
         console.complain("Interrupted.")
         return console.INTERRUPTED
     return code if isinstance(code, int) else console.OK
+
+
+def _told(tokens: Sequence[str], error: str, code: int) -> int:
+    """The error's sentences on stderr, and as JSON on stdout where that was asked for; returns the exit code."""
+    if "--json" in tokens:
+        console.print_json({"error": error, "exit": code})
+    for line in error.splitlines():
+        console.complain(line)
+    return code
 
 
 def main() -> None:

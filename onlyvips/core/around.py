@@ -85,10 +85,10 @@ def told(around: Around) -> Iterator[str]:
         yield f"escalation comes when nobody has answered for {span(around.escalate_after)}"
 
 
-def point_of_no_return(around: Around) -> str:
-    """What cannot be taken back, for one service."""
+def point_of_no_return(around: Around, later: str) -> str:
+    """What cannot be taken back, for one service; ``later`` is what brings the old version back once it is closed."""
     if around.contract is None:
-        return "none: until it is closed it can go back, and after that by `release rollback`"
+        return f"none: until it is closed it can go back, and after that by {later}"
     return (
         f"none in this release: the contract migration {around.contract.name} runs with `--all` alone. Where it has "
         "run, no older version can read the data: do not go back across it"

@@ -86,7 +86,7 @@ def forecast(plan: ReleasePlan, version: str, found: Found, around: Around, warn
         image=with_digest(f"{service.image}:{version}", plan.digest),
         when=tuple(sections.when(around, at_least)),
         told=tuple(sections.told(around)),
-        no_return=sections.point_of_no_return(around),
+        no_return=sections.point_of_no_return(around, _BY_RELEASE if _whole_again(plan) else _BY_ROLLBACK),
         later=tuple(_later(plan, found)),
         judge=tuple(_judge(plan)),
         outlook=around.outlook,
@@ -304,11 +304,20 @@ def _always_back(plan: ReleasePlan) -> Iterator[str]:
         yield f"what Job {plan.migration.job} made stays"
 
 
+_BY_ROLLBACK, _BY_RELEASE = "`release rollback`", "a release of the old version"
+
+
+def _whole_again(plan: ReleasePlan) -> bool:
+    """Whether the old version comes back by a release alone, as ``wiring.rollbacks`` refuses it."""
+    return plan.service.strategy == "blue-green" or plan.chart is not None
+
+
 def _later(plan: ReleasePlan, found: Found) -> Iterator[str]:
     """After it was promoted and closed."""
     image = found.image or "what ran before"
-    if plan.service.strategy == "blue-green":
-        yield f"the old colour sleeps with {image}; to have it again, release that version"
+    if _whole_again(plan):
+        kept = "the old colour sleeps with" if plan.service.strategy == "blue-green" else "its chart had"
+        yield f"{kept} {image}; to have it again, release that version"
         return
     where = f"-e {plan.environment} -s {plan.service.name}"
     yield f"`onlyvips release rollback {where}` brings {image} back with its whole template, by a release of its own"

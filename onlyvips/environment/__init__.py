@@ -14,6 +14,7 @@ from onlyvips.environment.model import Environment
 from onlyvips.environment.plans import (
     audit_plan,
     backup_plan,
+    check_service,
     drill_plan,
     guardrails,
     hook,
@@ -46,6 +47,7 @@ __all__ = [
     "audit_plan",
     "backup_plan",
     "check_digest",
+    "check_service",
     "config_values",
     "describe",
     "drill_keys",

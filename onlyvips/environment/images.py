@@ -11,8 +11,8 @@ from onlyvips.errors import Refused
 def digest_for(environment: Environment, service: str, version: str) -> str:
     """The digest of ``version``: as it says itself, or as ``release.digests`` says of the release's own version; ""
     where nobody says. Raises Refused for one that is none, and where the two differ."""
-    tag, _, given = version.partition("@")
-    if given and not is_digest(given):
+    tag, at, given = version.partition("@")
+    if at and not is_digest(given):
         raise Refused(f"`{given}` is not a digest: write the version as {tag}@sha256: and 64 hexadecimal digits.")
     said = environment.release.digests.get(service, "") if tag == environment.release.version else ""
     if given and said and given != said:

@@ -72,6 +72,10 @@ def from_text(text: str, name: str, file: str) -> Environment:
             Problem(tree.line(("name",)), ("name",), f"the file is called {name}.yaml: write `name: {name}`")
         )
     problems += [Problem(tree.line(path), path, message) for path, message in rules.broken(environment)]
+    unread = {(problem.line, problem.path) for problem in tree.problems}
+    problems = [
+        problem for problem in problems if (problem.line, problem.path) not in unread
+    ]  # told once, as what is written there
     if problems or tree.problems:
         raise EnvironmentInvalid(file, problems + tree.problems)
     environment._file, environment._lines = file, tree.lines

@@ -15,7 +15,7 @@ from onlyvips.environment.calendar_of import calendar
 from onlyvips.environment.delivery import Hook, Release
 from onlyvips.environment.images import digest_for
 from onlyvips.environment.model import Environment
-from onlyvips.environment.problems import dotted, nearest
+from onlyvips.environment.problems import nearest
 from onlyvips.environment.protection import Protected
 from onlyvips.environment.rules import broken
 from onlyvips.errors import Refused
@@ -33,9 +33,7 @@ def release_plan(
     The migration and the secrets are those of ``release.version``; a variant of it (``v0.9.0-rc1``) has them too, any
     other version is a change of image alone. A digest may follow the version.
     """
-    if service not in environment.services:
-        known = nearest(service, environment.services)
-        raise Refused(f"{environment.name} has no service `{service}`{known}")
+    check_service(environment, service)
     if strategy is not None:
         environment = by_strategy(environment, service, strategy)
     digest = digest_for(environment, service, version)
@@ -66,6 +64,13 @@ def release_plan(
     )
 
 
+def check_service(environment: Environment, service: str) -> None:
+    """Raise Refused, with the nearest name and where services are named, for one that the environment has not."""
+    if service not in environment.services:
+        known = nearest(service, environment.services)
+        raise Refused(f"{environment.name} has no service `{service}`{known} ({environment.where('services')})")
+
+
 def approvals_of(environment: Environment) -> plan.Approvals | None:
     """Where people have to approve, of any version."""
     asked = environment.release.approvals
@@ -85,7 +90,8 @@ def by_strategy(environment: Environment, service: str, strategy: plan.Strategy)
     canary_alone = {} if strategy == "canary" else {"affinity": "none", "embedded": False, "testers": None}
     asked = environment.services[service].model_copy(update={"strategy": strategy, **canary_alone})
     changed = environment.model_copy(update={"services": {**environment.services, service: asked}})
-    flaws = [f"{dotted(path)}: {sentence}" for path, sentence in broken(changed) if path[:2] == ("services", service)]
+    here = ("services", service)
+    flaws = [f"{environment.where(*path)}: {told}" for path, told in broken(changed) if path[:2] == here]
     if flaws:
         raise Refused(f"{service} cannot be released by {strategy} in {environment.name}: {'; '.join(flaws)}.")
     return changed

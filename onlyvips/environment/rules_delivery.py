@@ -251,8 +251,9 @@ def release(environment: Environment) -> Broken:
     here: Path = ("release", "order")
     if sorted(order) != sorted(("backup", "secrets", "migration", "deploy")):
         yield here, "must name backup, secrets, migration and deploy, each once"
-    elif order[0] != "backup" or order[-1] != "deploy":
-        yield here, "backup comes first, for the way back, and deploy last, for it needs the others"
+    elif order != ("backup", "secrets", "migration", "deploy"):
+        told = "backup comes first, for the way back, then secrets, migration, and deploy last, for it needs the others"
+        yield here, f"{told}: no other order is built"
     for name in repeated(planned.services):
         yield ("release", "services"), f"`{name}` is listed twice"
     for number, name in enumerate(planned.services):

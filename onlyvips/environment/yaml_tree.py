@@ -70,18 +70,21 @@ def _value(loader: _Loader, node: yaml.Node, path: Path, tree: Tree) -> Any:
         return _mapping(loader, node, path, tree)
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, child, (*path, number), tree) for number, child in enumerate(node.value)]
-    return _scalar(loader, node)
+    return _scalar(loader, node, path, tree)
 
 
-def _scalar(loader: _Loader, node: yaml.Node) -> Any:
+def _scalar(loader: _Loader, node: yaml.Node, path: Path, tree: Tree) -> Any:
     """Its value; YAML's other ways to write a number (010 is 8, 1:30 is 90) are refused."""
+    line = node.start_mark.line + 1
     if node.tag == "tag:yaml.org,2002:int" and not _PLAIN_NUMBER.fullmatch(node.value):
-        refusal = "a number is written with the digits 0 to 9 alone, without a 0 in front"
-        raise yaml.MarkedYAMLError(problem=refusal, problem_mark=node.start_mark)
+        refusal = "a number is written with the digits 0 to 9 alone, 18 at most, without a 0 in front"
+        tree.problems.append(Problem(line, path, refusal))
+        return None
     try:
         return loader.construct_object(node)
-    except ValueError as error:
-        raise yaml.MarkedYAMLError(problem="this value cannot be read", problem_mark=node.start_mark) from error
+    except ValueError:
+        tree.problems.append(Problem(line, path, "this value cannot be read: quote it where it is text"))
+        return None
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode, path: Path, tree: Tree) -> dict[str, Any]:

@@ -264,8 +264,8 @@ def back_up(loaded: Environment, release: str, progress: Callable[[], None]) -> 
 def check_service(environment: str, service: str) -> Environment:
     """The environment. Raises Refused, with the nearest name, for a service that it has not; "" is all of them."""
     loaded = environments.load(environment)
-    if service and service not in loaded.services:
-        raise Refused(f"{environment} has no service `{service}`{environments.nearest(service, loaded.services)}")
+    if service:
+        environments.check_service(loaded, service)
     return loaded
 
 

@@ -44,9 +44,10 @@ BROKEN = {
     "duration without unit": Case("  poll: 2s", "  poll: 2", "waits.poll", "`2` is not a duration"),
     "a duration of ages": Case("  poll: 2s", "  poll: 999999d", "waits.poll", "is more than ten years"),
     "a duration without end": Case("  poll: 2s", f"  poll: {'9' * 400}d", "waits.poll", "is not a duration"),
-    "octal": Case("workers: 4", "workers: 010", "the file", "without a 0 in front"),
-    "sexagesimal": Case("workers: 4", "workers: 1:30", "the file", "digits 0 to 9 alone"),
-    "a date that is none": Case("cdn: cloudflare", "cdn: 2024-13-45", "the file", "this value cannot be read"),
+    "octal": Case("workers: 4", "workers: 010", "backup.workers", "without a 0 in front"),
+    "sexagesimal": Case("workers: 4", "workers: 1:30", "backup.workers", "digits 0 to 9 alone"),
+    "a number of ages": Case("workers: 4", f"workers: {'9' * 30}", "backup.workers", "18 at most"),
+    "a date that is none": Case("cdn: cloudflare", "cdn: 2024-13-45", "platform.cdn", "this value cannot be read"),
     "looks without number": Case("  look: 1m", "  look: 5s", "waits.look", "makes 2520 looks"),
     "media that nobody keeps": Case("kind: media", "kind: redis", "recovery.protected", "`media` is missing"),
     "bad size": Case("part_size: 16MiB", "part_size: 64MB", "backup.part_size", "`64MB` is not a size"),
@@ -179,6 +180,12 @@ BROKEN = {
     # the release
     "backup last": Case(
         "[backup, secrets, migration, deploy]", "[secrets, migration, deploy, backup]", "release.order", "first"
+    ),
+    "an order that is not built": Case(
+        "[backup, secrets, migration, deploy]",
+        "[backup, migration, secrets, deploy]",
+        "release.order",
+        "no other order",
     ),
     "no migration": Case(
         "[backup, secrets, migration, deploy]", "[backup, secrets, deploy]", "release.order", "each once"

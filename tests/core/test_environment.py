@@ -76,6 +76,12 @@ def test_all_mistakes_of_a_file_are_reported_at_once() -> None:
     assert lines == sorted(lines)
 
 
+def test_a_number_that_is_not_read_is_told_once() -> None:
+    with pytest.raises(environments.EnvironmentInvalid) as error:
+        environments.from_text(PRODUCTION.replace("workers: 4", "workers: 010"), "production", "production.yaml")
+    assert len(error.value.problems) == 1
+
+
 @pytest.mark.parametrize("text", ["", "- a", "just words", "# nothing\n", "name: [", "\x00", "a: " + "[" * 5000])
 def test_what_is_not_a_mapping_is_refused_without_a_crash(text: str) -> None:
     with pytest.raises(environments.EnvironmentInvalid, match=r"x\.yaml:\d+: the file: "):

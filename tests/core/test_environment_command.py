@@ -77,6 +77,23 @@ def test_a_broken_environment_is_told_on_stderr(
     assert "\x1b" not in err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["environment", "check"], "requires an argument"),
+        (["environment", "check", "lab", "--jsno"], "Unknown option"),
+        (["release", "plan", "-e", "lab", "-s", "backend", "-v", "v1", "--strategy", "green"], "Choose from"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_told_as_json_too(
+    line: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*line, "--json"]) == console.REFUSED
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert said in told["error"] and said in err and told["exit"] == console.REFUSED
+
+
 def test_list_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["environment", "list"]) == console.OK
     assert capsys.readouterr().out.split() == ["lab", "production"]

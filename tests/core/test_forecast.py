@@ -10,7 +10,17 @@ import pytest
 from onlyvips.core.around import Around, Backup
 from onlyvips.core.forecast import Forecast, Found, forecast, lines, to_dict
 from onlyvips.core.phases import phases_of
-from onlyvips.core.plan import ConfigPlan, HookPlan, Index, MigrationPlan, ReleasePlan, SecretPlan, Stage, Strategy
+from onlyvips.core.plan import (
+    ChartPlan,
+    ConfigPlan,
+    HookPlan,
+    Index,
+    MigrationPlan,
+    ReleasePlan,
+    SecretPlan,
+    Stage,
+    Strategy,
+)
 from onlyvips.core.spans import span
 from onlyvips.core.windows import Calendar, Freeze
 from tests.core.decisions import PLAN
@@ -138,7 +148,11 @@ def test_the_point_of_no_return_and_the_way_back_later_are_told() -> None:
     contract = replace(AROUND, contract=HookPlan("drop-old", "i:1", ("d",), 60.0))
     assert "the contract migration drop-old runs with `--all` alone" in of(FULL, around=contract).no_return
     assert f"release rollback -e {PLAN.environment} -s {PLAN.service.name}` brings img:v1 back" in of(FULL).later[0]
-    assert "release rollback" not in of(FULL, "blue-green").later[0]
+    chart = replace(FULL, chart=ChartPlan("onlyvips", "tag", "id", (), 60.0, path="/chart"))
+    for told in (of(FULL, "blue-green"), of(chart)):
+        assert "release rollback" not in " ".join(told.later)
+        assert told.no_return.endswith("after that by a release of the old version")
+    assert of(chart).later[0] == "its chart had img:v1; to have it again, release that version"
 
 
 def test_who_is_told_is_told_and_that_nobody_is() -> None:

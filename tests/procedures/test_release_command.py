@@ -30,7 +30,7 @@ STILL_OPEN = replace(RECORD, phase="rollback")
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No environment, no server; what would release is written down."""
     did: list[str] = []
-    loaded = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0), services={"backend": None})
+    loaded = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0), services={"backend": None}, where=str)
     monkeypatch.setattr(environments, "load", lambda _: loaded)
     monkeypatch.setattr(running, "answering_server", lambda _: "")
     monkeypatch.setattr(following, "in_this_process", lambda *_, **__: did.append("release") or PROMOTED)

@@ -42,6 +42,7 @@ def plan(monkeypatch: pytest.MonkeyPatch, capsys: Any, loaded: environments.Envi
     monkeypatch.setattr(environments, "load", lambda _: loaded)
     monkeypatch.setattr(wiring, "cluster_of", lambda _: theatre.cluster)
     monkeypatch.setattr(wiring, "checks_of", lambda *_: [])
+    monkeypatch.setenv("ONLYVIPS_JWT_SECRET", "of-production")
     monkeypatch.setattr(wiring, "metrics_of", lambda _: theatre.platform.metrics)
     code = release.planning.plan(environment="production", service="backend", version=version, json=True)
     refusals: list[str] = json.loads(capsys.readouterr().out)["found"]["refusals"]
@@ -66,6 +67,8 @@ def test_a_digest_of_the_version_or_of_the_environment_is_enough(monkeypatch: py
 
 
 def test_a_digest_that_is_none_or_not_the_environments_is_refused() -> None:
+    with pytest.raises(Refused, match="`` is not a digest"):
+        environments.release_plan(required(), "backend", "v0.9.0@")
     with pytest.raises(Refused, match="`sha256:abc` is not a digest"):
         environments.release_plan(required(), "backend", f"{GOOD}@sha256:abc")
     said = required(f"  digests: {{backend: {DIGEST}}}\n")
