@@ -10,10 +10,10 @@ from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World, weight_for
 
 
-def roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+def roll_back(record: Record, world: World, plan: ReleasePlan, _attended: bool) -> Action:
     """The next act of a release that goes back."""
     if plan.service.by_pods:
-        return ratio.back(record, world, plan, attended)
+        return ratio.back(record, world, plan)
     world = with_rule(record, world)
     stable, canary, split = world.stable, world.canary, world.split
     if stable is None:
@@ -23,7 +23,7 @@ def roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -
     if (first := kept_still(split)) is not None:
         return first
     if stable.release == record.id:
-        return _take_stable_back(record, world, plan, attended)
+        return _take_stable_back(record, world, plan)
     if split.weight > 0:
         return _weight_back(record, world, stable, split, plan)
     short = stable.ready < record.capacity or not stable.complete
@@ -32,11 +32,11 @@ def roll_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -
     return clear_away(canary, split, plan, world) or enter("evidence", record.reason)
 
 
-def _take_stable_back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+def _take_stable_back(record: Record, world: World, plan: ReleasePlan) -> Action:
     """Stable has the new version already: it is replaced unseen, behind a canary that carries all.
 
-    In place only where there can be no such canary: when none gets ready, or unattended, when no weight is raised. A
-    person who asked for an abort attends to it: the canary runs what stable runs, so nobody sees more of the version.
+    One that is there runs what stable runs, so nobody sees more of the version; else it is one of the old version.
+    Unattended too: no weight of the new version is raised. In place only where no canary gets ready.
     """
     stable, canary, split = present(world)
     restore = Action("restore-stable", "stable goes back to the version it had")
@@ -44,16 +44,27 @@ def _take_stable_back(record: Record, world: World, plan: ReleasePlan, attended:
         return Action("set-weight", "no pod of the canary is ready, stable has some", number=0)
     if split.weight == 100 and split.settled < plan.waits.propagation:
         return wait("route", f"the router is given {plan.waits.propagation:g} s to obey")
-    if split.weight == 100 or stable.ready == 0 or not (attended or record.aborted):
+    if split.weight == 100 or stable.ready == 0:
         return restore
     if canary is None:
-        return Action("create-canary", "it carries all while stable goes back", number=record.capacity)
+        return Action("create-canary", "the old version carries all while stable goes back", number=record.capacity)
+    if split.weight == 0 and canary.release == record.id and canary.ready < record.capacity:
+        return _clear_the_place(canary, split, plan)
     if canary.replicas < record.capacity:
         return Action("scale-canary", "it carries all while stable goes back", number=record.capacity)
-    not_yet = cannot_carry("canary", canary, record.capacity, plan, world)
-    if not_yet is not None:
-        return not_yet if not_yet.kind == "wait" else restore
-    return Action("set-weight", "the canary carries all while stable goes back", number=100)
+    if (not_yet := cannot_carry("canary", canary, record.capacity, plan, world)) is None:
+        return Action("set-weight", "the canary carries all while stable goes back", number=100)
+    if not_yet.kind == "wait":
+        return not_yet
+    return Action("restore-stable", f"stable goes back where it stands, for no canary can carry: {not_yet.reason}")
+
+
+def _clear_the_place(canary: Workload, split: Split, plan: ReleasePlan) -> Action:
+    """A canary of the new version that serves nobody and cannot carry all: one of the old version has its name."""
+    if split.settled < plan.waits.propagation:
+        return wait("route", f"the router is given {plan.waits.propagation:g} s before the canary goes")
+    told = f"{canary.ready} of its pods are ready ({canary.trouble or 'no pod says why'})"
+    return Action("remove-canary", f"it serves nobody, {told}: one of the old version comes in its place")
 
 
 def _weight_back(record: Record, world: World, stable: Workload, split: Split, plan: ReleasePlan) -> Action:

@@ -16,7 +16,7 @@ from onlyvips.core.manifests import fingerprint
 from onlyvips.core.referred import Kind
 
 Manifest = dict[str, Any]
-_FIRST = ("stop", "restore-stable", "scale-stable", "put-back", "remove-canary", "remove-leftovers")
+_FIRST = ("create-canary", "stop", "restore-stable", "scale-stable", "put-back", "remove-canary", "remove-leftovers")
 
 
 @dataclass(frozen=True)

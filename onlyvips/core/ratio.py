@@ -74,13 +74,13 @@ def after_replacing(record: Record, world: World, plan: ReleasePlan) -> Action:
     return not_yet or clear_away(canary, split, plan, world) or enter("evidence", "promoted")
 
 
-def back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+def back(record: Record, world: World, plan: ReleasePlan) -> Action:
     """The next act of a release that goes back."""
     stable, canary = world.stable, world.canary
     if stable is None:
         return wait("gone", "the Deployment of stable is gone: put it back, the canary keeps its traffic until then")
     if stable.release == record.id:
-        return _take_stable_back(record, world, stable, canary, plan, attended)
+        return _take_stable_back(record, world, stable, canary, plan)
     if _touched(record, canary) and scaled_down(record, stable) is not None:
         reason = f"back to stable: all of its {record.capacity} pods come up again"
         return Action("scale-stable", reason, number=record.capacity)
@@ -115,17 +115,15 @@ def _one_for_one(record: Record, stable: Workload, canary: Workload) -> Action:
 
 
 def _take_stable_back(
-    record: Record, world: World, stable: Workload, canary: Workload | None, plan: ReleasePlan, attended: bool
+    record: Record, world: World, stable: Workload, canary: Workload | None, plan: ReleasePlan
 ) -> Action:
-    """Stable has the new template already. It is replaced where it stands, while a canary with all pods carries.
-
-    Without one where there can be none: when none gets ready, or unattended, when no share is raised.
-    """
+    """Stable has the new template already. It is replaced where it stands, while a canary with all pods carries: the
+    one that is there, which runs what stable runs, or one of the old version. Without one when none gets ready."""
     restore = Action("restore-stable", "stable goes back to the version it had")
-    if stable.ready == 0 or not (attended or record.aborted):
+    if stable.ready == 0:
         return restore
     if canary is None:
-        return Action("create-canary", "it carries all while stable goes back", number=record.capacity)
+        return Action("create-canary", "the old version carries all while stable goes back", number=record.capacity)
     if canary.replicas < record.capacity:
         return Action("scale-canary", "it carries all while stable goes back", number=record.capacity)
     not_yet = cannot_carry("canary", canary, record.capacity, plan, world)

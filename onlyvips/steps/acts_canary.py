@@ -21,7 +21,7 @@ from onlyvips.steps.acting import (
     scale_stable,
     template_for,
 )
-from onlyvips.steps.acts_rolling import give_new, give_old_template
+from onlyvips.steps.acts_rolling import give_new, give_old_template, old_template
 from onlyvips.steps.preflight_ratio import check_granularity
 from onlyvips.steps.routers import canary_router
 from onlyvips.steps.tools import Done, Tools, live
@@ -37,7 +37,7 @@ def _create_canary(tools: Tools, record: Record, action: Action) -> Done:
         front = live(tools, "Service", service.service)
         tools.fence.create(manifests.canary_service(front, canary_name(service.service), own))
     stable, name = live(tools, "Deployment", service.deployment), canary_name(service.deployment)
-    template = template_for(tools, record, stable)
+    template = old_template(tools, record) if record.phase == "rollback" else template_for(tools, record, stable)
     made = tools.fence.create(manifests.canary_deployment(stable, template, name, action.number, own))
     seen, since = fingerprint(made["spec"]["template"]), metrics_time(tools)
     after = replace(record, canary_scaled=action.number, canary_since=since, canary_template=seen)

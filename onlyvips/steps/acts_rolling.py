@@ -61,6 +61,12 @@ def give_new_template(tools: Tools, record: Record, check: Check) -> Done:
     return after, observed
 
 
+def old_template(tools: Tools, record: Record) -> Manifest:
+    """The pod template that was there before this release."""
+    template: Manifest = snapshot_of(tools.cluster, record, "Deployment")["spec"]["template"]
+    return template
+
+
 def give_old_template(tools: Tools, record: Record, check: Check) -> Done:
     """The Deployment gets the recorded template, where it still has the one of this release; by Helm the recorded
     revision."""
@@ -76,7 +82,7 @@ def give_old_template(tools: Tools, record: Record, check: Check) -> Done:
     if tools.plan.chart is not None:
         _held_again(tools, record, charted.bring_back(tools, record, may))
         return after, observed + charted.told(tools)
-    template = snapshot_of(tools.cluster, record, "Deployment")["spec"]["template"]
+    template = old_template(tools, record)
     operation = {"op": "replace", "path": "/spec/template", "value": template}
     tools.fence.patch("Deployment", name, lambda now: (operation,) if may(now) else ())
     return after, observed

@@ -9,7 +9,7 @@ import pytest
 from onlyvips.core.decide import next_action
 from onlyvips.core.plan import Stage
 from onlyvips.core.record import Look, Record
-from onlyvips.core.world import World
+from onlyvips.core.world import Workload, World
 from tests.core.decisions import (
     GOING_BACK,
     HOLD,
@@ -27,6 +27,12 @@ from tests.core.decisions import (
     look,
     split,
 )
+
+
+def old_canary(ready: int) -> Workload:
+    """One of the old version, all four pods asked for."""
+    return replace(OLD, ready=ready, visible=ready)
+
 
 TABLE = [
     ("begins with a snapshot", RECORD, World(OLD, None, split(0)), "snapshot"),
@@ -131,10 +137,14 @@ TABLE = [
     ),
     ("raised to go back unseen", GOING_BACK, World(NEW, canary(4), split(0)), "set weight 100 %"),
     ("a dead stable at once", GOING_BACK, World(replace(NEW, ready=0), None, split(0)), "restore stable"),
+    ("of the old version, where it does not carry", GOING_BACK, World(NEW, canary(3), split(0)), "remove canary"),
+    ("once no router sends to it", GOING_BACK, World(NEW, canary(3), split(0, 1.0)), "wait route"),
+    ("the old version's pods", GOING_BACK, World(NEW, old_canary(3), split(0)), "wait canary-ready"),
+    ("the old version carries", GOING_BACK, World(NEW, old_canary(4), split(0)), "set weight 100 %"),
     (
         "no canary to be had",
         GOING_BACK,
-        World(NEW, replace(canary(0), replicas=4), split(0), waiting="canary-ready", waited=READY + PROPAGATION),
+        World(NEW, old_canary(0), split(0), waiting="canary-ready", waited=READY + PROPAGATION),
         "restore stable",
     ),
     (
@@ -162,7 +172,8 @@ UNATTENDED = [
     ("stable untouched", IN_PROMOTE, World(OLD, canary(4), split(100)), "enter rollback"),
     ("past stable replaced", IN_PROMOTE, World(NEW, canary(4), split(100)), "set weight 0 %"),
     ("past that too", IN_PROMOTE, World(NEW, canary(4), split(0)), "remove canary"),
-    ("in place, for no weight is raised", GOING_BACK, World(NEW, canary(4), split(0)), "restore stable"),
+    ("back behind what runs what stable runs", GOING_BACK, World(NEW, canary(4), split(0)), "set weight 100 %"),
+    ("else behind the old version", GOING_BACK, World(NEW, None, split(0)), "create canary to 4 pods"),
 ]
 
 

@@ -34,6 +34,8 @@ SCENES: list[Scene] = [
     (GOING_BACK, World(OLD, canary(4), split(50))),
     (GOING_BACK, World(OLD, canary(1), split(0))),
     (GOING_BACK, World(NEW, canary(4), split(0))),
+    (GOING_BACK, World(NEW, OLD, split(0))),
+    (GOING_BACK, World(NEW, canary(2), split(0))),
     (GOING_BACK, World(NEW, canary(4), split(100))),
     (BROUGHT_BACK, World(OLD, canary(4), split(100))),
     (BROUGHT_BACK, World(OLD, canary(4), split(0))),
@@ -115,5 +117,5 @@ def test_no_decision_breaks_a_rule(rule: Any, scene: Scene, attended: bool) -> N
 @settings(max_examples=400, deadline=None)
 @given(scene=scenes())
 def test_unattended_no_weight_is_raised(scene: Scene) -> None:
-    rule: Any = rules.test_unattended_no_weight_is_raised_but_behind_an_abort_of_what_stable_runs_already
+    rule: Any = rules.test_unattended_no_weight_is_raised_but_on_the_way_back_of_what_stable_runs_already
     rule.hypothesis.inner_test(*scene)

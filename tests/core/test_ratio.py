@@ -216,7 +216,7 @@ def test_no_pod_goes_that_ready_ones_which_the_router_sees_do_not_replace(
 
 @thorough
 @given(RECORDS, WORLDS)
-def test_unattended_the_canary_gets_no_pod_but_behind_an_abort_of_what_stable_runs(record: Record, seen: World) -> None:
+def test_unattended_the_canary_gets_no_pod_but_where_stable_is_taken_back(record: Record, seen: World) -> None:
     action, other = decide(record, seen, attended=False), seen.canary
     more = action.kind == "create-canary" or (
         action.kind == "scale-canary" and action.number > (other.replicas if other else 0)
@@ -226,7 +226,7 @@ def test_unattended_the_canary_gets_no_pod_but_behind_an_abort_of_what_stable_ru
         or action.kind == "replace-stable"
         or (action.kind == "set-weight" and seen.split and action.number > seen.split.weight)
     ):
-        assert record.aborted and seen.stable is not None and seen.stable.release == record.id
+        assert record.phase == "rollback" and seen.stable is not None and seen.stable.release == record.id
 
 
 @thorough
