@@ -15,7 +15,7 @@ from tasks import several
     on_cancellation=[several.go_back],
     persist_result=False,
 )
-def release_all(environment: str, version: str, operator: str = "") -> dict[str, Any]:
+def release_all(environment: str, version: str, operator: str = "", override: str = "") -> dict[str, Any]:
     """Release one version of all services that the environment's release names.
 
     Each service goes forward by its own strategy and waits, with the new version, for the others. Until all are there
@@ -25,8 +25,9 @@ def release_all(environment: str, version: str, operator: str = "") -> dict[str,
         environment: Name of a file in deployments/environments, for example lab or production.
         version: Tag of the images to release, for example v0.9.0.
         operator: Who asks for it; stands in the records and the evidence.
+        override: Why it begins outside of the release windows or in a freeze; stands there, too.
     """
-    with several.driving(environment, version, operator) as group:
+    with several.driving(environment, version, operator, override) as group:
         several.through(group, "approve")  # one approval for all, where one is wanted
         several.through(group, "run-hook", "back-up")  # hooks before anything changes; one backup for all
         several.through(group, "prepare")  # of each: snapshot, new values under new names

@@ -26,15 +26,15 @@ from tasks.policies import rollout_task
 
 
 @contextmanager
-def driving(environment: str, version: str, operator: str) -> Iterator[str]:
+def driving(environment: str, version: str, operator: str, override: str = "") -> Iterator[str]:
     """Hold the Lease of the whole while the block runs; give it up whatever happens."""
     run = str(flow_run.id or "")
     try:
-        group = begin(environment, version, operator)
+        group = begin(environment, version, operator, override)
         while waits_for_approval(group):
             several.let_go(run)  # nobody holds the Lease of what waits for an approval
             approving.wait(environment, group)
-            group = begin(environment, version, operator)  # checked again, for it may be another day
+            group = begin(environment, version, operator, override)  # checked again, for it may be another day
         yield group
     finally:
         several.let_go(run)
@@ -47,11 +47,11 @@ def waits_for_approval(group: str) -> bool:
 
 
 @rollout_task(name="begin", task_run_name="begin {version} of all services on {environment}")
-def begin(environment: str, version: str, operator: str) -> str:
+def begin(environment: str, version: str, operator: str, override: str = "") -> str:
     """Take the Lease of the whole, run the preflight of every service, write the record; or go on with it."""
     run = str(flow_run.id or "")
     holder = f"run {flow_run.name} ({run}), attempt {flow_run.run_count}"
-    return several.begin(environment, Start(version, operator or "prefect", run, holder))
+    return several.begin(environment, Start(version, operator or "prefect", run, holder, override=override))
 
 
 @rollout_task(name="decide", task_run_name="decide about all services")

@@ -61,13 +61,12 @@ def start(
     """
     loaded = environments.load(environment)
     _one_or_all(service, all)
-    if all and override:
-        raise Refused("A release of all services is held to no window or freeze yet: leave --override out.")
     if all and dry_run:
-        return _check_all(environment, version)
+        return _check_all(environment, version, override)
     if all:
         api = "" if local else running.answering_server(loaded)
-        return together.start(loaded, version, operator or me(), api, quiet=json, detach=detach, local=local)
+        wanted = {"environment": loaded.name, "version": version, "operator": operator or me(), "override": override}
+        return together.start(loaded, wanted, api, quiet=json, detach=detach, local=local)
     if dry_run:
         return _check(environment, service, version, json, override)
     api = "" if local else running.answering_server(loaded)
@@ -90,8 +89,8 @@ def _one_or_all(service: str, all: bool) -> None:
         raise Refused("Give one service by --service, or all of the environment's release by --all: nothing was done.")
 
 
-def _check_all(environment: str, version: str) -> int:
-    for line in several.check(environment, version):
+def _check_all(environment: str, version: str, override: str) -> int:
+    for line in several.check(environment, version, override=override):
         console.say(line)
     return console.OK
 

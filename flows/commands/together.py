@@ -18,11 +18,8 @@ DEPLOYMENT = "release-all/release-all"
 _PAUSE, _AT_MOST = 0.7, 6 * 3600.0
 
 
-def start(
-    loaded: Environment, version: str, operator: str, api: str, *, quiet: bool, detach: bool, local: bool = False
-) -> int:
-    """Release all services, on the server at ``api`` or, without one, in this process."""
-    asked = {"environment": loaded.name, "version": version, "operator": operator}
+def start(loaded: Environment, asked: dict[str, str], api: str, *, quiet: bool, detach: bool, local: bool) -> int:
+    """Release all services as ``asked``, on the server at ``api`` or, without one, in this process."""
     if detach and not api:
         raise Refused("--detach needs a Prefect server, and none was asked or answers: nothing was started.")
     if not api:

@@ -37,3 +37,8 @@ class News:
     def message(self, link: str) -> Message:
         """As people read it."""
         return written(self.title, self.severity, happened=self.happened, done=self.done, todo=self.todo, link=link)
+
+
+def outside(override: str) -> str:
+    """What is told at the beginning of a release that no window, or a freeze, would have let begin."""
+    return f" Begun outside of the release windows: {override.rstrip('.')}." if override else ""

@@ -27,7 +27,8 @@ class Group:
 
     ``decision`` is about all of them at once; ``reason`` says why. ``contract``: the Job that later code cannot be
     taken back across, from the intent on. ``stuck``: members that cannot go back now, and why. ``witness``: what its
-    hooks did to what pods read; ``left``: what of that was not put back.
+    hooks did to what pods read; ``left``: what of that was not put back. ``override``: why it begins outside of the
+    release windows or in a freeze.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Group:
     witness: Witness = Witness()
     left: tuple[str, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    override: str = ""
 
     @property
     def open(self) -> bool:
@@ -200,4 +202,6 @@ def markdown(group: Group) -> str:
     rows = [f"| {one.action} | {one.reason} | {one.observed} |".replace("\n", " ") for one in group.steps]
     members = ", ".join(f"`{group.member(service)}`" for service in group.services)
     head = f"# All services {group.version} on {group.environment}\n\n{headline(group)}.\n\n{advice(group)}"
+    if group.override:
+        head += f"\n\nBegun outside of the release windows: {group.override}."
     return "\n".join([f"{head}\n\nIn order: {members}.\n", "| step | why | read back |", "| --- | --- | --- |", *rows])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from onlyvips.core import approval_news, approvals
 from onlyvips.core import group as groups
 from onlyvips.core.approval_news import Ask
-from onlyvips.core.bulletin import News
+from onlyvips.core.bulletin import News, outside
 from onlyvips.core.group import Group
 from onlyvips.core.plan import ManyPlan
 
@@ -63,7 +63,8 @@ def _started(group: Group) -> News:
         "all-started",
         "info",
         f"Release of {_name(group)} started",
-        f"{group.operator} asked for {', '.join(group.services)} {group.version}, promoted together or not at all.",
+        f"{group.operator} asked for {', '.join(group.services)} {group.version}, promoted together or not at all."
+        f"{outside(group.override)}",
         f"It checked what could be refused, and drives release {group.id}: nothing reached users yet.",
         f"Nothing. To stop it: onlyvips release abort {_where(group)}",
     )

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from onlyvips.core import approval_news, approvals, report
 from onlyvips.core.approval_news import Ask
-from onlyvips.core.bulletin import News
+from onlyvips.core.bulletin import News, outside
 from onlyvips.core.phases import AWAITING
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.core.record import Look, Record, Told
@@ -114,7 +114,8 @@ def _started(record: Record) -> News:
         "started",
         "info",
         f"Release of {_name(record)} started",
-        f"{record.operator} asked for {record.to_image}; {record.from_image} serves on {record.capacity} pods.",
+        f"{record.operator} asked for {record.to_image}; {record.from_image} serves on {record.capacity} pods."
+        f"{outside(record.override)}",
         f"It checked what could be refused, and drives release {record.id}: nothing reached users yet.",
         f"Nothing. To stop it: onlyvips release abort {_where(record)}",
     )

@@ -97,7 +97,7 @@ class Many:
         group = self.group()
         site = self.site_of(group, do.service)
         if do.kind == "prepare":
-            start = Start(group.version, group.operator, "", self.holder, group=group.id, backup=group.backup)
+            start = Start(group.version, group.operator, "", self.holder, group.id, group.backup, group.override)
             return opening.open_release(site, start), site.lease
         return opening.resume(site, group.member(do.service), self.holder, attended=self.attended), site.lease
 
@@ -236,6 +236,8 @@ def open_many(site: ManySite, start: Start) -> Many:
             group_records.create(fence, found, start.run)
         many = Many(site, fence, found.id, start.holder, attended=True, known=found.commands)
         many.take_over()
+        if start.override and _begins(site, found):  # approved in a window, begun in a freeze
+            many.save(replace(many.group(), override=start.override))
     except BaseException:
         site.lease.release()
         raise
@@ -271,6 +273,7 @@ def _new(site: ManySite, start: Start) -> Group:
         created=now,
         services=site.plan.services,
         approvals=approvals.beginning(site.plan.approvals, now),
+        override=start.override,
     )
 
 

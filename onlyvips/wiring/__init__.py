@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
@@ -38,6 +39,7 @@ from onlyvips.wiring.places import database_of, kubeconfig_of, lockable_stores, 
 from onlyvips.wiring.telling import herald_of
 
 _PATIENCE_LOOKS = 3
+T = TypeVar("T")
 
 
 @dataclass
@@ -58,8 +60,8 @@ def begin(environment: str, service: str, start: Start) -> str:
     """Open a release, or go on with it, and keep it as driven by this process. Returns its id; see ``opening``."""
     loaded = environments.load(environment)
     site = site_of(loaded, service, start.version)
-    if not start.override:
-        site = replace(site, preflight=partial(_in_time, loaded, site.preflight))
+    if not start.override.strip():
+        site = replace(site, preflight=partial(in_time, loaded, site.preflight))
     return open_here(loaded, site, start)
 
 
@@ -227,7 +229,8 @@ def check_calendar(loaded: Environment) -> None:
         )
 
 
-def _in_time(loaded: Environment, others: Callable[[], Facts]) -> Facts:
+def in_time(loaded: Environment, others: Callable[[], T]) -> T:
+    """``others``, once the calendar lets a release begin."""
     check_calendar(loaded)
     return others()
 
@@ -362,4 +365,4 @@ def check(environment: str, service: str, version: str, *, override: str = "") -
     windows and freezes are not asked, as they are not at its start."""
     loaded = environments.load(environment)
     look = site_of(loaded, service, version).preflight
-    return look() if override else _in_time(loaded, look)
+    return look() if override.strip() else in_time(loaded, look)

@@ -45,7 +45,10 @@ def begin(environment: str, start: Start) -> str:
         if start.run and run == start.run:
             return name
     loaded = environments.load(environment)
-    driver = many.open_many(site_of_all(loaded, start.version), start)
+    site = site_of_all(loaded, start.version)
+    if not start.override.strip():
+        site = replace(site, preflight=partial(wiring.in_time, loaded, site.preflight))
+    driver = many.open_many(site, start)
     _driven[driver.id] = (start.run, loaded, driver)
     return driver.id
 
@@ -259,10 +262,13 @@ def _made(loaded: Environment, service: str, version: str) -> list[str]:
     ]
 
 
-def check(environment: str, version: str) -> list[str]:
-    """The preflight of all services, and what a person must know before: one line each; nothing is changed."""
+def check(environment: str, version: str, *, override: str = "") -> list[str]:
+    """The preflight of all services, and what a person must know before: one line each; nothing is changed. With an
+    ``override`` windows and freezes are not asked, as they are not at its start."""
     loaded = environments.load(environment)
     plan = environments.many_plan(loaded, version)
+    if not override.strip():
+        wiring.check_calendar(loaded)
     _preflight(loaded, plan, version)
     lines = [f"{', '.join(plan.services)} {version} can be released in {environment}, in this order, and back as one."]
     lines += [line for service in plan.services for line in _made(loaded, service, version)]

@@ -13,6 +13,7 @@ from onlyvips.core import approvals
 from onlyvips.core.bulletin import EVENTS
 from onlyvips.core.many import Do
 from onlyvips.core.plan import Approvals
+from onlyvips.core.windows import Calendar
 from onlyvips.steps import records
 from onlyvips.steps.herald import Crier, Target
 from onlyvips.steps.opening import Start
@@ -101,6 +102,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, **rule: Any) -> tuple[Troupe, SimNoti
     """A release of all that waits for its approval: its driver was begun by the wiring, and let it go."""
     theatre, notifier = Troupe(replace(MANY, approvals=replace(NAMED, **rule))), SimNotifier()
     monkeypatch.setattr(environments, "load", lambda _: None)
+    monkeypatch.setattr(environments, "release_calendar", lambda _: Calendar())
     monkeypatch.setattr(wiring, "cluster_of", lambda _: theatre.cluster)
     monkeypatch.setattr(several, "_driven", {})
     monkeypatch.setattr(several, "site_of_all", lambda *_: listening(theatre, "somebody", notifier).many)

@@ -91,4 +91,4 @@ def test_the_command_passes_the_reason_on(monkeypatch: pytest.MonkeyPatch, theat
 def test_outside_of_a_freeze_the_other_checks_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = environments.from_text(PRODUCTION, "production", "production.yaml")
     facts = Facts("img:v1", "", 4)
-    assert wiring._in_time(loaded, lambda: facts) is facts
+    assert wiring.in_time(loaded, lambda: facts) is facts

@@ -21,6 +21,7 @@ from onlyvips.wiring import several
 from tests.procedures.theatre import GOOD, Killed
 from tests.procedures.troupe import Troupe
 
+ASKED = {"environment": "lab", "version": GOOD, "operator": "Ada", "override": ""}
 LAB: Any = SimpleNamespace(name="lab", waits=SimpleNamespace(lease=15.0))
 
 
@@ -71,7 +72,7 @@ def test_ctrl_c_takes_back_what_this_command_drives(
     theatre: Troupe, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     interrupted(theatre, monkeypatch, "mine", lambda do: do.title == "forward miniapp")
-    assert together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False) == 1
+    assert together.start(LAB, ASKED, "", quiet=False, detach=False, local=False) == 1
     assert "Ada asked for an abort: Ctrl-C" in theatre.assert_all("rolled-back").reason
     assert "went back as one" in capsys.readouterr().out
 
@@ -82,7 +83,7 @@ def test_ctrl_c_aborts_nothing_that_somebody_else_drives(
     def meet(do: Do) -> None:
         if do.title == "forward miniapp":
             with pytest.raises(KeyboardInterrupt):
-                together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False)
+                together.start(LAB, ASKED, "", quiet=False, detach=False, local=False)
 
     def flow(**_: str) -> None:
         wiring.note_run("mine")
@@ -99,7 +100,7 @@ def test_ctrl_c_once_all_are_promoted_says_that_nothing_goes_back(
 ) -> None:
     interrupted(theatre, monkeypatch, "mine", lambda do: do.kind == "finish")
     with pytest.raises(KeyboardInterrupt):
-        together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False)
+        together.start(LAB, ASKED, "", quiet=False, detach=False, local=False)
     assert "all of backend, miniapp are promoted, and nothing goes back" in " ".join(capsys.readouterr().err.split())
     assert (theatre.group().commands, theatre.group().decision) == ((), "promoted")
 
@@ -115,7 +116,7 @@ def test_what_the_preflight_refused_through_a_server_is_told_as_a_refusal(
     monkeypatch.setattr(running, "address_of", lambda *_: "http://prefect")
     monkeypatch.setattr(following, "Watched", lambda *_: SimpleNamespace(ended=lambda: end))
     with pytest.raises(Permanent) as told:
-        together.start(LAB, GOOD, "Ada", "http://prefect", quiet=True, detach=False)
+        together.start(LAB, ASKED, "http://prefect", quiet=True, detach=False, local=False)
     assert type(told.value) is error
 
 
@@ -124,7 +125,7 @@ def test_detach_without_a_server_is_refused_and_nothing_is_started(
 ) -> None:
     monkeypatch.setattr(flows.release_all, "release_all", lambda **_: pytest.fail("it was started"))
     with pytest.raises(Refused, match="nothing was started"):
-        together.start(LAB, GOOD, "Ada", "", quiet=False, detach=True)
+        together.start(LAB, ASKED, "", quiet=False, detach=True, local=False)
 
 
 def test_an_abort_that_ends_before_all_are_back_does_not_exit_0(
@@ -166,7 +167,7 @@ def test_one_in_this_process_tells_its_steps_and_what_comes_next_while_it_runs(
             theatre.actor("run x (mine), attempt 1", "mine").release_all(GOOD, wait)
 
     monkeypatch.setattr(flows.release_all, "release_all", flow)
-    assert together.start(LAB, GOOD, "Ada", "", quiet=False, detach=False, local=True) == 0
+    assert together.start(LAB, ASKED, "", quiet=False, detach=False, local=True) == 0
     seen += capsys.readouterr().out
     assert "As asked (--local)" in seen and seen.count("backup simulated/mongodb") == 1
     assert seen.rstrip().endswith("Nothing to do.")
