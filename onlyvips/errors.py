@@ -47,6 +47,10 @@ class Abandoned(Transient):
     """What was begun can never be whole: asking for the rest of it helps nothing, beginning it anew may."""
 
 
+class Occupied(Transient):
+    """Somebody else does it now and is alive: it passes when he is done, however long that takes."""
+
+
 class UnknownOutcome(OnlyVipsError):
     """A write was asked for and no answer came: read the world before trying again."""
 

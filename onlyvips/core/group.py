@@ -28,7 +28,7 @@ class Group:
     ``decision`` is about all of them at once; ``reason`` says why. ``contract``: the Job that later code cannot be
     taken back across, from the intent on. ``stuck``: members that cannot go back now, and why. ``witness``: what its
     hooks did to what pods read; ``left``: what of that was not put back. ``override``: why it begins outside of the
-    release windows or in a freeze.
+    release windows or in a freeze. ``waiting``: for what its driver waits.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Group:
     left: tuple[str, ...] = ()
     approvals: tuple[Approval, ...] = ()
     override: str = ""
+    waiting: str = ""
 
     @property
     def open(self) -> bool:
@@ -160,7 +161,8 @@ def headline(group: Group) -> str:
         return f"{name} {'is going' if group.open else 'went'} back as one: {group.reason.rstrip('.')}{kept}"
     if group.decision == "promoted":
         return f"{name} was promoted" if group.closed else f"{name} is promoted and not closed yet"
-    return f"{name} is on its way, nothing is decided yet"
+    waits = f": {group.waiting.rstrip('.')}" if group.waiting else ""
+    return f"{name} is on its way, nothing is decided yet{waits}"
 
 
 def _names(left: Sequence[str]) -> str:

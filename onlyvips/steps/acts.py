@@ -31,6 +31,7 @@ from onlyvips.steps import (
     records,
 )
 from onlyvips.steps.acting import delete_own, let_go
+from onlyvips.steps.backing_up import in_turn
 from onlyvips.steps.hooks import run_hook
 from onlyvips.steps.migrate import migrate
 from onlyvips.steps.observe import SCALER, scaler_of
@@ -68,7 +69,13 @@ def _snapshot(tools: Tools, record: Record, _: Action) -> Done:
 
 
 def _back_up(tools: Tools, record: Record, _: Action) -> Done:
-    backup = tools.back_up(record, _hearing(tools, record))
+    progress = _hearing(tools, record)
+
+    def tell(why: str) -> None:
+        if records.load(tools.cluster, record.id).waiting != why:
+            records.save(tools.fence, record.waits("backup", why, tools.clock.now()))
+
+    backup = in_turn(lambda: tools.back_up(record, progress), tools.clock, tools.plan.waits, progress, tell)
     return replace(record, backup=backup), f"backup {backup} is complete and was read back"
 
 

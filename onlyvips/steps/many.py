@@ -140,7 +140,7 @@ class Many:
         group = self.group()  # a contract migration that fails is after the decision, too
         if group.decision != "undecided":
             raise error
-        self.save(replace(group, decision="failed", reason=str(error)))
+        self.save(replace(group, decision="failed", reason=str(error), waiting=""))
         return f"going back: {error}"
 
     def moves(self, do: Do, action: Action) -> bool:

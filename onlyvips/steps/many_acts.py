@@ -10,14 +10,21 @@ from onlyvips.core import approvals
 from onlyvips.core.group import Group
 from onlyvips.core.many import Do
 from onlyvips.steps import hooks, jobs, keeping, migrate
+from onlyvips.steps.backing_up import in_turn
 
 if TYPE_CHECKING:
     from onlyvips.steps.many import Many
 
 
 def _back_up(many: Many, group: Group, _: Do) -> tuple[Group, str]:
-    backup = many.site.back_up(group.id, many.hearing)
-    return replace(group, backup=backup), f"backup {backup} is complete and was read back"
+    def tell(why: str) -> None:
+        if many.group().waiting != why:
+            many.save(replace(group, waiting=why))
+
+    site = many.site
+    take = lambda: site.back_up(group.id, many.hearing)  # noqa: E731
+    backup = in_turn(take, site.clock, site.plan.waits, many.hearing, tell)
+    return replace(group, backup=backup, waiting=""), f"backup {backup} is complete and was read back"
 
 
 def _migrate(many: Many, group: Group, _: Do) -> tuple[Group, str]:

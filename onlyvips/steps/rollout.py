@@ -107,7 +107,7 @@ class Rollout:
                 raise  # who lacks a right to see a hook knows nothing against the version that serves
             if (record.stable_replaced and record.phase != "roll") or record.phase in ("rollback", "evidence"):
                 raise
-            self._save(replace(self.record(), phase="rollback", reason=str(error)))
+            self._save(replace(self.record(), phase="rollback", reason=str(error), waiting=""))
             return f"going back: {error}"
 
     def _act(self, record: Record, action: Action) -> str:

@@ -22,7 +22,7 @@ from onlyvips.core.oplog import Broken, breaks
 from onlyvips.core.plan import BackupPlan, Scheduled
 from onlyvips.core.verification import Verification
 from onlyvips.environment import Environment
-from onlyvips.errors import Driven, Misuse, OnlyVipsError, Permanent, Refused, Transient
+from onlyvips.errors import Driven, Misuse, Occupied, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps.backup import Run, Session, Taken, probe_stores, take
 from onlyvips.steps.journal import find_begun, find_of_run
 from onlyvips.steps.lease import CellLease, Wording
@@ -172,13 +172,13 @@ def _taken_here(session: str) -> Session:
 
 
 def take_one(loaded: Environment, kind: str, holder: str, tell: Progress) -> Taken:
-    """A whole backup at once, for a release. Raises Transient while somebody else writes one of this kind."""
+    """A whole backup at once, for a release. Raises Occupied while somebody else writes one of this kind."""
     give_back_large_blocks()
     try:
         with _session(loaded, kind, holder, tell) as session:
             return take(session)
     except Driven as error:
-        raise Transient(f"{error} A run of Prefect waits for that; a command is run again then.", delay=10.0) from error
+        raise Occupied(f"{error} A run of Prefect waits for that; a command is run again then.", delay=10.0) from error
 
 
 @contextmanager

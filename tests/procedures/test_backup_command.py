@@ -14,7 +14,7 @@ from onlyvips import environment as environments
 from onlyvips.core.audit import Report, audit
 from onlyvips.core.catalog import Shelf, read_catalog
 from onlyvips.core.retention import Decision
-from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
+from onlyvips.errors import Driven, Occupied, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps.backup import Taken
 from onlyvips.steps.copies import Outcome
 from onlyvips.steps.prune_report import PruneReport, Result
@@ -220,7 +220,7 @@ def test_a_release_waits_for_a_backup_that_somebody_else_is_taking(monkeypatch: 
         raise Driven("Ada writes the mongodb backups of lab and is alive: nothing was changed.")
 
     monkeypatch.setattr(backups, "_session", driven)
-    with pytest.raises(Transient, match="Ada writes the mongodb backups of lab and is alive.*run again then"):
+    with pytest.raises(Occupied, match="Ada writes the mongodb backups of lab and is alive.*run again then"):
         backups.take_one(environments.load("lab"), "mongodb", "release r1", lambda size, documents: None)
 
 
