@@ -5,11 +5,13 @@ Nothing is believed because Prefect says so: the answer of the form is written i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from onlyvips.errors import OnlyVipsError
 from onlyvips.wiring import approving
 from onlyvips.wiring.approving import Decision
 from tasks.policies import rollout_task
@@ -79,3 +81,29 @@ def wake(holders: Sequence[str], decision: Decision, by: str, reason: str) -> bo
                 client.resume_flow_run(UUID(run), run_input={"decision": decision, "by": by, "reason": reason})
                 return True
     return False
+
+
+def hear_cancellation(environment: str, service: str) -> None:
+    """What was cancelled while it was suspended had no process to hear it: that is an abort, written down now. A
+    Prefect that does not answer, or does not know the run, says nothing about it."""
+    try:
+        waits = approving.suspended(environment, service)
+        if waits is not None and (name := _cancelled(waits.run)):
+            approving.cancelled(waits, name)
+    except OnlyVipsError:
+        return  # who reconciles meets it, and tells
+    except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises: the deadline ends it all the same
+        logging.getLogger(__name__).warning("Whether the run of %s was cancelled is not known: %s", service, error)
+
+
+def _cancelled(run: str) -> str:
+    """Its name when it was cancelled, else ""."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_flow_run(UUID(run))
+        except ObjectNotFound:
+            return ""
+    return found.name if found.state is not None and found.state.is_cancelled() else ""

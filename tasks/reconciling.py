@@ -14,7 +14,7 @@ from onlyvips.core import reconciled
 from onlyvips.core.reconciled import Reconciled
 from onlyvips.errors import Permanent
 from onlyvips.wiring import reconciling
-from tasks import showing
+from tasks import approving, showing
 from tasks.policies import rollout_task
 
 
@@ -26,6 +26,7 @@ def services(environment: str, service: str) -> list[str]:
 @rollout_task(name="reconcile", task_run_name="reconcile {service}")
 def reconcile(environment: str, service: str) -> Reconciled:
     """Finish the service's release when nobody drives it."""
+    approving.hear_cancellation(environment, service)
     found = reconciling.one(environment, service, f"reconcile by run {flow_run.name} ({flow_run.id})")
     get_run_logger().log(40 if found.unfinished else 20, "%s: %s", service, found.sentence)
     return found

@@ -133,6 +133,15 @@ def command_of(environment: str, release: str, whose: str, one: Approval) -> str
     return f"onlyvips release approve -e {environment} {whose} --release {release} --before {one.what}"
 
 
+def so_far(one: Approval, commands: Sequence[Command], environment: str, whose: str, version: str) -> str:
+    """What a person has to know besides, of one before anything changes that somebody approved already; else ""."""
+    found = [each for each in commands if (each.name, each.what) == ("approve", one.what)]
+    if one.what != TRAFFIC or not found:
+        return ""
+    again = f"`onlyvips release start -e {environment} {whose} --version {version}`"
+    return f" Approved by {names(found)}: if that is enough and no run goes on with it, {again} does."
+
+
 def sentence(one: Approval, counted: Sequence[Command], asked: Approvals | None, type_this: str, operator: str) -> str:
     """What waits, from whom, since when, until when, and the command to type. It stays the same while nothing
     happens."""

@@ -176,7 +176,8 @@ def advice(group: Group) -> str:
     if group.decision == "undecided" and (one := approvals.pending(group.approvals)) is not None:
         yes = approvals.command_of(group.environment, group.id, "--all", one)
         ends = f"`onlyvips release abort -e {group.environment} --all`"
-        return f"`{yes}` lets it go on, until {approvals.moment(one.until)}; {ends} ends it."
+        besides = approvals.so_far(one, group.commands, group.environment, "--all", group.version)
+        return f"`{yes}` lets it go on, until {approvals.moment(one.until)}; {ends} ends it.{besides}"
     if group.closed and group.result == "not-approved":
         return "Nothing was changed: every service serves on what it served before. To have it, start it again."
     if group.closed:

@@ -49,7 +49,9 @@ def advice(record: Record) -> str:
         return f"Nothing was changed: {record.service} serves on {record.from_image}. To have it, start it again."
     if (wanted := approvals.pending(record.approvals)) is not None and record.open and record.phase != "rollback":
         yes = approvals.command_of(record.environment, record.id, f"-s {record.service}", wanted)
-        return f"`{yes}` lets it go on, `onlyvips release abort {where}` ends it."
+        besides = approvals.so_far(wanted, record.commands, record.environment, f"-s {record.service}", record.asked)
+        until = approvals.moment(wanted.until)
+        return f"`{yes}` lets it go on, until {until}; `onlyvips release abort {where}` ends it.{besides}"
     if commands.standing(record).held is not None and record.phase not in ("rollback", "evidence"):
         return f"`onlyvips release resume {where}` lets it go on, `onlyvips release abort {where}` takes it back."
     return (

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.adapters.clock_system import SystemClock
+from onlyvips.core import approvals, report
 from onlyvips.core import group as groups
-from onlyvips.core import report
 from onlyvips.core.approvals import TRAFFIC
 from onlyvips.core.group import PREFIX
+from onlyvips.core.phases import AWAITING
+from onlyvips.core.record import Record
 from onlyvips.errors import Refused
-from onlyvips.steps import approving
+from onlyvips.steps import approving, group_records, records
 from onlyvips.wiring import commanding, several
 
 Decision = Literal["approve", "abort"]
@@ -72,6 +75,40 @@ def _hear_of_all(environment: str, group: str, decision: Decision, by: str, reas
 def rests(environment: str, release: str) -> bool:
     """Whether it still waits for people before anything changes."""
     return waits(environment, release) is not None
+
+
+@dataclass(frozen=True)
+class Suspended:
+    """The Prefect run that waits, or waited, for the approval of ``service``'s release, or of the one of all."""
+
+    environment: str
+    service: str
+    run: str
+    of_all: bool
+
+
+def suspended(environment: str, service: str) -> Suspended | None:
+    """The last run that asked for an approval before anything changes and has none yet; None where nothing waits, or
+    no run of Prefect began it."""
+    cluster = wiring.cluster_of(environments.load(environment))
+    whole = group_records.find_open(cluster)
+    of_all = whole is not None and service in whole.services
+    found = whole if of_all else records.find_open(cluster, service)
+    if found is None or found.aborted or approvals.pending(found.approvals) is None:
+        return None
+    if isinstance(found, Record) and found.phase != AWAITING:
+        return None
+    runs = runs_of(found.holders[-1:])
+    return Suspended(environment, service, runs[0], of_all) if runs else None
+
+
+def cancelled(waits: Suspended, name: str) -> None:
+    """Write down that the run was cancelled: an abort, which no process of it could hear."""
+    asked = {"by": "a cancelled run", "reason": f"run {name} was cancelled in Prefect while it waited for an approval"}
+    if waits.of_all:
+        several.abort(waits.environment, **asked)
+    else:
+        wiring.abort(waits.environment, waits.service, **asked)
 
 
 def runs_of(holders: Sequence[str]) -> list[str]:

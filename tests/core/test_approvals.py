@@ -137,7 +137,14 @@ def test_what_waits_is_told_with_since_until_and_the_command_to_type() -> None:
         "an approval before 25 % of requests is wanted, since 1970-01-01 00:01:40 UTC, until 1970-01-01 01:01:40 UTC: "
         f"`{command} --reason WHY`"
     )
-    assert report.advice(AT_25).startswith(f"`{command}` lets it go on")
+    assert report.advice(AT_25) == (
+        f"`{command}` lets it go on, until 1970-01-01 01:01:40 UTC; `onlyvips release abort -e test -s backend` "
+        "ends it."
+    )
+    assert report.advice(APPROVED).endswith(
+        " Approved by Bob (claimed): fine: if that is enough and no run goes on with it, "
+        "`onlyvips release start -e test -s backend --version v2` does."
+    )
     assert "waits for an approval, nothing was changed yet" in report.headline(AWAITING)
     ended = replace(AWAITING, phase="closed", result="not-approved", reason="nobody approved it")
     assert report.headline(ended).endswith("was not approved: nobody approved it")
