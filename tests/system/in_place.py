@@ -33,6 +33,16 @@ def loses_nothing(live: Manifest) -> list[Manifest]:
     ]
 
 
+def as_before(live: Manifest) -> list[Manifest]:
+    """As the lab's manifests have it."""
+    at = "/spec/template/spec"
+    return [
+        {"op": "remove", "path": "/spec/minReadySeconds"},
+        {"op": "replace", "path": f"{at}/terminationGracePeriodSeconds", "value": 5},
+        {"op": "remove", "path": f"{at}/containers/0/lifecycle"},
+    ]
+
+
 def bot(polls: Path) -> Manifest:
     """A Deployment whose process writes down when it polls."""
     labels = {"app": "bot"}

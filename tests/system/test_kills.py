@@ -28,6 +28,8 @@ SEED = int(os.environ.get("ONLYVIPS_KILLS_SEED", "17"))
 ALL, SOME = list(every()), sample(SEED)
 OF_THE_RELEASE = ("create-secrets", "migrate")
 """Steps that do something for the environment's own release alone, of backend."""
+AFTER_ALL = ("enter evidence", "prune-configuration", "write-evidence", "close")
+"""What became of the release is settled."""
 OF_ONE = (*OF_THE_RELEASE, *OF_BACKEND, "remove-leftovers")
 """Of the canaries, only backend has these steps."""
 KILLED = -9
@@ -162,7 +164,7 @@ class Death:
         all pods, were on the new version for good."""
         if self.kill.way:
             return "rolled-back"
-        if self.kill.comes == "retried" or self.kill.step in ("enter evidence", "write-evidence", "close"):
+        if self.kill.comes == "retried" or self.kill.step in AFTER_ALL:
             return "promoted"
         return record.result if self._may_complete() else "rolled-back"
 

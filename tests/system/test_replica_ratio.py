@@ -10,7 +10,7 @@ import yaml
 
 from onlyvips.core.manifests import fingerprint
 from onlyvips.core.record import Record
-from tests.system.in_place import change, loses_nothing, settled, wait
+from tests.system.in_place import as_before, change, loses_nothing, settled, wait
 from tests.system.platform import LATE, Platform
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak]
@@ -33,6 +33,7 @@ def place(platform: Platform) -> Iterator[Platform]:
     time.sleep(LATE)  # the pods that went had no preStop: the gateway has to forget them
     yield platform
     selected(platform, {"app": "backend", "track": "stable"})
+    change(platform.cluster, "backend", as_before)
     autoscaled(platform, 6)
     wait(lambda: settled(platform.cluster, "backend"))
 
