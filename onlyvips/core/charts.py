@@ -66,11 +66,13 @@ def same_own(record: Record, found: Revision, deployment: str) -> bool:
 
 def standing(record: Record, found: Revision | None, deployment: str) -> Standing:
     """What the newest revision is to a release that meant to change it."""
-    if found is None or _fingerprint_of(found.others(deployment)) != record.chart_others:
+    if found is None:
         return "other"
     ours = is_ours(record, found, deployment)
     if not ours and not same_own(record, found, deployment):
         return "other"
+    if _fingerprint_of(found.others(deployment)) != record.chart_others:
+        return "moved" if not ours and found.status == "deployed" else "other"
     if found.status == "deployed":
         return "ours" if ours else "before"
     return "unfinished" if found.status == "failed" or found.status.startswith("pending-") else "other"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Standing = Literal["", "before", "ours", "unfinished", "other"]
-"""A Helm release beside a record: as it was ``before``, as ``ours`` left it, ``unfinished`` (either of the two, cut
-off or failed), or ``other``: somebody else's. "" where it was not asked."""
+Standing = Literal["", "before", "moved", "ours", "unfinished", "other"]
+"""A Helm release beside a record: as it was ``before``, ``moved`` (the Deployment is, the rest somebody changed), as
+``ours`` left it, ``unfinished`` (before or ours, cut off or failed), or ``other``: somebody else's. "" where it was not
+asked."""
 Together = Literal["", "undecided", "promoted", "failed"]
 """What was decided about all services of a release of several; empty for a release of one."""
 

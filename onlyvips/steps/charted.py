@@ -138,8 +138,10 @@ def look(tools: Tools, record: Record, *, attended: bool) -> tuple[Standing, str
     if found is None:
         return "other", "it is gone"
     told = f"revision {found.number} is {found.status}"
-    if intended:
-        return charts.standing(record, found, tools.plan.service.deployment), told
+    if intended and (state := charts.standing(record, found, tools.plan.service.deployment)) != "moved":
+        return state, told
+    if record.phase == "rollback":
+        return "before", told  # nothing of this release is there to be taken back
     if found.number == record.chart_revision and found.status == "deployed":
         return "before", told
     why = _moved(tools, record, found)
@@ -181,7 +183,7 @@ def bring_new(tools: Tools, record: Record, check_live: Callable[[Manifest], obj
 def bring_back(tools: Tools, record: Record, check_live: Callable[[Manifest], object]) -> Manifest:
     """The recorded revision, where nothing but this release came after it. Returns the live Deployment."""
     helm, found = _claimed(tools, check_live)
-    if charts.standing(record, found, tools.plan.service.deployment) != "other":
+    if charts.standing(record, found, tools.plan.service.deployment) not in ("moved", "other"):
         _asked(partial(helm.rollback, record.chart_revision))
     return _read_back(tools, record, "before")
 
@@ -211,7 +213,9 @@ def _read_back(tools: Tools, record: Record, wanted: Standing) -> Manifest:
     name, found = tools.plan.service.deployment, _helm(tools).newest()
     deployment = live(tools, "Deployment", name)
     state = charts.standing(record, found, name)
-    if state != wanted or (template_release(deployment) == record.id) != (wanted == "ours"):
+    if ("before" if state == "moved" else state) != wanted or (template_release(deployment) == record.id) != (
+        wanted == "ours"
+    ):
         told = f"revision {found.number}, {found.status}" if found else "nothing"
         raise Transient(f"Helm release {_chart(tools.plan).release} reads as {told}, not as meant: decided anew.")
     return deployment

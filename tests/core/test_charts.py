@@ -42,6 +42,8 @@ PINNED = charts.pinned(replace(RECORD, id="r1"), revision(1), "backend")
         (revision(2, "uninstalling", version="v2", release="r1"), "other"),
         (revision(2, version="v2", release="r2"), "other"),
         (revision(3, version="v2", release="r1", other="v2"), "other"),
+        (revision(2, other="v2"), "moved"),
+        (revision(2, "failed", other="v2"), "other"),
         (
             revision(4, version="v2", release="r1"),
             "ours",

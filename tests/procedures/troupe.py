@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.core.group import Group
@@ -20,6 +21,7 @@ from onlyvips.steps.lease import CellLease
 from onlyvips.steps.many import Many, ManySite
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.rollout import Rollout
+from onlyvips.steps.tools import Tools
 from tests.procedures.theatre import BAD, CAPACITY, IMAGE, OLD, PLAN, Process, Theatre
 from tests.simulators.controllers import ready
 from tests.simulators.platform import Platform, Version
@@ -39,7 +41,7 @@ class Actor(Process):
         super().__init__(theatre, holder, run)
         self.troupe = theatre
         self.whole = self._lease(group_records.LEASE, MANY.lease_duration)
-        sites = {name: self._member(plan) for name, plan in PLANS.items()}
+        sites = {name: self._member(plan) for name, plan in theatre.plans.items()}
         self.many = ManySite(
             cluster=self,
             clock=theatre.clock,
@@ -62,11 +64,13 @@ class Actor(Process):
 
     def _member(self, plan: ReleasePlan) -> Site:
         lease = self._lease(plan.service.name, plan.lease_duration)
-        tools = lambda fence: replace(self._tools(fence), plan=plan)  # noqa: E731
-        return replace(self.site, lease=lease, plan=plan, tools=tools)
+        return replace(self.site, lease=lease, plan=plan, tools=lambda fence: self._tools_of(plan, fence))
+
+    def _tools_of(self, plan: ReleasePlan, fence: Any) -> Tools:
+        return replace(self._tools(fence), plan=plan)
 
     def _look(self, service: str) -> preflight.Facts:
-        return preflight.check_platform(self, PLANS[service], self.version)
+        return preflight.check_platform(self, self.troupe.plans[service], self.version)
 
     def _check(self) -> None:
         for service in SERVICES:
@@ -138,6 +142,8 @@ class Actor(Process):
 
 class Troupe(Theatre):
     """``backend`` and ``miniapp`` OLD, at rest, with traffic of both; what watches over them."""
+
+    plans: Mapping[str, ReleasePlan] = PLANS
 
     def __init__(self, plan: ManyPlan = MANY, *, seed: int = 1) -> None:
         super().__init__(BRIEF, seed=seed)
