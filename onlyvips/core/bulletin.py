@@ -20,6 +20,8 @@ Event = Literal[
     "escalation",
 ]
 EVENTS: tuple[Event, ...] = get_args(Event)
+ENDS: tuple[Event, ...] = ("promoted", "rolled-back", "approval-expired")
+"""What is worth telling of a release that is over."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from onlyvips.steps.fence import Fence
 
 LEASE = "all-services"
 """Stands for a service's name in the Lease and in the epoch of a release of several services."""
-_STATE, _RUN = f"{PREFIX}/state", f"{PREFIX}/run"
+_STATE, _RUN, _NEWS = f"{PREFIX}/state", f"{PREFIX}/run", f"{PREFIX}/news"
 _KIND = {f"{PREFIX}/kind": "release-of-several"}
+_OWED = {"op": "add", "path": f"/metadata/labels/{_NEWS.replace('/', '~1')}", "value": "owed"}
+"""Of a closed one news may be owed, as of a closed release of one service."""
 
 
 def config_map(group: str) -> str:
@@ -122,6 +124,7 @@ def save(fence: Fence, group: Group) -> None:
         return (
             {"op": "add", "path": "/data/group.json", "value": text},
             {"op": "add", "path": f"/metadata/labels/{_STATE.replace('/', '~1')}", "value": state},
+            *(() if group.open else (_OWED,)),
         )
 
     fence.patch("ConfigMap", config_map(group.id), change)

@@ -52,6 +52,10 @@ class Herald:
     def settle(self, patience: float = _PATIENCE) -> None:
         """Give messages that are on their way a moment, at the end of a run. Never raises."""
 
+    def owes(self, record: Record | Group) -> bool:
+        """Whether somebody was not given yet what ``record`` has to tell, as it says itself."""
+        return False
+
 
 SILENT = Herald()
 
@@ -111,9 +115,17 @@ class Crier(Herald):
         assert isinstance(plan, ReleasePlan)
         return news(record, plan, now, self._escalate_after)
 
+    def owes(self, record: Record | Group) -> bool:
+        """See ``Herald``."""
+        found = self._found(record)
+        return any(self._untold(line, record, found) for line in self._lines)
+
+    def _untold(self, line: _Line, record: Record | Group, found: Sequence[News]) -> list[News]:
+        return untold((each for each in found if each.event in line.target.wants), record, line.target.name)
+
     def _queue(self, line: _Line, record: Record | Group, found: Sequence[News]) -> None:
         with self._idle:
-            for one in untold((each for each in found if each.event in line.target.wants), record, line.target.name):
+            for one in self._untold(line, record, found):
                 rested = one.key not in line.failed or line.rests_until <= self._clock.monotonic()
                 if one.key not in line.seen and rested:
                     line.seen.add(one.key)

@@ -7,7 +7,7 @@ anybody, so that an abort never waits for a lease; ``told.json`` is the news tha
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 from onlyvips.core.manifests import MANAGED, PREFIX, object_of, own_metadata
@@ -17,7 +17,7 @@ from onlyvips.ports import Cluster, Manifest
 from onlyvips.steps import group_records
 from onlyvips.steps.fence import Fence
 
-SERVICE, STATE, RUN = f"{PREFIX}/service", f"{PREFIX}/state", f"{PREFIX}/run"
+SERVICE, STATE, RUN, NEWS = f"{PREFIX}/service", f"{PREFIX}/state", f"{PREFIX}/run", f"{PREFIX}/news"
 _KIND = {f"{PREFIX}/kind": "release"}
 
 
@@ -81,7 +81,8 @@ def create(cluster: Cluster, fence: Fence, record: Record, run: str) -> None:
 
 
 def save(fence: Fence, record: Record) -> None:
-    """Write the record under our epoch; its label follows ``open``. Commands are left as they are."""
+    """Write the record under our epoch; its labels follow ``open``: of a closed one news may be owed. Commands are left
+    as they are."""
     state = "open" if record.open else "closed"
 
     def change(live: Manifest) -> Sequence[Manifest]:
@@ -90,6 +91,7 @@ def save(fence: Fence, record: Record) -> None:
         return (
             {"op": "add", "path": "/data/record.json", "value": to_json(record)},
             {"op": "add", "path": f"/metadata/labels/{STATE.replace('/', '~1')}", "value": state},
+            *(() if record.open else (news_label("owed"),)),
         )
 
     fence.patch("ConfigMap", config_map(record.id), change)
@@ -118,25 +120,39 @@ def command(cluster: Cluster, release: str, asked: Command) -> None:
     raise Permanent(f"The {asked.name} of release {release} could not be written: its record changes all the time.")
 
 
+def news_label(stands: str) -> Manifest:
+    """The change that says how the news of a closed release stands: ``owed``, or ``over``."""
+    return {"op": "add", "path": f"/metadata/labels/{NEWS.replace('/', '~1')}", "value": stands}
+
+
+def news_over(cluster: Cluster, release: str) -> None:
+    """Write down that nobody is owed news of a closed release any more. Needs no lease."""
+    _add(cluster, release, lambda _: news_label("over"), f"That the news of {release} is over")
+
+
 def note_told(cluster: Cluster, release: str, told: Told) -> None:
     """Write down what a target was given, or did not take: the newest of it counts. Needs no lease."""
-    for _ in range(6):
-        if (found := cluster.get("ConfigMap", config_map(release))) is None:
-            return
+
+    def noted(found: Manifest) -> Manifest:
         known = json.loads(found["data"].get("told.json", "[]"))
         others = [one for one in known if (one["news"], one["target"]) != (told.news, told.target)]
         value = json.dumps([*others, asdict(told)], ensure_ascii=False)
+        return {"op": "add", "path": "/data/told.json", "value": value}
+
+    _add(cluster, release, noted, f"That {told.target} was told of {release}")
+
+
+def _add(cluster: Cluster, release: str, change: Callable[[Manifest], Manifest], what: str) -> None:
+    for _ in range(6):
+        if (found := cluster.get("ConfigMap", config_map(release))) is None:
+            return
+        name, version = found["metadata"]["name"], found["metadata"]["resourceVersion"]
         try:
-            cluster.patch(
-                "ConfigMap",
-                found["metadata"]["name"],
-                found["metadata"]["resourceVersion"],
-                [{"op": "add", "path": "/data/told.json", "value": value}],
-            )
+            cluster.patch("ConfigMap", name, version, [change(found)])
             return
         except (Conflict, UnknownOutcome):
             continue
-    raise Transient(f"That {told.target} was told could not be written: the record of {release} changes all the time.")
+    raise Transient(f"{what} could not be written: its record changes all the time.")
 
 
 def kept(cluster: Cluster, record: Record, kind: str) -> bool:

@@ -8,6 +8,7 @@ from onlyvips import wiring
 from onlyvips.core import reconciled
 from onlyvips.core.reconciled import Reconciled
 from onlyvips.errors import Driven, OnlyVipsError
+from onlyvips.wiring import owing
 
 
 def services(environment: str, service: str = "") -> list[str]:
@@ -17,8 +18,16 @@ def services(environment: str, service: str = "") -> list[str]:
 
 
 def one(environment: str, service: str, holder: str) -> Reconciled:
-    """One service: finished when nobody drives it, left alone while its driver lives. Raises nothing: a defect that
-    one record meets must not leave the canary of another service where it is."""
+    """One service: finished when nobody drives it, left alone while its driver lives; people are told what they are
+    owed of closed ones. Raises nothing: a defect that one record meets must not leave the canary of another service
+    where it is."""
+    found = _one(environment, service, holder)
+    if found.outcome != "failed":  # what kept it from its work keeps it from telling, too
+        owing.tell(environment, service)
+    return found
+
+
+def _one(environment: str, service: str, holder: str) -> Reconciled:
     try:
         return reconciled.of(service, *wiring.reconcile(environment, service, holder=holder))
     except Driven as alive:

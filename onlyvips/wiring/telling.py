@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
-from onlyvips.core.bulletin import EVENTS
+from onlyvips.core.bulletin import EVENTS, Event
 from onlyvips.core.group import Group
 from onlyvips.core.message import written
 from onlyvips.core.plan import ManyPlan, ReleasePlan
@@ -22,9 +24,11 @@ from onlyvips.steps.herald import SILENT, Crier, Herald, Target
 _RUN = re.compile(r"\(([0-9a-f]{8}-[0-9a-f-]{27})\)")
 
 
-def herald_of(loaded: Environment, plan: ReleasePlan | ManyPlan, cluster: Cluster) -> Herald:
-    """Who tells people of a release by ``plan``, of one service or of several as a whole."""
-    if not (targets := targets_of(loaded)):
+def herald_of(
+    loaded: Environment, plan: ReleasePlan | ManyPlan, cluster: Cluster, events: Sequence[Event] = EVENTS
+) -> Herald:
+    """Who tells people of a release by ``plan``, of one service or of several as a whole; of ``events`` alone."""
+    if not (targets := [replace(one, wants=one.wants & frozenset(events)) for one in targets_of(loaded)]):
         return SILENT
     return Crier(
         targets,
