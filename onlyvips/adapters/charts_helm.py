@@ -10,13 +10,14 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
-from onlyvips.adapters.program import end, words
+from onlyvips.adapters.program import bounded, end, words
 from onlyvips.core.charts import Revision
 from onlyvips.core.plan import ChartPlan
+from onlyvips.core.redaction import hidden
 from onlyvips.errors import Conflict, Permanent, Refused, Transient, UnknownOutcome
 
 _HOOKS = {"pre-upgrade", "post-upgrade", "pre-rollback", "post-rollback"}
@@ -26,6 +27,11 @@ _AWAY = re.compile(
     re.IGNORECASE,
 )
 """How Helm says that the cluster did not answer."""
+_OLDEST, _UNTRIED = (3, 13), (4, 0)
+"""The first Helm that has ``--dry-run=server``, and the first that nobody has tried this with."""
+_KILLED, _NOT_RUN = (124, 137), (126, 127)
+"""Exit codes of ``timeout``, which Helm has not: it was ended, and it could not be begun."""
+_MOST, _SHOWN = 100_000, 400
 _BUSY = re.compile(r"another operation .* is in progress|already exists", re.IGNORECASE)
 
 
@@ -35,6 +41,7 @@ class HelmCharts:
 
     def __init__(self, program: str, kubeconfig: Path | None, namespace: str, chart: ChartPlan) -> None:
         self._named, self._kubeconfig, self._namespace, self._chart = program, kubeconfig, namespace, chart
+        self._checked = False
 
     def newest(self) -> Revision | None:
         """See ``ports.charts.Charts``."""
@@ -47,6 +54,7 @@ class HelmCharts:
 
     def render(self, values: Mapping[str, str]) -> Revision:
         """See ``ports.charts.Charts``."""
+        self._check_version()
         try:
             return _revision(self._ask(*self._upgrade(values), "--dry-run=server"))
         except Refused:
@@ -69,6 +77,23 @@ class HelmCharts:
         told = [part for path, value in values.items() for part in ("--set-string", f"{path}={value}")]
         return ["upgrade", chart.release, *source, *repository, "--reuse-values", *told]
 
+    def _check_version(self) -> None:
+        if self._checked:
+            return
+        try:
+            said = self._run(["version", "--template", "{{.Version}}"], writes=False).decode(errors="replace").strip()
+        except Refused:
+            raise
+        except Permanent as error:
+            said = str(error)
+        found = re.match(r"v(\d+)\.(\d+)", said)
+        if found is None or not _OLDEST <= (int(found[1]), int(found[2])) < _UNTRIED:
+            raise Refused(
+                f"The program {self._named} is {said[:200] or 'of no version that it tells'}, and Helm 3.13 or later, "
+                "but not 4, is needed: nothing was changed; install it on PATH, or name it as `platform.helm_program`."
+            )
+        self._checked = True
+
     def _ask(self, *arguments: str) -> Any:
         said = self._run([*arguments, "--output", "json"], writes=False)
         try:
@@ -80,14 +105,7 @@ class HelmCharts:
         """What it says. Its group is ended with it, whatever happens here."""
         what = f"helm {arguments[0]} of release {self._chart.release}"
         with tempfile.TemporaryFile() as complaints:
-            process = subprocess.Popen(
-                [self._program(), *arguments, "--namespace", self._namespace],
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                start_new_session=True,
-            )
+            process = self._begin([*arguments, "--namespace", self._namespace], complaints)
             try:
                 said, _ = process.communicate(timeout=self._chart.timeout)
             except subprocess.TimeoutExpired as error:
@@ -97,8 +115,24 @@ class HelmCharts:
             finally:
                 end(process)
             if process.returncode:
-                raise _failure(what, process.returncode, words(complaints), writes)
+                raise _failure(what, process.returncode, words(complaints, _MOST), writes)
         return said
+
+    def _begin(self, arguments: Sequence[str], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+        """In a group of its own, and for no longer than ``timeout`` even where this process dies: who comes next waits
+        that long for it."""
+        program = self._program()
+        try:
+            return subprocess.Popen(
+                [*bounded(self._chart.timeout), program, *arguments],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Refused(f"{program} cannot be run: {error.strerror}. Nothing was changed; install Helm 3.") from error
 
     def _program(self) -> str:
         found = shutil.which(self._named)
@@ -123,8 +157,11 @@ def _unanswered(told: str, writes: bool) -> Transient | UnknownOutcome:
 
 
 def _failure(what: str, code: int, said: str, writes: bool) -> Exception:
-    told = f"{what} failed ({code}): {said or 'it did not say why'}"
-    if code < 0 or _AWAY.search(said):
+    shown = str(hidden(said, None, ""))[-_SHOWN:]  # a chart's own words may have a value in them
+    told = f"{what} failed ({code}): {shown or 'it did not say why'}"
+    if code in _NOT_RUN:
+        return Refused(f"{told.rstrip('. ')}. Nothing was changed; install Helm 3.")
+    if code < 0 or code in _KILLED or _AWAY.search(said):
         return _unanswered(told.rstrip(". "), writes)
     return Conflict(f"{told}.") if writes and _BUSY.search(said) else Permanent(f"{told.rstrip('. ')}.")
 

@@ -61,7 +61,7 @@ def _chart(plan: ReleasePlan) -> ChartPlan:
 
 
 def _deployed(helm: Charts, plan: ReleasePlan) -> Revision:
-    release, found = _chart(plan).release, helm.newest()
+    release, found = _chart(plan).release, _newest(helm)
     if found is None:
         raise Refused(f"There is no Helm release {release} in namespace {plan.namespace}: {NOTHING}; correct `chart`.")
     if found.status != "deployed":
@@ -70,6 +70,15 @@ def _deployed(helm: Charts, plan: ReleasePlan) -> Revision:
             f"there, or, if nobody is, `helm rollback {release}` to the last one that was deployed."
         )
     return found
+
+
+def _newest(helm: Charts) -> Revision | None:
+    try:
+        return helm.newest()
+    except Refused:
+        raise
+    except Permanent as error:
+        raise Refused(f"{error} {NOTHING.capitalize()}.") from error
 
 
 def _check_own(found: Revision, deployment: Manifest, cluster: Cluster, plan: ReleasePlan) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from onlyvips.core.action import Action
 from onlyvips.core.manifests import template_release
-from onlyvips.errors import Permanent, Refused
+from onlyvips.errors import Permanent, Refused, UnknownOutcome
 from onlyvips.steps import records
 from onlyvips.steps.rollout import Rollout
 from tests.charts import settings
@@ -135,6 +135,23 @@ def test_a_way_back_that_is_killed_at_any_write_of_helms_is_gone_to_its_end(kind
         theatre.assert_outcome("rolled-back")
 
 
+@pytest.mark.parametrize("kind", THEATRES)
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [(UnknownOutcome("helm upgrade did not end within 60 s"), "promoted"), (Permanent("denied"), "rolled-back")],
+    ids=["timed out", "failed"],
+)
+def test_an_upgrade_that_times_out_is_settled_and_one_that_fails_goes_back(
+    kind: type[_Charted], error: Exception, result: str
+) -> None:
+    theatre = kind()
+    theatre.helm.breaks = error
+    theatre.process("first").release(GOOD)
+    record = theatre.assert_outcome(result)
+    assert theatre.statuses() == ["superseded", "failed" if result == "rolled-back" else "pending-upgrade", "deployed"]
+    assert result == "promoted" or "denied" in record.reason
+
+
 def test_an_upgrade_of_somebody_else_before_ours_is_kept_on_the_way_there_and_on_the_way_back() -> None:
     for back in (False, True):
         theatre = Charted()
@@ -204,8 +221,11 @@ def refusal(theatre: _Charted) -> str:
 
 def test_what_helm_cannot_do_is_refused_before_anything_changes() -> None:
     theatre = Charted()
-    theatre.helm.missing = True
+    theatre.helm.missing = Refused("There is no program helm here: nothing was changed.")
     assert "There is no program helm" in refusal(theatre)
+    theatre = Charted()
+    theatre.helm.missing = Permanent("helm status of release onlyvips failed (1): Error: no tiller.")
+    assert refusal(theatre) == "helm status of release onlyvips failed (1): Error: no tiller. Nothing was changed."
     theatre = Charted()
     theatre.helm.hooks = ("migrate",)
     theatre.helm.upgrade({})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from onlyvips.core.charts import Revision
-from onlyvips.errors import Conflict, Permanent, Refused
+from onlyvips.errors import Conflict, Permanent, Refused, UnknownOutcome
 from onlyvips.ports import Manifest
 from tests.simulators.cluster import SimCluster
 
@@ -30,7 +30,8 @@ class SimHelm:
         self.cluster, self.chart = cluster, chart
         self.revisions: list[Revision] = []
         self.values: list[Mapping[str, str]] = []
-        self.missing = False
+        self.missing: Exception | None = None
+        self.breaks: Exception | None = None
         self.hooks: tuple[str, ...] = ()
         self._write(chart(values), values, "pending-install", done)
 
@@ -64,10 +65,20 @@ class SimHelm:
             self.values.append(dict(values))
 
         write("Secret", begin)
+        if self.breaks is not None:
+            self._break(made)
         for each in made.objects:
             old = before.get((each["kind"], each["metadata"]["name"]), {})
             write(each["kind"], lambda each=each, old=old: self._apply(old, each))  # type: ignore[misc]
         write("Secret", lambda: self._deployed(made.number))
+
+    def _break(self, made: Revision) -> None:
+        """Once: before anything but the revision is written."""
+        error, self.breaks = self.breaks, None
+        assert error is not None
+        if not isinstance(error, UnknownOutcome):
+            self.revisions[-1] = replace(made, status="failed")
+        raise error
 
     def _base(self) -> Sequence[Manifest]:
         return self.revisions[-1].objects if self.revisions else ()
@@ -130,5 +141,5 @@ class SimCharts:
         self._helm.rollback(number, self._write)
 
     def _there(self) -> None:
-        if self._helm.missing:
-            raise Refused("There is no program helm here: nothing was changed.")
+        if self._helm.missing is not None:
+            raise self._helm.missing
