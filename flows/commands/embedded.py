@@ -12,12 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import httpx
 
-from onlyvips.errors import Refused
+from onlyvips.errors import OnlyVipsError, Permanent, Refused
 
 SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -25,6 +28,7 @@ SETTINGS = {
 }
 _SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 """As Prefect sets them for a server of its own making (3.8, ``SubprocessASGIServer``)."""
+_PROGRAM = Path(__file__).with_name("embedded_server.py")
 _PATIENCE, _PAUSE, _FAREWELL = 120.0, 0.1, 5.0
 
 
@@ -41,7 +45,7 @@ _servers: list[_Server] = []
 def begin() -> None:
     """Start it, unless it was started, and let this process use it: before it imports Prefect, which looks only then.
 
-    ``wait`` says when it answers. It ends with this process.
+    ``wait`` says when it answers. It ends with this process, however that ends, and not by a terminal's Ctrl-C.
     """
     if _servers:
         return
@@ -53,9 +57,11 @@ def begin() -> None:
     app = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
     where = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     log = tempfile.TemporaryFile()  # noqa: SIM115 - its server writes there for as long as it runs
-    command, variables = [sys.executable, "-m", "uvicorn", *app, *where], {**os.environ, **_SERVER}
+    command, variables = [sys.executable, "-P", str(_PROGRAM), *app, *where], {**os.environ, **_SERVER}
     variables.pop("PREFECT_API_URL", None)
-    process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    process = subprocess.Popen(
+        command, env=variables, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+    )  # a terminal's Ctrl-C is for this process: what goes back then still has something to say to Prefect
     _servers.append(_Server(process, f"http://127.0.0.1:{port}/api", log))
     os.environ["PREFECT_API_URL"] = _servers[0].api
     atexit.register(_stop)  # before Prefect's own, so after them: they still have something to say to it
@@ -75,6 +81,31 @@ def wait() -> None:
                     "changed; correct that, or start the release where a Prefect server runs."
                 )
             time.sleep(_PAUSE)
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """What a flow in the block raises, as a command understands it.
+
+    KeyboardInterrupt where a person interrupted it, whatever Prefect made of that; Permanent where Prefect failed.
+    """
+    try:
+        yield
+    except OnlyVipsError:
+        raise
+    except Exception as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, httpx.HTTPError) or type(error).__module__.startswith("prefect."):
+            told = str(error) or type(error).__name__
+            raise Permanent(f"Prefect's embedded server failed in the middle of the run ({told}).") from error
+        raise
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _answers(client: httpx.Client, api: str) -> bool:
@@ -99,5 +130,7 @@ def _stop() -> None:
         except subprocess.TimeoutExpired:
             server.process.kill()
             server.process.wait()
+        assert server.process.stdin is not None
+        server.process.stdin.close()
         server.log.close()
     _servers.clear()

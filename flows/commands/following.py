@@ -203,7 +203,8 @@ def _run_here(asked: Asked) -> None:
     teller = threading.Thread(target=_tell, args=(asked, stop), daemon=True)
     teller.start()
     try:
-        (release_rollback if asked.back else release)(**_parameters(asked))
+        with embedded.running():
+            (release_rollback if asked.back else release)(**_parameters(asked))
     except KeyboardInterrupt:
         _abort(asked)
     finally:

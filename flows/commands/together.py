@@ -79,7 +79,8 @@ def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:
     embedded.wait()
     with told_beside(asked["environment"], wiring.run_here, Teller(quiet)):
         try:
-            release_all(**asked)
+            with embedded.running():
+                release_all(**asked)
         except KeyboardInterrupt:
             _abort_own(asked["environment"], asked["operator"])
         except OnlyVipsError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from flows.commands import embedded
-from onlyvips.errors import Refused
+from onlyvips.errors import Permanent, Refused
 
 RUN = """
 import os, sys
@@ -54,3 +58,52 @@ def test_a_server_that_does_not_come_up_is_a_refusal_with_its_last_words(monkeyp
             embedded.wait()
     finally:
         embedded._stop()
+
+
+def command(tmp_path: Path, how: str, when: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """A release in a process of its own, in a group of its own as a terminal gives it, that is stopped; its lines."""
+    variables = {**os.environ, "PREFECT_HOME": str(tmp_path)}
+    variables.pop("PREFECT_API_URL", None)
+    line = [sys.executable, "-m", "tests.procedures.ctrl_c", how, when]
+    done = subprocess.run(
+        line, env=variables, capture_output=True, text=True, timeout=400, check=False, start_new_session=True
+    )
+    return done, [json.loads(told) for told in done.stdout.splitlines() if told.startswith("{")]
+
+
+def test_a_terminals_ctrl_c_takes_the_release_back_and_leaves_nothing_of_the_server(tmp_path: Path) -> None:
+    done, lines = command(tmp_path, "interrupted", "looks")
+    assert len(lines) == 2, done.stderr
+    became = lines[1]
+    assert (became["phase"], became["result"], became["code"]) == ("closed", "rolled-back", 1), done.stderr
+    assert became["reason"].endswith("asked for an abort: Ctrl-C")
+    assert (became["lost"], became["left"]) == ([], [])
+    assert became["alive"] == [True], "the terminal's Ctrl-C ended the server, to which Prefect had something to say"
+    assert "going back first" in done.stderr and "Traceback" not in done.stderr
+    assert not Path(f"/proc/{lines[0]['server']}").exists()
+
+
+def test_a_command_that_is_killed_leaves_nothing_of_the_server(tmp_path: Path) -> None:
+    done, lines = command(tmp_path, "killed", "looks")
+    assert done.returncode == -9 and len(lines) == 1, done.stderr
+    until = time.monotonic() + 60
+    while (left := Path(f"/proc/{lines[0]['server']}").exists()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left
+
+
+def test_ctrl_c_is_heard_whatever_prefect_made_of_it() -> None:
+    with pytest.raises(KeyboardInterrupt), embedded.running():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise httpx.ConnectError("the server is gone") from None
+
+
+def test_a_server_that_dies_is_a_sentence_and_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(Permanent, match="failed in the middle of the run .Connection refused"), embedded.running():
+        raise httpx.ConnectError("Connection refused")
+    with pytest.raises(KeyError), embedded.running():
+        raise KeyError("spec")
+    with pytest.raises(Refused, match="There is no bucket"), embedded.running():
+        raise Refused("There is no bucket.")
