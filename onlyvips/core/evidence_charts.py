@@ -13,7 +13,9 @@ from onlyvips.core.chart import Chart, Line, Point
 from onlyvips.core.report import clock_time
 
 _SET_WEIGHT = re.compile(r"set weight (\d+) %")
-_READ_BACK = re.compile(r"the route shows (\d+) %")
+_SWITCH = re.compile(r"switch to (\S+)")
+_READ_BACK = re.compile(r"the route shows (\d+) %|: (\d+) % are the canary's")
+"""What the gateway, and a Service over a count of pods, is read back as."""
 
 Seen = tuple[Mapping[str, Any], Mapping[str, Any]]
 """A look, and one value of it."""
@@ -45,19 +47,40 @@ def _compares(values: Sequence[Seen]) -> bool:
 
 
 def _weight(release: Mapping[str, Any]) -> Chart:
-    intended, read = list[Point](), list[Point]()
+    intended, read = list[Point](), weights_read(release)
     for step in release.get("steps") or ():
-        if asked := _SET_WEIGHT.search(step["action"]):
-            intended.append((step["intended"], float(asked.group(1))))
-        if step.get("done") and (shown := _READ_BACK.search(step.get("observed") or "")):
-            read.append((step["done"], float(shown.group(1))))
+        if (weight := _asked_for(step, release)) is not None:
+            intended.append((step["intended"], weight))
     began = _just_before([at for at, _ in (*intended, *read)], float(release["created"]))
     told = ", ".join(f"{weight:g} % at {clock_time(at)}" for at, weight in read) or "never set"
     lines = (
         Line("intended", "intended", "steps", ((began, 0.0), *intended) if intended else ()),
         Line("read back", "canary", "steps", ((began, 0.0), *read) if read else ()),
     )
-    return Chart("Weight of the canary", "%", f"Read back from the route: {told}.", lines)
+    of = "the canary" if release.get("strategy", "canary") == "canary" else "the new version"
+    return Chart(f"Weight of {of}", "%", f"Read back: {told}.", lines)
+
+
+def _asked_for(step: Mapping[str, Any], release: Mapping[str, Any]) -> float | None:
+    """The share of requests that a step is to give to the new version."""
+    if asked := _SET_WEIGHT.search(step["action"]):
+        return float(asked.group(1))
+    colours, switched = release.get("colours") or (), _SWITCH.search(step["action"])
+    return (100.0 if switched.group(1) == colours[-1] else 0.0) if switched and colours else None
+
+
+def weights_read(release: Mapping[str, Any]) -> list[Point]:
+    """The new version's share of requests each time that it was read back; of a switch, which is done when it was read
+    back, all or nothing."""
+    found = list[Point]()
+    for step in release.get("steps") or ():
+        shown = _READ_BACK.search(step.get("observed") or "")
+        share = float(shown.group(1) or shown.group(2)) if shown else None
+        if share is None and _SWITCH.search(step["action"]):
+            share = _asked_for(step, release)
+        if share is not None and step.get("done"):
+            found.append((step["done"], share))
+    return found
 
 
 def _just_before(times: Sequence[float], created: float) -> float:
@@ -74,10 +97,13 @@ def _guardrail(name: str, values: Sequence[Seen], seen: Mapping[str, Sequence[Se
     what = f"requests slower than {1000 * rail['bound']:g} ms" if slow else "requests that were errors"
     last = values[-1][1]
     told = (
-        f"At the last look {last['bad']} of {last['total']} requests of the canary ({shares[-1][1]:.3g} %), surely at "
-        f"least {reach[-1][0]:.3g} %; the limit is {limit:g} %."
+        f"At the last look {last['bad']} of {last['total']} requests of the new version ({shares[-1][1]:.3g} %), "
+        f"surely at least {reach[-1][0]:.3g} %; the limit is {limit:g} %."
     )
-    lines = [Line("canary, and its lower bound", "canary", "dots", shares, reach), _limit(f"limit {limit:g} %", values)]
+    lines = [
+        Line("new version, and its lower bound", "canary", "dots", shares, reach),
+        _limit(f"limit {limit:g} %", values),
+    ]
     if not slow:
         lines.insert(1, Line("stable", "stable", "dots", _stables_errors(seen)))
     return Chart(f"{name}: share of {what}", "%", told, tuple(lines))

@@ -13,7 +13,7 @@ from typing import Any
 
 from onlyvips.core import approvals
 from onlyvips.core.chart import Chart
-from onlyvips.core.evidence_charts import charts
+from onlyvips.core.evidence_charts import charts, weights_read
 from onlyvips.core.report import clock_time, tried
 
 Row = tuple[str, ...]
@@ -33,7 +33,7 @@ _TOLD = (
         "page_at",
         "waiting",
     ),
-    *("waiting_for", "waiting_since", "hooks", "approvals", "kept", "witness", "left"),
+    *("waiting_for", "waiting_since", "hooks", "approvals", "kept", "witness", "left", "strategy", "group", "override"),
 )
 """Keys that a section tells, or that say nothing of a release that is over."""
 
@@ -73,7 +73,7 @@ def page_of(document: Mapping[str, Any]) -> Page:
         good=release.get("result") == "promoted",
         facts=tuple(_facts(document, release)),
         charts=tuple(charts(document)),
-        tables=(_steps(release), _looks(release), _hooks(release), *_asked(release), _told(release)),
+        tables=(_steps(release), *_asked(release), _hooks(release), _told(release), _looks(release)),
         others=(*((key, _plain(value)) for key, value in others.items()), *_plan(document)),
     )
 
@@ -86,8 +86,13 @@ def _facts(document: Mapping[str, Any], release: Mapping[str, Any]) -> list[tupl
         ("service", f"{release['service']} {release['version']} in {release['environment']}"),
         ("from", f"{release['from_image']}, on {release['capacity']} pods"),
         ("to", str(release["to_image"])),
-        ("result", f"{release.get('result') or 'open'}: {release.get('reason') or 'no reason was written down'}"),
+        ("by", str(release.get("strategy") or "canary")),
+        *([("part of", f"release {release['group']} of all services")] if release.get("group") else []),
+        ("result", _result(release)),
+        *_shown(release),
         ("asked for by", f"{release['operator']} (claimed)"),
+        *([("outside of the windows", str(release["override"]))] if release.get("override") else []),
+        *([("approved", _approved(release))] if release.get("approvals") else []),
         ("began", _moment(began)),
         ("took", f"{_span(max(ends) - began)} until its last step was done" if ends else "nothing was done"),
         ("driven by", "; ".join(release.get("holders") or ()) or "nobody"),
@@ -105,6 +110,28 @@ def _facts(document: Mapping[str, Any], release: Mapping[str, Any]) -> list[tupl
         ("plan", f"fingerprint {release.get('plan_hash')}"),
         ("written", str(document.get("written") or "")),
     ]
+
+
+def _result(release: Mapping[str, Any]) -> str:
+    result = str(release.get("result") or "open")
+    reason = str(release.get("reason") or "no reason was written down")
+    return result if reason == result else f"{result}: {reason}"
+
+
+def _shown(release: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """For how long users saw a version that was taken back, and who of them."""
+    weights = weights_read(release)
+    if release.get("result") == "promoted" or not any(weight for _, weight in weights):
+        return []
+    first = next(at for at, weight in weights if weight)
+    last, left = weights[-1]
+    until = "it is not known until when" if left else f"until {clock_time(last)} UTC ({_span(last - first)})"
+    most = max(weight for _, weight in weights)
+    return [("users saw it", f"at most {most:g} % of requests, from {clock_time(first)}, {until}")]
+
+
+def _approved(release: Mapping[str, Any]) -> str:
+    return "; ".join(f"{row[0]}: {row[3]}, {row[4]}" for row in _approvals(release).rows)
 
 
 def _kept(kept: Sequence[Mapping[str, str]]) -> str:
@@ -131,7 +158,7 @@ def _took(step: Mapping[str, Any]) -> str:
     return f"{step['done'] - step['intended']:.1f} s" if step.get("done") else ""
 
 
-_LOOK = ("UTC", "stage", "weight", "metric", "canary", "stable", "difference", "p", "limit", "alpha", "verdict")
+_LOOK = ("UTC", "stage", "weight", "metric", "new version", "stable", "difference", "p", "limit", "alpha", "verdict")
 
 
 def _looks(release: Mapping[str, Any]) -> Table:
@@ -216,10 +243,16 @@ def _commands(release: Mapping[str, Any]) -> Table:
 
 def _told(release: Mapping[str, Any]) -> Table:
     rows = tuple(
-        (clock_time(one["at"]), one["news"], one["target"], one.get("failed") or "taken")
+        (clock_time(one["at"]), _named(one["news"]), one["target"], one.get("failed") or "taken")
         for one in release.get("told") or ()
     )
     return Table("Who was told", ("UTC", "news", "target", "what became of it"), rows, "Nobody was told by messages.")
+
+
+def _named(key: str) -> str:
+    """News by its key, without the moment that tells it from others of its kind."""
+    parts = key.split(":")
+    return " ".join(part for part in parts if len(part) < 9 or not part.isdigit())
 
 
 def _plan(document: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from onlyvips.adapters import evidence_page
 from onlyvips.core.evidence_charts import charts
 from onlyvips.core.evidence_page import Page, page_of
 from onlyvips.core.plan import Guardrail
-from onlyvips.core.record import Against, Look, Record, Told, Value
+from onlyvips.core.record import Against, Approval, Command, Look, Record, Told, Value
 from onlyvips.steps.evidence import keep_evidence
 from tests.core.decisions import ABORT, PLAN, RECORD
 from tests.simulators.clock import SimClock
@@ -146,3 +146,51 @@ def test_each_plot_says_in_words_what_it_shows(page: Page) -> None:
     html = evidence_page.page(page)
     for chart in page.charts:
         assert html.count(chart.told.replace("+", "&#43;")) + html.count(chart.told) >= 2
+
+
+def facts(record: Record) -> dict[str, str]:
+    return dict(page_of(document(record)).facts)
+
+
+def test_how_it_was_released_who_approved_and_why_it_began_in_a_freeze_come_first() -> None:
+    wanted = Approval("traffic", AT, AT + 60, "approved", AT + 5)
+    asked = Command("approve", "Bob", AT + 5, "fine", "traffic")
+    record = replace(RECORD, approvals=(wanted,), commands=(asked,), override="the shop is down", group="all-v2-1")
+    found = facts(replace(record, phase="closed", result="promoted", reason="promoted"))
+    assert (found["by"], found["result"]) == ("canary", "promoted")
+    assert found["approved"] == "before anything changes: approved, Bob (claimed): fine"
+    assert (
+        found["outside of the windows"] == "the shop is down" and found["part of"] == "release all-v2-1 of all services"
+    )
+    bare = facts(replace(RECORD, phase="closed", result="promoted", reason="promoted"))
+    assert not {"approved", "outside of the windows", "part of", "users saw it"} & set(bare)
+
+
+def test_a_release_that_was_taken_back_says_how_long_users_saw_it_and_how_many_of_them() -> None:
+    found = facts(released())["users saw it"]
+    assert found.startswith("at most 10 % of requests, from ") and found.endswith("(21 s)")
+
+
+@pytest.mark.parametrize(
+    ("steps", "points"),
+    [
+        ((("set weight 50 %", "backend asks for 2 of 4 pods: 50 % are the canary's"),), [50.0]),
+        ((("switch to green", "Service main-app selects green"), ("switch to blue", "Service …")), [100.0, 0.0]),
+    ],
+    ids=["a count of pods", "a switch"],
+)
+def test_every_router_shows_what_it_gave_to_the_new_version(steps: Any, points: list[float]) -> None:
+    record = replace(RECORD, colours=("blue", "green"))
+    for number, (action, observed) in enumerate(steps):
+        record = record.intend(action, "why", AT + number).finish(observed, AT + number)
+    weight = charts(document(replace(record, strategy="blue-green")))[0]
+    assert weight.title == "Weight of the new version"
+    assert [[value for _, value in line.points[1:]] for line in weight.lines] == [points, points]
+
+
+def test_what_people_asked_and_heard_comes_before_hundreds_of_looks_and_news_by_its_name() -> None:
+    told = (Told("approval-wanted:approval:1760000141", "slack", AT), Told("approved:50", "slack", AT))
+    page = page_of(document(replace(RECORD, told=told)))
+    assert [one.title for one in page.tables][-1] == "Every look"
+    heard = next(one for one in page.tables if one.title == "Who was told")
+    assert [row[1] for row in heard.rows] == ["approval-wanted approval", "approved 50"]
