@@ -91,7 +91,8 @@ def site_of(loaded: Environment, service: str, target: Target) -> Site:
 
     def look() -> Facts:
         facts = preflight.check_platform(site.cluster, plan, target.version)
-        preflight.check_metrics(wiring.metrics_of(loaded))
-        return facts
+        metrics = wiring.metrics_of(loaded)
+        preflight.check_metrics(metrics)
+        return preflight.seen(metrics, plan, facts)
 
     return replace(site, preflight=look)

@@ -20,10 +20,12 @@ from onlyvips.steps.opening import Start
 from onlyvips.wiring import rollbacks
 from tests.core.broken_environments import PRODUCTION
 from tests.core.decisions import RECORD
+from tests.procedures.in_place import Bot, Rolling
 from tests.procedures.test_release_command import PROMOTED
 from tests.procedures.theatre import GOOD, IMAGE, OLD, PLAN, Killed, Process, Theatre
 from tests.simulators.platform import Version
 
+THEATRES = [Bot, Rolling, Theatre]
 LONG = replace(PLAN, stages=(Stage(10, 600.0), Stage(50, 600.0)))
 
 
@@ -31,6 +33,12 @@ LONG = replace(PLAN, stages=(Stage(10, 600.0), Stage(50, 600.0)))
 def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
     """A platform in memory on which GOOD was promoted over OLD; stages last ten minutes each."""
     theatre = Theatre(LONG)
+    released(theatre, monkeypatch)
+    return theatre
+
+
+def released(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Production's environment, ``theatre``, and GOOD promoted on it."""
     loaded = environments.from_text(PRODUCTION, "production", "production.yaml")
     monkeypatch.setattr(environments, "load", lambda _: loaded)
     monkeypatch.setattr(wiring, "cluster_of", lambda _: theatre.cluster)
@@ -38,7 +46,6 @@ def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
     monkeypatch.setattr(wiring, "_driven", {})
     theatre.process("first").release(GOOD)
     theatre.settle()
-    return theatre
 
 
 def go_back(
@@ -77,6 +84,17 @@ def test_the_whole_recorded_template_comes_back_with_its_secrets_and_nothing_els
     assert back["metadata"]["labels"] == {"app": "backend", "track": "stable", "version": OLD}
     assert (theatre.secrets(), theatre.backups) == (before, backups)
     assert theatre.cluster.see("Job", "migration-v090") == jobs
+
+
+@pytest.mark.parametrize("make", THEATRES)
+def test_every_strategy_goes_back_and_a_bot_that_the_metrics_do_not_know_stays_there(
+    make: type[Theatre], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theatre = make()
+    released(theatre, monkeypatch)
+    record = go_back(theatre, monkeypatch)
+    assert theatre.assert_outcome("promoted").id == record.id and theatre.stable_image() == OLD
+    assert record.judged == (make is not Bot)
 
 
 def test_it_is_looked_at_in_every_stage_and_held_in_none_for_longer_than_a_look(
