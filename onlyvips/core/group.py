@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from onlyvips.core import approvals
 from onlyvips.core.hooks import HookRun
+from onlyvips.core.images import named
 from onlyvips.core.kept import Witness, witness_of
 from onlyvips.core.record import Approval, Command, Result, Step, Told
 from onlyvips.core.world import Together
@@ -100,7 +101,7 @@ PREFIX = "all"
 
 def identity(version: str, suffix: str) -> str:
     """The id of a new one."""
-    return f"{PREFIX}-{version.lower().replace('.', '-')}-{suffix}"
+    return named(PREFIX, version, suffix)
 
 
 def going_back(group: Group) -> Command | None:

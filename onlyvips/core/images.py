@@ -10,12 +10,25 @@ import re
 from onlyvips.core.manifests import Manifest, repository_of
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_MOST = 63
 _SHORT = len("sha256:") + 12
 
 
 def tag_of(version: str) -> str:
     """The tag of a version as it is asked for: ``v3`` of ``v3@sha256:…``."""
     return version.partition("@")[0]
+
+
+def is_label(tag: str) -> bool:
+    """Whether a tag can be the label ``version`` of pods, as Kubernetes writes values of labels."""
+    return _LABEL.fullmatch(tag) is not None
+
+
+def named(what: str, version: str, suffix: str) -> str:
+    """The name of a release of ``what``: also a label's value and a part of names, so 63 characters at most."""
+    told = re.sub("[^a-z0-9]+", "-", f"{what}-{version.lower()}")[: _MOST - 1 - len(suffix)]
+    return f"{told.rstrip('-')}-{suffix}"
 
 
 def digest_of(reference: str) -> str:

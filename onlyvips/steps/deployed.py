@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onlyvips.core.images import digest_of, tag_of
+from onlyvips.core.images import digest_of, is_label, tag_of
 from onlyvips.core.manifests import annotations_of, containers_of, image_of
 from onlyvips.core.plan import ReleasePlan
 from onlyvips.errors import Permanent, Refused
@@ -90,6 +90,12 @@ def check_deployment(deployment: Manifest, plan: ReleasePlan, version: str) -> s
         raise Refused(
             f"Containers {', '.join(several)} of Deployment {name} all run {service.image}, so which one is released "
             f"cannot be told: {NOTHING}; give the others an image of their own."
+        )
+    labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    if "version" in labels and not is_label(tag := tag_of(version)):
+        raise Refused(
+            f"{tag} cannot be the label `version` of pods (at most 63 letters, digits, -, _ and ., with a letter or a "
+            f"digit at both ends): {NOTHING}; give the build another tag."
         )
     if tag_of(image) == f"{service.image}:{tag_of(version)}":
         if plan.digest in ("", digest_of(image)):

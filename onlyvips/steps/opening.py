@@ -178,7 +178,7 @@ def _new_record(site: Site, start: Start, facts: Facts) -> Record:
     now = site.clock.now()
     asked = None if start.group or start.target else site.plan.approvals
     record = Record(
-        id=f"{service.name}-{version.lower().replace('.', '-')}-{site.suffix()}",
+        id=images.named(service.name, version, site.suffix()),
         environment=site.plan.environment,
         service=service.name,
         version=version,

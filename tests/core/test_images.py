@@ -19,6 +19,18 @@ def test_a_version_is_a_tag_and_may_be_a_digest(version: str, tag: str, digest: 
     assert images.with_digest(tag, digest) == (version if digest else tag)
 
 
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ("v0.9.0", "backend-v0-9-0-1a2b3c"),
+        ("v0.9.0-RC_1.", "backend-v0-9-0-rc-1-1a2b3c"),
+        (f"v1-{'a' * 120}", f"backend-v1-{'a' * 45}-1a2b3c"),
+    ],
+)
+def test_a_release_has_a_name_that_kubernetes_takes_whatever_the_tag_is(version: str, name: str) -> None:
+    assert images.named("backend", version, "1a2b3c") == name and len(name) <= 63
+
+
 def pod(image_id: str, name: str = "api") -> dict[str, object]:
     containers = [{"name": "api", "image": f"{REPOSITORY}:v3@{ASKED}"}, {"name": "proxy", "image": "envoy:1.30"}]
     return {"spec": {"containers": containers}, "status": {"containerStatuses": [{"name": name, "imageID": image_id}]}}

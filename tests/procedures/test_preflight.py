@@ -124,6 +124,14 @@ def test_what_a_chart_owns_is_refused_by_the_charts_release_unless_the_environme
     assert named.process("driver").release(GOOD).result == "promoted"
 
 
+@pytest.mark.parametrize("tag", ["v0.9.0-", "v0.9.0_", f"v1-{'a' * 61}"])
+def test_a_tag_that_is_no_label_is_refused_where_pods_have_the_label(tag: str) -> None:
+    process = Theatre().process("first")
+    with pytest.raises(Refused, match=f"{tag} cannot be the label `version` of pods .*: nothing was changed"):
+        process.release(tag)
+    assert process.writes == 0
+
+
 def refuse(error: Exception) -> Callable[[], None]:
     def check() -> None:
         raise error
