@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 from onlyvips import environment as environments
@@ -26,6 +27,8 @@ from onlyvips.steps.rollout import Rollout
 from tests.system.boundaries import Moment, Steps
 
 PATIENCE = 120.0
+QUICK = 3.0
+"""Seconds."""
 REFUSED = 2
 
 
@@ -50,9 +53,18 @@ def arm(moment: Moment) -> None:
         acts.perform = last
 
 
-def prepare(step: str, moment: Moment, abort: str, at: str, command: str) -> None:
-    """Die at ``step``; a person aborts after the step ``abort``, or does ``command`` after the step ``at``."""
-    perform, steps = Rollout.perform, Steps()
+def do(command: str) -> subprocess.Popen[str]:
+    """Begin a command; what is quick is done when this returns, what is not goes on beside the release."""
+    begun = subprocess.Popen(shlex.split(command), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with suppress(subprocess.TimeoutExpired):
+        begun.wait(QUICK)
+    return begun
+
+
+def prepare(step: str, moment: Moment, abort: str, at: str, command: str) -> list[subprocess.Popen[str]]:
+    """Die at ``step``; a person aborts after the step ``abort``, or does ``command`` after the step ``at``: what it
+    has begun comes into the value."""
+    perform, steps, doing = Rollout.perform, Steps(), list[subprocess.Popen[str]]()
 
     def noticed(rollout: Rollout, action: Action) -> str:
         name = steps.name(action, rollout.record())
@@ -65,11 +77,11 @@ def prepare(step: str, moment: Moment, abort: str, at: str, command: str) -> Non
             tools = rollout.tools
             records.command(tools.cluster, rollout.release, Command("abort", "Ada", tools.clock.now(), "looks odd"))
         if name == at:
-            told = subprocess.run(shlex.split(command), check=False, text=True, capture_output=True)
-            print(f"{told.returncode} of {command}: {told.stdout}{told.stderr}", flush=True)  # noqa: T201
+            doing.append(do(command))
         return done
 
     Rollout.perform = noticed  # type: ignore[method-assign]
+    return doing
 
 
 def drive(environment: str, service: str, version: str, backup: str) -> int:
@@ -93,12 +105,16 @@ def main() -> int:
     for name in ("--backup", "--step", "--moment", "--abort", "--at", "--do"):
         parser.add_argument(name, default="")
     asked = parser.parse_args()
-    prepare(asked.step, asked.moment, asked.abort, asked.at, asked.do)
+    doing = prepare(asked.step, asked.moment, asked.abort, asked.at, asked.do)
     try:
         return drive(asked.environment, asked.service, asked.version, asked.backup)
     except OnlyVipsError as error:
         print(error)  # noqa: T201
         return REFUSED
+    finally:
+        for begun in doing:
+            told, _ = begun.communicate(timeout=PATIENCE)
+            print(f"{begun.returncode} of {asked.do}: {told}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -260,14 +260,14 @@ RULE = {
 
 
 def lobby() -> list[Manifest]:
-    """A front-end whose own update loses nothing, with an autoscaler."""
+    """A front-end whose own update loses nothing, whose pods start slowly, with an autoscaler."""
     labels = {"app": "lobby", "track": "stable"}
     container: Manifest = {
         "name": "lobby",
         "image": "ghcr.io/onlyvips/miniapp:v3",
         "args": ["-service", "lobby"],
         "ports": [{"name": "http", "containerPort": 8080}],
-        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "initialDelaySeconds": 3},
     }
     metadata = {"labels": {**labels, "version": "v3"}, "annotations": {"prometheus.io/port": "8080"}}
     template: Manifest = {"metadata": metadata, "spec": {"containers": [container]}}

@@ -26,8 +26,8 @@ BY_SERVICE = {service.name: service for service in SERVICES}
 @dataclass(frozen=True)
 class Situation:
     """A release of ``service``; ``slow`` pods; a person who aborts after the step ``abort``; a command that somebody
-    ``does`` after the step ``at`` (``{image}`` is another version's). It is to end in ``result``, with ``told`` in its
-    reason or its driver's words."""
+    ``does`` after the step ``at`` (``{image}`` is another version's), by which two may run for a moment (``twice``). It
+    is to end in ``result``, with ``told`` in its reason or its driver's words."""
 
     service: str
     title: str
@@ -37,6 +37,7 @@ class Situation:
     abort: str = ""
     at: str = ""
     does: str = ""
+    twice: bool = False
 
     def __str__(self) -> str:
         return f"{self.service}, {self.title}"
@@ -56,7 +57,7 @@ SITUATIONS = [
     ),
     *(
         Situation(name, "another version is started meanwhile", told=REFUSED, at=step, does=PUSH.format(service=name))
-        for name, step in MIDDLE.items()
+        for name, step in {**MIDDLE, "bot": "stop"}.items()
     ),
     Situation(
         "backend",
@@ -94,8 +95,11 @@ SITUATIONS = [
         "somebody started it again",
         at="stop",
         does=SCALE.format(deployment="bot", n=1),
+        twice=True,
     ),
 ]
+_faulting = threading.Lock()
+"""The lab's file of faults is read and written again."""
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +145,7 @@ def problems(grounds: Grounds, situation: Situation, backup: str) -> list[str]:
     command = [*driver(service, version, backup, HASTY if situation.told == CHANGED or service.name == "bot" else NAME)]
     command += ["--abort", situation.abort, "--at", situation.at, "--do", words(grounds, service, situation)]
     if situation.slow:
-        grounds.platform.lab.command("fault", service.name, version, "--slow-start-s", "3")
+        slow(grounds, service, version, "--slow-start-s", "3")
     try:
         with grounds.watched(service) as lost:
             done = run(*command)
@@ -154,11 +158,18 @@ def problems(grounds: Grounds, situation: Situation, backup: str) -> list[str]:
             )
             ready = grounds.deployment(service)["status"].get("readyReplicas")
             found += [] if ready == capacity else [f"{ready} of {capacity} pods are ready"]
-            found += grounds.left_over(service)
+            found += [] if situation.twice else grounds.left_over(service)
     finally:
         if situation.slow:
-            grounds.platform.lab.command("fault", service.name, version, "--clear")
+            slow(grounds, service, version, "--clear")
     return found + lost
+
+
+def slow(grounds: Grounds, service: Service, version: str, *how: str) -> None:
+    """Pods of this version start slowly, or no longer; those of ``lobby`` always do."""
+    if service.name != "lobby":
+        with _faulting:
+            grounds.platform.lab.command("fault", service.name, version, *how)
 
 
 def words(grounds: Grounds, service: Service, situation: Situation) -> str:
