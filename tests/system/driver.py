@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -97,14 +98,14 @@ def drive(environment: str, service: str, version: str, backup: str) -> int:
         site.lease.release()
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """The command line."""
     parser = argparse.ArgumentParser()
     for name in ("environment", "service", "version"):
         parser.add_argument(name)
     for name in ("--backup", "--step", "--moment", "--abort", "--at", "--do"):
         parser.add_argument(name, default="")
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
     doing = prepare(asked.step, asked.moment, asked.abort, asked.at, asked.do)
     try:
         return drive(asked.environment, asked.service, asked.version, asked.backup)
@@ -118,4 +119,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -241,7 +241,12 @@ def other(version: str) -> str:
 
 def driver(service: Service, version: str, backup: str = "", environment: str = NAME) -> list[str]:
     """The command line of a driver."""
-    return [sys.executable, "-m", "tests.system.driver", environment, service.name, version, f"--backup={backup}"]
+    return [sys.executable, "-m", "tests.system.driver", *asked(service, version, backup, environment)]
+
+
+def asked(service: Service, version: str, backup: str = "", environment: str = NAME) -> list[str]:
+    """What a driver is asked for."""
+    return [environment, service.name, version, f"--backup={backup}"]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

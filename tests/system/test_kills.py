@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 import queue
+import subprocess
 import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from onlyvips.core.record import Record
 from tests.system.boundaries import OF_BACKEND, Kill, every, sample
-from tests.system.grounds import NAME, SERVICES, Grounds, Service, driver, other, run
+from tests.system.forking import DRIVER, Forks
+from tests.system.grounds import NAME, SERVICES, Grounds, Service, asked, other
 from tests.system.platform import Platform
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(7200)]
@@ -40,7 +43,7 @@ _backing_up = threading.Lock()
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, module_platform: Platform) -> Iterator[Mapping[Kill, str]]:
     """What came of each kill that was asked for: "" when all was well."""
-    asked = [item.callspec.params["kill"] for item in request.session.items if item.path == Path(__file__)]  # type: ignore[attr-defined]
+    chosen = [item.callspec.params["kill"] for item in request.session.items if item.path == Path(__file__)]  # type: ignore[attr-defined]
     module_platform.clean()
     grounds = Grounds(module_platform)
     told: dict[Kill, str] = {}
@@ -48,7 +51,7 @@ def outcomes(request: pytest.FixtureRequest, module_platform: Platform) -> Itera
         backup = grounds.backup()
         queues = {service: queue.SimpleQueue[Kill]() for service in SERVICES}
         waiting = {strategy: queue.SimpleQueue[Kill]() for strategy in {one.strategy for one in SERVICES}}
-        for kill in dict.fromkeys(asked):
+        for kill in dict.fromkeys(chosen):
             only_backend = kill.strategy == "canary" and kill.step.split("#")[0] in OF_ONE
             (queues[SERVICES[0]] if only_backend else waiting[kill.strategy]).put(kill)
         threads = [
@@ -81,29 +84,32 @@ def work(
     told: dict[Kill, str],
 ) -> None:
     """One kill after the other, until there is none left for this service."""
-    for source in sources:
-        while True:
-            try:
-                kill = source.get_nowait()
-            except queue.Empty:
-                break
+    with closing(Forks()) as forks:
+        for kill in taken_from(sources):
             began = time.monotonic()
             try:
-                told[kill] = "; ".join(Death(grounds, service, kill, backup).problems())
+                told[kill] = "; ".join(Death(grounds, forks, service, kill, backup).problems())
             except Exception:  # noqa: BLE001 - told by the test of this kill
                 told[kill] = traceback.format_exc()
             if told[kill]:
-                run("onlyvips", "release", "reconcile", "-e", NAME, "-s", service.name)
-            print(
-                f"{time.monotonic() - began:5.0f} s  {service.name}: {kill}: {told[kill][-2000:] or 'ok'}", flush=True
-            )  # noqa: T201
+                forks.run("onlyvips", "release", "reconcile", "-e", NAME, "-s", service.name)
+            took = f"{time.monotonic() - began:5.0f} s  {service.name}: {kill}"
+            print(f"{took}: {told[kill][-2000:] or 'ok'}", flush=True)  # noqa: T201
+
+
+def taken_from(sources: tuple[queue.SimpleQueue[Kill], ...]) -> Iterator[Kill]:
+    """What is in them, in their order; others take from them too."""
+    for source in sources:
+        with suppress(queue.Empty):
+            while True:
+                yield source.get_nowait()
 
 
 class Death:
     """One release whose driver dies, and what came of it."""
 
-    def __init__(self, grounds: Grounds, service: Service, kill: Kill, backup: str) -> None:
-        self.grounds, self.service, self.kill, self.backup = grounds, service, kill, backup
+    def __init__(self, grounds: Grounds, forks: Forks, service: Service, kill: Kill, backup: str) -> None:
+        self.forks, self.grounds, self.service, self.kill, self.backup = forks, grounds, service, kill, backup
         self.before = grounds.version(service)
         self.version = other(self.before)
         if service is SERVICES[0] and kill.step in OF_THE_RELEASE:
@@ -113,7 +119,7 @@ class Death:
     def _away_from(self, version: str) -> str:
         """What users are on, once that is another one."""
         if self.before == version:
-            run(*driver(self.service, self.version, self.backup))
+            self._drive()
         return self.grounds.version(self.service)
 
     def problems(self) -> list[str]:
@@ -129,6 +135,9 @@ class Death:
                 self._ended_well()
         return self.found + lost
 
+    def _drive(self, *how: str) -> subprocess.CompletedProcess[str]:
+        return self.forks.run(DRIVER, *asked(self.service, self.version, self.backup), *how)
+
     def _check(self, good: bool, otherwise: str) -> None:
         if not good:
             self.found.append(otherwise)
@@ -136,15 +145,15 @@ class Death:
     def _die_and_be_followed(self) -> None:
         kill = self.kill
         how = ("--step", kill.step, "--moment", kill.moment, "--abort", kill.way)
-        died = run(*driver(self.service, self.version, self.backup), *how)
+        died = self._drive(*how)
         self._check(died.returncode == KILLED, f"the driver did not come to this step: {died.stdout[-1500:]}")
         left = self.grounds.newest(self.service)
         self._check(left.open or kill.step == "close", "it died after its end")
         if kill.comes == "retried":
-            came = run(*driver(self.service, self.version, self.backup)) if left.open else died
+            came = self._drive() if left.open else died
             right = (0, 1) if left.open else (KILLED,)
         else:
-            came, right = run("onlyvips", "release", "reconcile", "-e", NAME, "-s", self.service.name), (0,)
+            came, right = self.forks.run("onlyvips", "release", "reconcile", "-e", NAME, "-s", self.service.name), (0,)
         self._check(came.returncode in right, f"who came exited with {came.returncode}: {came.stdout[-1500:]}")
 
     def _ended_well(self) -> None:
