@@ -238,7 +238,7 @@ def abort(
 def reconcile(*, environment: EnvironmentName, service: ServiceName = "", json: Json = False) -> int:
     """Finish releases whose driver is dead: back to stable, or, when stable was replaced already, to the end.
 
-    It raises no weight by itself; one exception, after a person's abort, is in docs/adr/0007-abort-of-what-all-run.md.
+    It raises no weight of the new version: where stable has to go back under traffic, a canary of the old one carries all.
     A release with a living driver is left alone, and every service has its turn, whatever becomes of the others. Needs
     no Prefect.
     """
