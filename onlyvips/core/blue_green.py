@@ -7,6 +7,8 @@ whole propagation; on the way back as well, while the other one still serves.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onlyvips.core import approvals, commands
 from onlyvips.core.action import Action, enter, wait
 from onlyvips.core.canary import stage_looks, watch
@@ -188,24 +190,31 @@ def back(record: Record, world: World, plan: ReleasePlan, _attended: bool) -> Ac
     return _leftovers(world) or enter("evidence", record.reason)
 
 
+def _needed_back(record: Record, serving: Workload | None) -> int:
+    """Pods of the old colour for all users. Kept warm it has what it needs; out of its sleep, hours later, as many as
+    serve by now."""
+    return max(record.capacity, serving.replicas) if serving is not None and record.stable_replaced else record.capacity
+
+
 def _users_back(record: Record, world: World, stable: Workload, split: Split, plan: ReleasePlan) -> Action:
     """At once where the old colour can carry all, which it was kept warm for; else when it can."""
     old, new = record.colours
     serving = world.canary.ready if world.canary is not None and split.weight == 100 else 0
-    home = Action("switch", f"back to {old}, {stable.ready} of {record.capacity} pods ready", what=old)
+    needed = _needed_back(record, world.canary) if serving else record.capacity
+    home = Action("switch", f"back to {old}, {stable.ready} of {needed} pods ready", what=old)
     if not serving and stable.ready:
         return home
-    if (more := scaled_down(record, stable)) is not None:
+    if (more := scaled_down(replace(record, capacity=needed), stable)) is not None:
         return more
     if not serving:
         return wait(f"{old}-ready", f"no pod of {old} is ready ({stable.trouble or 'no pod says why'}), nor of {new}")
-    not_yet = cannot_carry(old, stable, record.capacity, plan, world)
+    not_yet = cannot_carry(old, stable, needed, plan, world)
     if not_yet is None or (stable.visible > serving and stable.quiet >= plan.waits.propagation):
         return home
     if not_yet.kind == "wait" and not waited_out(old, plan, world):
         return not_yet
     return wait(
         f"{old}-ready",
-        f"{stable.ready} of {record.capacity} pods of {old} are ready ({stable.trouble or 'no pod says why'}): {new} "
+        f"{stable.ready} of {needed} pods of {old} are ready ({stable.trouble or 'no pod says why'}): {new} "
         f"keeps the users until all are; to go back at once, scale its Deployment to 0",
     )

@@ -46,13 +46,14 @@ def _take_stable_back(record: Record, world: World, plan: ReleasePlan) -> Action
         return wait("route", f"the router is given {plan.waits.propagation:g} s to obey")
     if split.weight == 100 or stable.ready == 0:
         return restore
+    needed = max(record.capacity, stable.replicas)  # it may have waited for hours, and an autoscaler added pods
     if canary is None:
-        return Action("create-canary", "the old version carries all while stable goes back", number=record.capacity)
-    if split.weight == 0 and canary.release == record.id and canary.ready < record.capacity:
+        return Action("create-canary", "the old version carries all while stable goes back", number=needed)
+    if split.weight == 0 and canary.release == record.id and canary.ready < needed:
         return _clear_the_place(canary, split, plan)
-    if canary.replicas < record.capacity:
-        return Action("scale-canary", "it carries all while stable goes back", number=record.capacity)
-    if (not_yet := cannot_carry("canary", canary, record.capacity, plan, world)) is None:
+    if canary.replicas < needed:
+        return Action("scale-canary", "it carries all while stable goes back", number=needed)
+    if (not_yet := cannot_carry("canary", canary, needed, plan, world)) is None:
         return Action("set-weight", "the canary carries all while stable goes back", number=100)
     if not_yet.kind == "wait":
         return not_yet

@@ -122,11 +122,12 @@ def _take_stable_back(
     restore = Action("restore-stable", "stable goes back to the version it had")
     if stable.ready == 0:
         return restore
+    needed = max(record.capacity, stable.replicas)
     if canary is None:
-        return Action("create-canary", "the old version carries all while stable goes back", number=record.capacity)
-    if canary.replicas < record.capacity:
-        return Action("scale-canary", "it carries all while stable goes back", number=record.capacity)
-    not_yet = cannot_carry("canary", canary, record.capacity, plan, world)
+        return Action("create-canary", "the old version carries all while stable goes back", number=needed)
+    if canary.replicas < needed:
+        return Action("scale-canary", "it carries all while stable goes back", number=needed)
+    not_yet = cannot_carry("canary", canary, needed, plan, world)
     return not_yet if not_yet is not None and not_yet.kind == "wait" else restore
 
 

@@ -29,6 +29,7 @@ from onlyvips.steps.tools import Done, Tools, live
 
 def _create_canary(tools: Tools, record: Record, action: Action) -> Done:
     service = tools.plan.service
+    record = _grown(tools, record) if record.phase == "rollback" else record
     if service.by_pods:
         record = _counted(tools, record)
     hold_minimum(tools, record)

@@ -135,6 +135,18 @@ TABLE = [
         World(NEW, None, split(0, listed=False)),
         "create canary to 4 pods",
     ),
+    (
+        "with as many pods as serve by now",
+        GOING_BACK,
+        World(replace(NEW, replicas=8, ready=8, visible=8), None, split(0, listed=False)),
+        "create canary to 8 pods",
+    ),
+    (
+        "and not before they are there",
+        GOING_BACK,
+        World(replace(NEW, replicas=8, ready=8, visible=8), old_canary(4), split(0)),
+        "scale canary to 8 pods",
+    ),
     ("raised to go back unseen", GOING_BACK, World(NEW, canary(4), split(0)), "set weight 100 %"),
     ("a dead stable at once", GOING_BACK, World(replace(NEW, ready=0), None, split(0)), "restore stable"),
     ("of the old version, where it does not carry", GOING_BACK, World(NEW, canary(3), split(0)), "remove canary"),

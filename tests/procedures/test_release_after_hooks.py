@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,9 +13,12 @@ from onlyvips.core.plan import HookPlan
 from onlyvips.steps import records
 from onlyvips.steps.rollout import Rollout
 from tests.procedures.theatre import CAPACITY, GOOD, IMAGE, OLD, Killed, Theatre
+from tests.procedures.theatre_blue_green import PLAN as BLUE_GREEN
+from tests.procedures.theatre_blue_green import Colours
 from tests.procedures.theatre_ratio import QUICK, RatioTheatre
 from tests.procedures.troupe import BRIEF
 
+At = Callable[[Rollout, Action], None]
 SMOKE = HookPlan("smoke", "ghcr.io/onlyvips/smoke:v1", ("smoke",), 60.0)
 HOOKED = replace(BRIEF, after=(SMOKE,))
 
@@ -151,3 +155,43 @@ def test_by_the_ratio_of_pods_the_reconciler_has_the_old_version_beside_stable_w
     theatre.process("reconciler").reconcile()
     assert "hook smoke failed" in theatre.assert_outcome("rolled-back").reason
     assert theatre.counts.count((CAPACITY, CAPACITY)) == 2
+
+
+def grown(theatre: Theatre, deployment: str, pods: int) -> At:
+    """While the hook runs, its Deployment's autoscaler adds pods."""
+
+    def at(_: Rollout, action: Action) -> None:
+        if action.kind == "run-hook":
+            theatre.cluster.change("Deployment", deployment, lambda it: it["spec"].update(replicas=pods))
+            theatre.settle(30.0)
+            theatre.platform.nature.jobs = "Failed"
+
+    return at
+
+
+def test_as_many_pods_carry_on_the_way_back_as_an_autoscaler_gave_stable_meanwhile() -> None:
+    theatre, carried = hooked(), list[int]()
+
+    def see(kind: str, before: object, after: object) -> None:
+        if kind == "HTTPRoute" and before is not None and theatre.stable_image() == GOOD and theatre.weight() == 100:
+            carried.append(theatre.ready("canary"))
+
+    theatre.cluster.watchers.append(see)
+    theatre.process("first").release(GOOD, grown(theatre, "backend", 8))
+    assert theatre.record().result == "rolled-back" and theatre.stable_image() == OLD
+    assert carried[-1] == 8
+    assert (theatre.platform.lost_requests, theatre.broken_rules, theatre.leftovers()) == (0, [], [])
+
+
+def test_a_colour_that_slept_gets_as_many_pods_as_serve_by_now_before_users_come_back() -> None:
+    theatre, carried = Colours(replace(BLUE_GREEN, after=(SMOKE,))), list[int]()
+
+    def see(kind: str, before: object, after: object) -> None:
+        if kind == "Service" and before is not None and after is not None and theatre.selected() == "blue":
+            carried.append(len(theatre.pods_of("blue")))
+
+    theatre.cluster.watchers.append(see)
+    theatre.process("first").release(GOOD, grown(theatre, "panel-green", 8))
+    assert theatre.record().result == "rolled-back"
+    assert carried[-1] == 8
+    assert (theatre.platform.lost_requests, theatre.leftovers()) == (0, [])
