@@ -238,7 +238,7 @@ def abort(
 def reconcile(*, environment: EnvironmentName, service: ServiceName = "", json: Json = False) -> int:
     """Finish releases whose driver is dead: back to stable, or, when stable was replaced already, to the end.
 
-    It raises no weight of the new version: where stable has to go back under traffic, a canary of the old one carries all.
+    It raises no weight of the new version: where stable has to go back under traffic, a canary of the old carries all.
     A release with a living driver is left alone, and every service has its turn, whatever becomes of the others. Needs
     no Prefect.
     """
