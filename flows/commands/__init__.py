@@ -22,6 +22,7 @@ app = App(
     print_error=False,
 )
 for noun, told in {
+    "approvals": "Pages on which people approve, whom an authenticating proxy names: serve.",
     "backup": "Back up: run, list, show, verify, audit, repair, prune.",
     "drill": "Rehearse restores: run, list, show, trend, key.",
     "environment": "Read and check the environments.",

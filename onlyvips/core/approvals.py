@@ -117,10 +117,14 @@ def granted(one: Approval, commands: Sequence[Command], asked: Approvals | None,
 
 
 def names(commands: Sequence[Command]) -> str:
-    """``Ada (claimed): looks good; Bob (claimed): …``."""
-    return "; ".join(
-        f"{one.by if one.proven else f'{one.by} (claimed)'}: {one.reason or 'no reason given'}" for one in commands
-    )
+    """``Ada (claimed): looks good; Bob (proven by …): …``."""
+    return "; ".join(f"{who(one.by, one.proven, one.proof)}: {one.reason or 'no reason given'}" for one in commands)
+
+
+def who(by: str, proven: bool, proof: str) -> str:
+    """Who asked for something, and how that is known."""
+    known = (f" (proven by {proof})" if proof else "") if proven else " (claimed)"
+    return f"{by}{known}"
 
 
 def moment(at: float) -> str:

@@ -225,7 +225,7 @@ def _approvals(release: Mapping[str, Any]) -> Table:
 
 
 def _who(command: Mapping[str, Any]) -> str:
-    return str(command["by"]) if command.get("proven") else f"{command['by']} (claimed)"
+    return approvals.who(str(command["by"]), bool(command.get("proven")), str(command.get("proof") or ""))
 
 
 def _commands(release: Mapping[str, Any]) -> Table:

@@ -100,8 +100,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Command:
-    """What a person asked of a running release. Who it was is claimed, unless an authenticating proxy proved it;
-    ``what``: what is approved."""
+    """What a person asked of a running release. Who it was is claimed, unless an authenticating proxy proved it, which
+    ``proof`` names; ``what``: what is approved."""
 
     name: CommandName
     by: str
@@ -109,6 +109,7 @@ class Command:
     reason: str
     what: str = ""
     proven: bool = False
+    proof: str = ""
 
 
 @dataclass(frozen=True)

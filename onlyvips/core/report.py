@@ -124,7 +124,7 @@ def lines(record: Record, steps_told: int, looks_told: int) -> list[str]:
 
 def command_line(command: Command) -> str:
     """What a person asked, for a terminal."""
-    who = command.by if command.proven else f"{command.by} (claimed)"
+    who = approvals.who(command.by, command.proven, command.proof)
     what = f"{command.name} {command.what}".strip()
     return f"{clock_time(command.at)}  {what:<28} asked for by {who}: {command.reason or 'no reason given'}"
 
@@ -172,7 +172,7 @@ def _look_row(look: Look) -> tuple[str, ...]:
 
 
 def _command_row(command: Command) -> tuple[str, ...]:
-    who = command.by if command.proven else f"{command.by} (claimed)"
+    who = approvals.who(command.by, command.proven, command.proof)
     return clock_time(command.at), f"{command.name} {command.what}".strip(), who, command.reason
 
 

@@ -28,9 +28,18 @@ def open_release(environment: str, service: str, what: str) -> Record:
 
 
 def ask(
-    environment: str, service: str, name: CommandName, *, by: str, reason: str, release: str = "", before: str = ""
+    environment: str,
+    service: str,
+    name: CommandName,
+    *,
+    by: str,
+    reason: str,
+    release: str = "",
+    before: str = "",
+    proof: str = "",
 ) -> tuple[Record, str]:
     """Ask the open release of ``service`` for ``name``. Returns it as it is then and what becomes of it, in a sentence.
+    ``proof`` says what proves who asks; "" where that is claimed.
 
     What would change nothing is said and not written. An approval is of what waits now; where ``release`` and
     ``before`` are given, of that alone. Raises Refused where none is open, or it cannot be done.
@@ -51,7 +60,7 @@ def ask(
     if name == "abort":  # of one of several services it is an abort of all
         return wiring.abort(environment, service, by=by, reason=reason), answer.sentence + alone
     what = waits.what if name == "approve" and (waits := approvals.pending(found.approvals)) else ""
-    records.command(cluster, found.id, Command(name, by, who.now, reason, what))
+    records.command(cluster, found.id, Command(name, by, who.now, reason, what, bool(proof), proof))
     return records.load(cluster, found.id), answer.sentence + alone
 
 

@@ -222,8 +222,11 @@ def reconcile(environment: str, *, holder: str, attended: bool = False) -> Group
     return many.finish(site, found.id, holder, attended=attended)
 
 
-def approve(environment: str, *, by: str, reason: str, release: str = "", before: str = "") -> tuple[Group, str]:
-    """Approve what the open release of all services waits for. Returns it as it is then, and what becomes of it."""
+def approve(
+    environment: str, *, by: str, reason: str, release: str = "", before: str = "", proof: str = ""
+) -> tuple[Group, str]:
+    """Approve what the open release of all services waits for. Returns it as it is then, and what becomes of it.
+    ``proof`` says what proves who approves; "" where that is claimed."""
     loaded = environments.load(environment)
     cluster = wiring.cluster_of(loaded)
     found = group_records.find_open(cluster)
@@ -235,7 +238,8 @@ def approve(environment: str, *, by: str, reason: str, release: str = "", before
     if answer.kind == "refuse":
         raise Refused(answer.sentence)
     if answer.kind == "do" and one is not None:
-        records.command(cluster, found.id, Command("approve", who.by, who.now, reason, one.what))
+        asked = Command("approve", who.by, who.now, reason, one.what, bool(proof), proof)
+        records.command(cluster, found.id, asked)
     return group_records.load(cluster, found.id), answer.sentence
 
 
