@@ -41,8 +41,15 @@ def waiting(environment: str) -> list[Wait]:
         found.append(_wait(whole.id, "", one, told))
     for record in records.every(cluster, state="open"):
         if (one := _open(record)) is not None and record.phase != "rollback":
-            found.append(_wait(record.id, record.service, one, [f"{report.headline(record)}.", report.waiting(record)]))
+            found.append(_wait(record.id, record.service, one, _known_before(record)))
     return found
+
+
+def _known_before(record: Record) -> list[str]:
+    """What a person has to know who approves it."""
+    asked = f"{record.operator} asked for {record.to_image}; {record.from_image} served when it began."
+    looks = [f"The last look: {report.look_line(record.looks[-1])}."] if record.looks else []
+    return [f"{report.headline(record)}.", asked, *looks]
 
 
 def _open(found: Record | Group) -> Approval | None:
@@ -51,7 +58,7 @@ def _open(found: Record | Group) -> Approval | None:
 
 def _wait(release: str, service: str, one: Approval, told: list[str]) -> Wait:
     until = f"Wanted {approvals.before(one.what)}, until {approvals.moment(one.until)}."
-    return Wait(release, service, one.what, tuple(line for line in (*told, until) if line))
+    return Wait(release, service, one.what, (*told, until))
 
 
 def approve(environment: str, wake: Wake, wait: Wait, by: str, proof: str, reason: str) -> str:

@@ -25,7 +25,7 @@ from onlyvips.wiring import commanding, desk, several
 from tests.core.broken_environments import PRODUCTION
 from tests.procedures.approvals import ASKING, Asked
 from tests.procedures.test_approval_many import ASKING as ALL_ASKING
-from tests.procedures.theatre import GOOD
+from tests.procedures.theatre import GOOD, IMAGE, OLD
 from tests.procedures.troupe import Troupe
 
 ORIGIN = "https://approvals.example.com"
@@ -94,7 +94,8 @@ def test_who_the_proxy_names_approves_what_waits_and_the_name_stands_as_proven_e
 ) -> None:
     shown = pages.send("GET", "/", ADA)
     assert shown.status_code == 200 and "You are <strong>ada@example.com</strong>" in shown.text
-    assert "wanted, since" in shown.text and "before anything changes" in shown.text
+    assert f"Cy asked for {IMAGE}:{GOOD}; {IMAGE}:{OLD} served" in shown.text
+    assert "Wanted before anything changes, until" in shown.text
     said = pages.send("POST", "/approve", ADA, FROM_HERE, data=pages.form())
     record = theatre.record()
     told = "ada@example.com (proven by header X-Forwarded-User of proxy 127.0.0.1)"

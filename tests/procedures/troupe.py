@@ -22,7 +22,7 @@ from onlyvips.steps.many import Many, ManySite
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
-from tests.procedures.theatre import BAD, CAPACITY, IMAGE, OLD, PLAN, Process, Theatre
+from tests.procedures.theatre import BAD, CAPACITY, GOOD, IMAGE, OLD, PLAN, Process, Theatre
 from tests.simulators.controllers import ready
 from tests.simulators.platform import Platform, Version
 
@@ -53,7 +53,7 @@ class Actor(Process):
             keep_evidence=theatre.keep_evidence_of_all,
             suffix=lambda: f"{next(theatre.suffixes):03d}",
         )
-        self.version = ""
+        self.version = GOOD
 
     def _lease(self, name: str, duration: float) -> CellLease:
         cell = KubernetesCell(self, f"onlyvips-release-{name}")
