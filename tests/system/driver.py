@@ -12,8 +12,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from onlyvips import environment as environments
@@ -28,8 +29,6 @@ from onlyvips.steps.rollout import Rollout
 from tests.system.boundaries import Moment, Steps
 
 PATIENCE = 120.0
-QUICK = 3.0
-"""Seconds."""
 REFUSED = 2
 
 
@@ -54,18 +53,20 @@ def arm(moment: Moment) -> None:
         acts.perform = last
 
 
-def do(command: str) -> subprocess.Popen[str]:
-    """Begin a command; what is quick is done when this returns, what is not goes on beside the release."""
-    begun = subprocess.Popen(shlex.split(command), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    with suppress(subprocess.TimeoutExpired):
-        begun.wait(QUICK)
-    return begun
+def do(rollout: Rollout, command: str) -> None:
+    """Carry out what somebody does meanwhile, however long it takes: the driver of the release lives on."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(shlex.split(command), stdout=output, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            rollout.tools.fence.progress()
+            time.sleep(0.5)
+        output.seek(0)
+        print(f"{process.returncode} of {command}: {output.read()}", flush=True)  # noqa: T201
 
 
-def prepare(step: str, moment: Moment, abort: str, at: str, command: str) -> list[subprocess.Popen[str]]:
-    """Die at ``step``; a person aborts after the step ``abort``, or does ``command`` after the step ``at``: what it
-    has begun comes into the value."""
-    perform, steps, doing = Rollout.perform, Steps(), list[subprocess.Popen[str]]()
+def prepare(step: str, moment: Moment, abort: str, at: str, command: str) -> None:
+    """Die at ``step``; a person aborts after the step ``abort``, or does ``command`` after the step ``at``."""
+    perform, steps = Rollout.perform, Steps()
 
     def noticed(rollout: Rollout, action: Action) -> str:
         name = steps.name(action, rollout.record())
@@ -78,11 +79,10 @@ def prepare(step: str, moment: Moment, abort: str, at: str, command: str) -> lis
             tools = rollout.tools
             records.command(tools.cluster, rollout.release, Command("abort", "Ada", tools.clock.now(), "looks odd"))
         if name == at:
-            doing.append(do(command))
+            do(rollout, command)
         return done
 
     Rollout.perform = noticed  # type: ignore[method-assign]
-    return doing
 
 
 def drive(environment: str, service: str, version: str, backup: str) -> int:
@@ -106,16 +106,12 @@ def main(words: Sequence[str]) -> int:
     for name in ("--backup", "--step", "--moment", "--abort", "--at", "--do"):
         parser.add_argument(name, default="")
     asked = parser.parse_args(words)
-    doing = prepare(asked.step, asked.moment, asked.abort, asked.at, asked.do)
+    prepare(asked.step, asked.moment, asked.abort, asked.at, asked.do)
     try:
         return drive(asked.environment, asked.service, asked.version, asked.backup)
     except OnlyVipsError as error:
         print(error)  # noqa: T201
         return REFUSED
-    finally:
-        for begun in doing:
-            told, _ = begun.communicate(timeout=PATIENCE)
-            print(f"{begun.returncode} of {asked.do}: {told}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

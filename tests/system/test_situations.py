@@ -57,7 +57,7 @@ SITUATIONS = [
     ),
     *(
         Situation(name, "another version is started meanwhile", told=REFUSED, at=step, does=PUSH.format(service=name))
-        for name, step in {**MIDDLE, "bot": "stop"}.items()
+        for name, step in MIDDLE.items()
     ),
     Situation(
         "backend",
