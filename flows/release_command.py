@@ -12,8 +12,8 @@ from tasks import commanding
 @flow(name="release-command", flow_run_name="{action} {service} on {environment}", persist_result=False)
 def release_command(
     environment: str,
-    service: str,
     action: Literal["abort", "hold", "resume", "promote", "approve"],
+    service: str = "",
     reason: str = "",
     by: str = "",
     release: str = "",
@@ -23,8 +23,8 @@ def release_command(
 
     Args:
         environment: Name of a file in deployments/environments, for example lab or production.
-        service: Service of that environment, for example backend; empty for the release of all (approve, abort).
         action: What to ask for; an abort beats everything else.
+        service: Service of that environment, for example backend; empty for the release of all (approve, abort).
         reason: Why; stands in the record and the evidence.
         by: Who asks; stands in the record as claimed, for nothing proves it.
         release: Of an approval: the release that is meant, as it asked; empty for the open one.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.utilities.callables import parameter_schema
 
 from flows.commands import asking, run
 from flows.release_command import release_command
@@ -142,7 +143,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_release(
     assert theatre.assert_outcome("promoted").commands == ()
 
 
-ACTIONS = ("abort", "hold", "resume", "promote")
+ACTIONS = ("abort", "hold", "resume", "promote", "approve")
 
 
 def test_every_command_has_a_deployment_with_its_action_set() -> None:
@@ -152,15 +153,23 @@ def test_every_command_has_a_deployment_with_its_action_set() -> None:
         assert deployments[f"release-{action}"]["entrypoint"] == "flows.release_command.release_command"
 
 
+def test_the_form_lets_the_service_be_left_out_which_means_the_release_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[tuple[str, ...]]()
+    assert parameter_schema(release_command).required == ["environment", "action"]
+    monkeypatch.setattr(tasks, "ask", lambda *given: asked.append(given) or {})
+    release_command.fn("production", "approve", reason="seen", by="Bob")
+    assert asked == [("production", "", "approve", "Bob", "seen", "", "")]
+
+
 def test_the_flow_asks_as_the_command_line_does(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "get_run_logger", lambda: SimpleNamespace(info=lambda *_: None))
     monkeypatch.setattr(tasks, "ask", tasks.ask.fn)
 
     def hold() -> Any:
-        return release_command.fn("production", "backend", "hold", "odd", "Bob")
+        return release_command.fn("production", "hold", "backend", "odd", "Bob")
 
     def resume() -> Any:
-        return release_command.fn("production", "backend", "resume")
+        return release_command.fn("production", "resume", "backend")
 
     held, _ = during(theatre, "look", hold, resume)
     assert "is held at 10 %" in held["answer"]
