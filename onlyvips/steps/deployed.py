@@ -91,12 +91,7 @@ def check_deployment(deployment: Manifest, plan: ReleasePlan, version: str) -> s
             f"Containers {', '.join(several)} of Deployment {name} all run {service.image}, so which one is released "
             f"cannot be told: {NOTHING}; give the others an image of their own."
         )
-    labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
-    if "version" in labels and not is_label(tag := tag_of(version)):
-        raise Refused(
-            f"{tag} cannot be the label `version` of pods (at most 63 letters, digits, -, _ and ., with a letter or a "
-            f"digit at both ends): {NOTHING}; give the build another tag."
-        )
+    _check_label(deployment, tag_of(version))
     if tag_of(image) == f"{service.image}:{tag_of(version)}":
         if plan.digest in ("", digest_of(image)):
             raise Refused(f"{service.name} runs {tag_of(version)} already: {NOTHING}.")
@@ -105,6 +100,17 @@ def check_deployment(deployment: Manifest, plan: ReleasePlan, version: str) -> s
             f"tags: {NOTHING}; give the new build a tag of its own."
         )
     return image
+
+
+def _check_label(deployment: Manifest, tag: str) -> None:
+    """Pods that have the label ``version`` get it with the tag, where it is not what the Deployment selects by."""
+    selected = deployment["spec"]["selector"].get("matchLabels") or {}
+    labels = (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    if "version" in labels and "version" not in selected and not is_label(tag):
+        raise Refused(
+            f"{tag} cannot be the label `version` of pods (at most 63 letters, digits, -, _ and ., with a letter or a "
+            f"digit at both ends): {NOTHING}; give the build another tag."
+        )
 
 
 def healthy(deployment: Manifest, plan: ReleasePlan) -> int:

@@ -90,6 +90,12 @@ def _check_route(cluster: Cluster, plan: ReleasePlan) -> None:
             f"HTTPRoute {service.route.name} has no rule {service.route.rule}: {NOTHING}; correct `route` of "
             f"{service.name}, or add the rule."
         )
+    if service.service not in (found := httproute.names(route, index)):
+        to = ", ".join(found) or "nobody"
+        raise Refused(
+            f"Rule {service.route.rule} of HTTPRoute {service.route.name} leads to {to} and not to {service.service}: "
+            f"{NOTHING}; correct `service` or `route` of {service.name}, or the rule."
+        )
     canary = canary_name(service.service)
     strangers = httproute.others(route, index, service.service, canary)
     weight = httproute.canary_weight(route, index, canary)

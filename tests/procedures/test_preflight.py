@@ -94,6 +94,13 @@ def test_a_rule_that_leads_elsewhere_too_is_refused(name: str, weight: int, what
     refused(theatre, f"Rule backend of HTTPRoute onlyvips {what}")
 
 
+@pytest.mark.parametrize(("backends", "to"), [([], "nobody"), ([{"name": "shadow", "port": 80}], "shadow")])
+def test_a_rule_that_does_not_lead_to_the_service_is_refused(backends: list[Live], to: str) -> None:
+    theatre = Theatre()
+    theatre.cluster.change("HTTPRoute", "onlyvips", lambda live: live["spec"]["rules"][1].update(backendRefs=backends))
+    refused(theatre, f"Rule backend of HTTPRoute onlyvips leads to {to} and not to backend")
+
+
 class Duplicates:
     """A database of which only duplicates are asked; ``keys`` are the questions."""
 

@@ -396,4 +396,4 @@ class Theatre:
 
 def _canary_weight(rules: Sequence[Manifest]) -> int:
     weights = {each["name"]: each.get("weight", 1) for each in rules[1]["backendRefs"]}
-    return round(100 * weights.get("backend-canary", 0) / sum(weights.values()))
+    return round(100 * weights.get("backend-canary", 0) / max(1, sum(weights.values())))
