@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -18,6 +19,7 @@ from onlyvips.errors import Driven, Permanent, Refused, Transient, UnknownOutcom
 from onlyvips.wiring import evidence, reconciling, rollbacks, several
 
 app = App(name="release")
+T = TypeVar("T")
 
 for each in (
     planning.plan,
@@ -54,7 +56,7 @@ def start(
     all: Annotated[bool, Parameter(negative="", help="All services of the environment's release, as one.")] = False,
     json: Json = False,
 ) -> int:
-    """Release VERSION of SERVICE by canary, and follow it to its end.
+    """Release VERSION of SERVICE by its strategy, and follow it to its end.
 
     Where the environment's Prefect server answers, a run of its deployment is started there; else the flow runs in
     this process. Exits 0 when promoted, 1 when rolled back or not finished, 2 when refused before anything changed.
@@ -62,7 +64,7 @@ def start(
     loaded = environments.load(environment)
     _one_or_all(service, all)
     if all and dry_run:
-        return _check_all(environment, version, override)
+        return _check_all(environment, version, json, override)
     if all:
         api = "" if local else running.answering_server(loaded)
         wanted = {"environment": loaded.name, "version": version, "operator": operator or me(), "override": override}
@@ -89,10 +91,22 @@ def _one_or_all(service: str, all: bool) -> None:
         raise Refused("Give one service by --service, or all of the environment's release by --all: nothing was done.")
 
 
-def _check_all(environment: str, version: str, override: str) -> int:
-    for line in several.check(environment, version, override=override):
+def _check_all(environment: str, version: str, json: bool, override: str) -> int:
+    told = _before(lambda: several.check(environment, version, override=override))
+    if json:
+        console.print_json({"ok": True, "told": told})
+        return console.OK
+    for line in told:
         console.say(line)
     return console.OK
+
+
+def _before(check: Callable[[], T]) -> T:
+    """What the check answers. Raises Refused for whatever is in its way: nothing was changed."""
+    try:
+        return check()
+    except (Transient, UnknownOutcome, Permanent) as error:
+        raise error if isinstance(error, Refused) else Refused(str(error)) from error
 
 
 def _see_the_cluster(environment: str, service: str) -> None:
@@ -104,10 +118,7 @@ def _see_the_cluster(environment: str, service: str) -> None:
 
 
 def _check(environment: str, service: str, version: str, json: bool, override: str) -> int:
-    try:
-        facts = wiring.check(environment, service, version, override=override)
-    except (Transient, UnknownOutcome, Permanent) as error:  # whatever it is, nothing was changed
-        raise error if isinstance(error, Refused) else Refused(str(error)) from error
+    facts = _before(lambda: wiring.check(environment, service, version, override=override))
     sentence = (
         f"{service} {version} can be released in {environment}: it replaces {facts.image} on {facts.capacity} pods. "
         "Nothing was changed."

@@ -16,7 +16,7 @@ from onlyvips import wiring
 from onlyvips.core.record import Driver, Record
 from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient
 from onlyvips.steps.preflight import Facts
-from onlyvips.wiring import evidence
+from onlyvips.wiring import evidence, several
 from tests.core.decisions import RECORD
 from tests.simulators.clock import SimClock
 from tests.simulators.cluster import SimCluster
@@ -120,6 +120,23 @@ def test_a_cluster_that_does_not_answer_is_told_before_a_run_is_made(
     monkeypatch.setattr(wiring, "check", away)
     with pytest.raises(Refused, match=str(error)):
         release.start(environment="lab", service="backend", version="v2", dry_run=dry_run)
+    assert asked == []
+
+
+def test_a_dry_run_of_all_services_answers_in_json_and_what_is_in_its_way_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, asked: list[str], capsys: Any
+) -> None:
+    line = ["release", "start", "-e", "lab", "--all", "-v", "v2", "--dry-run", "--json"]
+    monkeypatch.setattr(several, "check", lambda *_, **__: ["a, b v2 can be released.", "Nothing was changed."])
+    assert run(line) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "told": several.check("lab", "v2")}
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise Transient("The API did not answer.")
+
+    monkeypatch.setattr(several, "check", away)
+    assert run(line) == 2
+    assert json.loads(capsys.readouterr().out) == {"error": "The API did not answer.", "exit": 2}
     assert asked == []
 
 
