@@ -136,11 +136,13 @@ def _grown(value: Value, record: Record) -> Value:
 
 @dataclass(frozen=True)
 class Series:
-    """A guardrail's counters. ``counted``: what is bad, or, for latency, what is quick enough."""
+    """A guardrail's counters. ``counted``: what is bad, or, for latency, what is quick enough; ``may_lack``: none of
+    what is bad was counted where no series is."""
 
     kind: str
     total: list[Sample]
     counted: list[Sample]
+    may_lack: bool = False
 
     def counts(self, since: float, fresh: float) -> tuple[int, int] | None:
         """(bad, total) after ``since``; None without series, or when none has a sample after ``fresh``."""
@@ -149,7 +151,8 @@ class Series:
             return None
         if self.kind == "errors":
             # Errors that were counted stay counted, also when their series ended with the pod that had them.
-            return round(counted), round(total)
+            known = self.may_lack or any(one.points for one in self.counted)
+            return (round(counted), round(total)) if known else None
         return (round(total) - round(counted), round(total)) if _lives(self.counted, fresh) else None
 
 
@@ -160,7 +163,7 @@ def _series(metrics: Metrics, plan: ReleasePlan, rail: Guardrail, labels: dict[s
         return metrics.samples(metric, {**labels, **more}, window.born, window.end)
 
     if rail.kind == "errors":
-        return Series(rail.kind, samples(names.requests), samples(names.errors))
+        return Series(rail.kind, samples(names.requests), samples(names.errors), names.errors_may_be_absent)
     written = (samples(f"{names.latency}_bucket", le=bound) for bound in buckets(rail.bound))
     return Series(rail.kind, samples(f"{names.latency}_count"), next(filter(None, written), []))
 

@@ -22,6 +22,7 @@ class Scraped:
         self.metrics = SimMetrics(self.clock)
         self.record: Record = replace(IN_CANARY, canary_since=self.metrics.now(), stage_since=self.metrics.now())
         self.requests = self.errors = 0
+        self.exports_errors = True
 
     def run(self, seconds: int, rate: int, errors: int = 0, scraped: bool = True) -> None:
         for _ in range(seconds):
@@ -32,7 +33,8 @@ class Scraped:
 
     def _scrape(self) -> None:
         self.metrics.scraped("api_request_total", LABELS, self.requests)
-        self.metrics.scraped("api_errors_total", LABELS, self.errors)
+        if self.exports_errors:
+            self.metrics.scraped("api_errors_total", LABELS, self.errors)
         self.metrics.scraped("api_request_duration_seconds_count", LABELS, self.requests)
         for rail in PLAN.guardrails:
             if rail.kind == "latency":
@@ -49,6 +51,16 @@ def test_enough_good_requests_pass() -> None:
     scraped = Scraped()
     scraped.run(20, rate=20)
     assert scraped.look().verdict == "pass"
+
+
+def test_a_version_that_counts_no_errors_any_more_is_no_data_unless_the_environment_allows_it() -> None:
+    """A counter that was renamed must not read as no error."""
+    scraped = Scraped()
+    scraped.exports_errors = False
+    scraped.run(20, rate=20, errors=20)
+    assert scraped.look().verdict == "no-data"
+    allowed = replace(PLAN, metrics=replace(PLAN.metrics, errors_may_be_absent=True))
+    assert scraped.look(allowed).verdict == "pass"
 
 
 def test_counters_that_nobody_scrapes_any_more_are_no_data() -> None:

@@ -242,5 +242,5 @@ class Platform:
                 ("api_request_duration_seconds_bucket", pod.requests - pod.slow, {"le": "0.5"}),
                 ("api_request_duration_seconds_bucket", pod.requests, {"le": "+Inf"}),
             ):
-                if value >= 1:
+                if value >= 1 or metric == "api_errors_total":  # exported from 0 on
                     self.metrics.scraped(metric, {**pod.labels, **more}, float(int(value)))
