@@ -78,11 +78,22 @@ def _ask(name: CommandName, environment: str, service: str, reason: str, json: b
     return console.OK
 
 
-def watch(*, environment: EnvironmentName, service: ServiceName, json: Json = False) -> int:
-    """Follow the open release of SERVICE until it closes; Ctrl-C stops watching and leaves it alone.
+def watch(
+    *,
+    environment: EnvironmentName,
+    service: ServiceName = "",
+    all: Annotated[bool, Parameter(negative="", help="The release of all services.")] = False,
+    json: Json = False,
+) -> int:
+    """Follow the open release of SERVICE (or of all) until it closes; Ctrl-C stops watching and leaves it alone.
 
-    With --json each event is one line of JSON. Exits 0 when it was promoted, 1 otherwise, 2 when none is open.
+    With --json each event is one line of JSON; of all, its end alone. Exits 0 when it was promoted, 1 otherwise, 2 when
+    none is open.
     """
+    if all == bool(service):
+        raise Refused("Give one service by --service, or all of the environment's release by --all: nothing was done.")
+    if all:
+        return together.watch(environment, quiet=json)
     release = commanding.open_release(environment, service, "watch").id
     tell = _Lines() if json else following.Teller(quiet=False)
     try:

@@ -137,6 +137,25 @@ def abort(environment: str, who: str, reason: str, lease: float, *, quiet: bool)
     return console.OK if group.closed and group.result in ("rolled-back", "not-approved") else console.FAILED
 
 
+def watch(environment: str, *, quiet: bool) -> int:
+    """Follow the open release of all services until it closes. Raises Refused when none is open."""
+    found = next((one for one in several.status(environment) if one.open), None)
+    if found is None:
+        raise Refused(f"No release of all services is open in {environment}: there is nothing to watch.")
+    teller = Teller(quiet)
+    try:
+        while found.open:
+            with suppress(Transient, UnknownOutcome):
+                seen = several.seen(environment, found.id)
+                found = seen.group
+                teller.tell(seen)
+            time.sleep(_PAUSE)
+    except KeyboardInterrupt:
+        console.complain("No longer watching; the release goes on by itself.")
+        raise
+    return told(found, quiet)
+
+
 def approve(environment: str, who: str, reason: str, release: str, before: str, *, quiet: bool) -> int:
     """Approve what the release of all services waits for."""
     group, sentence = several.approve(environment, by=who, reason=reason, release=release, before=before)

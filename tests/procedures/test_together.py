@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import flows.release_all
-from flows.commands import following, progress, running, together
+from flows.commands import asking, following, progress, running, together
 from onlyvips import environment as environments
 from onlyvips import wiring
 from onlyvips.core.many import Do
@@ -179,3 +179,21 @@ EXPECTED = {
     "forward miniapp": "backend  ",
     "promote": "promote: all of backend, miniapp run v0.9.0",
 }
+
+
+def test_watching_all_tells_what_somebody_else_does_until_it_closes(
+    theatre: Troupe, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    actor = theatre.actor("driver")
+    with pytest.raises(Killed):
+        actor.release_all(GOOD, lambda do: actor.die() if do.title == "forward miniapp" else None)
+    theatre.clock.sleep(60.0)
+    monkeypatch.setattr(together.time, "sleep", lambda _: theatre.actor("reconciler").reconcile_all())
+    assert asking.watch(environment="lab", all=True) == 1
+    said = capsys.readouterr().out
+    assert "forward miniapp: 2 of 2 services" in said and "decided: all go back, in reverse order" in said
+    assert "backend  " in said and "went back as one" in said
+    with pytest.raises(Refused, match="there is nothing to watch"):
+        asking.watch(environment="lab", all=True)
+    with pytest.raises(Refused, match="Give one service"):
+        asking.watch(environment="lab", service="backend", all=True)
