@@ -135,6 +135,15 @@ class Death:
                 self._ended_well()
         return self.found + lost
 
+    def _die(self) -> subprocess.CompletedProcess[str]:
+        """Whether there is something to wait for on the way back is a matter of moments: then it is tried again."""
+        kill = self.kill
+        for _ in range(3 if kill.way and kill.moment == "in" else 1):
+            died = self._drive("--step", kill.step, "--moment", kill.moment, "--abort", kill.way)
+            if died.returncode == KILLED:
+                break
+        return died
+
     def _drive(self, *how: str) -> subprocess.CompletedProcess[str]:
         return self.forks.run(DRIVER, *asked(self.service, self.version, self.backup), *how)
 
@@ -144,8 +153,7 @@ class Death:
 
     def _die_and_be_followed(self) -> None:
         kill = self.kill
-        how = ("--step", kill.step, "--moment", kill.moment, "--abort", kill.way)
-        died = self._drive(*how)
+        died = self._die()
         self._check(died.returncode == KILLED, f"the driver did not come to this step: {died.stdout[-1500:]}")
         left = self.grounds.newest(self.service)
         self._check(left.open or kill.step == "close", "it died after its end")
