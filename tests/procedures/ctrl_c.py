@@ -16,6 +16,7 @@ from typing import Any
 
 from flows.commands import embedded, following, run
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, however the tests were started
 embedded.begin()
 
 from onlyvips import environment as environments  # noqa: E402 - the server starts beside what is imported
