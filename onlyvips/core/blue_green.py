@@ -169,7 +169,7 @@ def _leftovers(world: World) -> Action | None:
     return Action("remove-leftovers", f"made by this release: {left}", what=left)
 
 
-def back(record: Record, world: World, plan: ReleasePlan, _attended: bool) -> Action:
+def back(record: Record, world: World, plan: ReleasePlan) -> Action:
     """The next act of a blue-green release that goes back: users first, then what is left."""
     stable, canary, split, (old, new) = world.stable, world.canary, world.split, record.colours
     if split is None:

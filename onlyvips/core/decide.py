@@ -26,7 +26,7 @@ _FORWARD: Mapping[Strategy, _Next] = {
     "rolling": rolling.forward,
     "recreate": recreate.forward,
 }
-_BACK: Mapping[Strategy, _Next] = {
+_BACK: Mapping[Strategy, Callable[[Record, World, ReleasePlan], Action]] = {
     "canary": roll_back,
     "blue-green": blue_green.back,
     "rolling": rolling.back,
@@ -47,7 +47,7 @@ def _next_action(record: Record, world: World, plan: ReleasePlan, attended: bool
     if before is not None:
         return before
     if record.phase == "rollback":
-        action = _BACK[record.strategy](record, world, plan, attended)
+        action = _BACK[record.strategy](record, world, plan)
         return restore_first(record.kept, record.did("restore configuration"), action)
     if record.phase == "evidence":
         return _finish(record, attended)

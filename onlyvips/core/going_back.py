@@ -10,7 +10,7 @@ from onlyvips.core.record import Record
 from onlyvips.core.world import Split, Workload, World, weight_for
 
 
-def roll_back(record: Record, world: World, plan: ReleasePlan, _attended: bool) -> Action:
+def roll_back(record: Record, world: World, plan: ReleasePlan) -> Action:
     """The next act of a release that goes back."""
     if plan.service.by_pods:
         return ratio.back(record, world, plan)

@@ -82,7 +82,7 @@ def _start(record: Record, world: World, stable: Workload, plan: ReleasePlan) ->
     return wait("stable-ready", reason)
 
 
-def back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+def back(record: Record, world: World, plan: ReleasePlan) -> Action:
     """The next act of a recreation that goes back: the same way, with the template that was recorded."""
     stable = world.stable
     if stable is None:

@@ -62,7 +62,7 @@ def _progress(record: Record, stable: Workload) -> str:
     return f"{stable.ready} of {stable.replicas} pods run {record.version} and are ready{trouble}{left}"
 
 
-def back(record: Record, world: World, plan: ReleasePlan, attended: bool) -> Action:
+def back(record: Record, world: World, plan: ReleasePlan) -> Action:
     """The next act of a rolling update that goes back: by a rolling update to the template that was recorded."""
     stable = world.stable
     if stable is None:

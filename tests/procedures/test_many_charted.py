@@ -9,8 +9,8 @@ import pytest
 from onlyvips.core.many import Do
 from onlyvips.core.plan import HookPlan
 from onlyvips.steps import records
-from tests.procedures.theatre import GOOD, Killed
-from tests.procedures.troupe import MANY, SERVICES, bad_miniapp
+from tests.procedures.theatre import GOOD
+from tests.procedures.troupe import MANY, SERVICES, bad_miniapp, kill_after
 from tests.procedures.troupe_charted import CharteredTroupe
 
 OWNED = (("backend",), ("miniapp",), SERVICES)
@@ -67,10 +67,7 @@ def made(what: str) -> CharteredTroupe:
 
 def killed_after(what: str, write: int) -> CharteredTroupe:
     theatre = made(what)
-    actor = theatre.actor("first")
-    actor.after_write = lambda number, _verb, _kind: actor.die() if number == write else None
-    with pytest.raises(Killed):
-        actor.release_all(GOOD)
+    kill_after(theatre, write)
     return theatre
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from onlyvips.steps import group_records, records
-from tests.procedures.theatre import GOOD, Killed
-from tests.procedures.troupe import SERVICES, Troupe, bad_miniapp
+from tests.procedures.theatre import GOOD
+from tests.procedures.troupe import SERVICES, Troupe, bad_miniapp, kill_after
 
 ENDS = {"both good": "promoted", "the second fails": "rolled-back"}
 
@@ -31,10 +31,7 @@ def writes_of(what: str) -> int:
 def killed_at(what: str, write: int) -> Troupe:
     """The platform after the driver died right after its ``write``: before the next one, nothing else was changed."""
     theatre = troupe(what)
-    actor = theatre.actor("first")
-    actor.after_write = lambda number, _verb, _kind: actor.die() if number == write else None
-    with pytest.raises(Killed):
-        actor.release_all(GOOD)
+    kill_after(theatre, write)
     return theatre
 
 

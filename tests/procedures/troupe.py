@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from onlyvips.adapters.lease_kubernetes import KubernetesCell
 from onlyvips.core.group import Group
 from onlyvips.core.many import MEMBERS, Do, arrived
@@ -22,7 +24,7 @@ from onlyvips.steps.many import Many, ManySite
 from onlyvips.steps.opening import Site, Start
 from onlyvips.steps.rollout import Rollout
 from onlyvips.steps.tools import Tools
-from tests.procedures.theatre import BAD, CAPACITY, GOOD, IMAGE, OLD, PLAN, Process, Theatre
+from tests.procedures.theatre import BAD, CAPACITY, GOOD, IMAGE, OLD, PLAN, Killed, Process, Theatre
 from tests.simulators.controllers import ready
 from tests.simulators.platform import Platform, Version
 
@@ -252,3 +254,11 @@ def _weight(route: Manifest) -> int:
 def bad_miniapp(theatre: Troupe, version: str) -> None:
     """``version`` is good in backend and bad in miniapp."""
     theatre.second.versions[version] = Version(errors=0.2)
+
+
+def kill_after(theatre: Troupe, write: int) -> None:
+    """A release of all whose driver dies right after its ``write``: before the next one, nothing else was changed."""
+    actor = theatre.actor("first")
+    actor.after_write = lambda number, _verb, _kind: actor.die() if number == write else None
+    with pytest.raises(Killed):
+        actor.release_all(GOOD)
