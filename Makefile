@@ -24,7 +24,7 @@ $(VENV)/.locked: pyproject.toml uv.lock
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv is missing: apt-get install python3-venv"; exit 2; }
 	@test -x $(VENV)/bin/uv || { echo "installing uv $(UV_VERSION)"; $(PY) -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); }
 	@echo "installing the locked packages"
-	@UV_PROJECT_ENVIRONMENT=$(VENV) $(VENV)/bin/uv sync --locked --quiet
+	@UV_PROJECT_ENVIRONMENT=$(VENV) $(VENV)/bin/uv sync --locked --quiet --compile-bytecode
 	@touch $@
 
 demo: venv

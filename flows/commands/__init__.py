@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -60,4 +61,6 @@ def _told(tokens: Sequence[str], error: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of the installed script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # else the interpreter's end looks for garbage among all that was imported: up to a second
+    sys.exit(code)

@@ -88,9 +88,13 @@ def running() -> Iterator[None]:
     """What a flow in the block raises, as a command understands it.
 
     KeyboardInterrupt where a person interrupted it, whatever Prefect made of that; Permanent where Prefect failed.
+    Without heartbeats: nobody reads them on a server that ends with this process, and their thread ends a second late.
     """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # after ``begin``, as all of it
+
     try:
-        yield
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
     except OnlyVipsError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ from onlyvips.core import report
 from onlyvips.core.record import Record
 from onlyvips.environment import Environment
 from onlyvips.errors import Driven, Fenced, OnlyVipsError, Permanent, Refused, Transient
+from onlyvips.wiring import evidence
 
 DEPLOYMENT = "release/release"
 ROLLBACK = "release-rollback/release-rollback"
@@ -198,6 +199,7 @@ def _run_here(asked: Asked) -> None:
     from flows.release import release
     from flows.release_rollback import release_rollback
 
+    evidence.import_drawing()
     embedded.wait()
     stop = threading.Event()
     teller = threading.Thread(target=_tell, args=(asked, stop), daemon=True)

@@ -12,7 +12,7 @@ from onlyvips.core import group as groups
 from onlyvips.core.group import Group
 from onlyvips.environment import Environment
 from onlyvips.errors import Driven, OnlyVipsError, Permanent, Refused, Transient, UnknownOutcome
-from onlyvips.wiring import several
+from onlyvips.wiring import evidence, several
 
 DEPLOYMENT = "release-all/release-all"
 _PAUSE, _AT_MOST = 0.7, 6 * 3600.0
@@ -76,6 +76,7 @@ def _in_this_process(asked: dict[str, str], quiet: bool) -> Group:
     embedded.begin()
     from flows.release_all import release_all
 
+    evidence.import_drawing()
     embedded.wait()
     with told_beside(asked["environment"], wiring.run_here, Teller(quiet)):
         try:
