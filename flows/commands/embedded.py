@@ -6,6 +6,7 @@ Prefect would start it by itself, but imports the whole server here for that (tw
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import socket
 import subprocess
@@ -51,6 +52,7 @@ def begin() -> None:
         return
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # it warns at the end that it is not at its end yet
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
