@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 import yaml
 
@@ -62,3 +63,24 @@ def test_a_release_is_planned_held_resumed_and_promoted_now_from_both_places_and
     ]
     assert platform.image().endswith(f":{version}")
     assert seen["lost"] == {}, seen["losses"]
+
+
+def test_a_run_that_is_cancelled_in_prefect_takes_its_canary_back_and_no_request_is_lost(platform: Platform) -> None:
+    before, api = platform.image(), platform.lab.env["ONLYVIPS_LAB_PREFECT_API_URL"]
+    version = platform.other_version()
+    with platform.traffic() as counts:
+        run = platform.begin_on_server(version)
+        platform.wait_for(lambda record: record.version == version and record.open and record.weight > 0)
+        cancel = {"state": {"type": "CANCELLING", "name": "Cancelling"}}  # as the button Cancel of the Prefect UI
+        httpx.post(f"{api}/flow_runs/{run}/set_state", json=cancel, trust_env=False).raise_for_status()
+        record = platform.wait_for(lambda record: not record.open)
+        platform.wait_for(lambda _: _state(api, run) == "CANCELLED")
+        seen = counts()
+    assert record.result == "rolled-back" and "a cancelled run asked for an abort" in record.reason, record.reason
+    assert (platform.image(), platform.weight()) == (before, 0)
+    assert platform.cluster.get("Deployment", "backend-canary") is None
+    assert seen["lost"] == {}, seen["losses"]
+
+
+def _state(api: str, run: str) -> str:
+    return str(httpx.get(f"{api}/flow_runs/{run}", trust_env=False).raise_for_status().json()["state_type"])
