@@ -13,15 +13,15 @@ from tests.system.platform import Platform, kill
 pytestmark = pytest.mark.lab
 
 
-def hooked(platform: Platform) -> str:
-    """An environment whose releases run a hook after the promotion, which fails once it has run for a while."""
+def hooked(platform: Platform, version: str) -> str:
+    """An environment whose release ``version`` runs a hook after the promotion, which fails after some seconds."""
     name = platform.environment("hooked")
     file = platform.folder / f"{name}.yaml"
     document = yaml.safe_load(file.read_text())
     document["strategies"]["canary"]["stages"] = [{"weight": "50%", "hold": "6s"}]
     command = ["sh", "-c", "sleep 5; exit 1"]
     smoke = {"name": "smoke", "image": "ghcr.io/onlyvips/migrate:v1", "command": command, "timeout": "1m"}
-    document["release"]["hooks"] = {"after": [smoke]}
+    document["release"] |= {"version": version, "hooks": {"after": [smoke]}}
     file.write_text(yaml.safe_dump(document))
     return name
 
@@ -44,7 +44,8 @@ def finish(platform: Platform, environment: str) -> Record:
 def test_a_hook_that_fails_after_its_driver_died_brings_the_old_version_back_and_no_request_is_lost(
     platform: Platform,
 ) -> None:
-    before, version, name = platform.image(), platform.other_version(), hooked(platform)
+    before, version = platform.image(), platform.other_version()
+    name = hooked(platform, version)
     with platform.traffic() as counts:
         process = platform.begin(version, name)
         running = platform.wait_for(lambda record: record.version == version and hook_runs(platform, record))
