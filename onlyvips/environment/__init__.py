@@ -8,6 +8,7 @@ from __future__ import annotations
 from onlyvips.environment.configs import config_values
 from onlyvips.environment.describe import describe
 from onlyvips.environment.images import check_digest
+from onlyvips.environment.left_out import left_out
 from onlyvips.environment.load import environments_directory, from_text, load, names
 from onlyvips.environment.many import many_plan
 from onlyvips.environment.model import Environment
@@ -66,6 +67,7 @@ __all__ = [
     "names",
     "nearest",
     "recipients",
+    "left_out",
     "many_plan",
     "release_calendar",
     "release_plan",

@@ -38,7 +38,7 @@ def foresee(environment: str, service: str, version: str, strategy: Strategy | N
     found = _found(loaded, plan, version)
     # What keeps the metrics system from being asked at all is among the refusals already.
     sights = _asked(lambda: foresight(wiring.metrics_of(loaded), plan), []) or ()
-    told = warnings(sights, plan, loaded.where)
+    told = [*environments.left_out(loaded, version, service), *warnings(sights, plan, loaded.where)]
     return forecast(_with_keys(loaded, plan), tag_of(version), found, _around(loaded), told)
 
 

@@ -279,7 +279,7 @@ def check(environment: str, version: str, *, override: str = "") -> list[str]:
     lines += _asked_before(plan)
     lines += [f"Hook {hook.name} before anything changes." for hook in plan.before]
     lines += [f"Hook {hook.name} once all serve." for hook in plan.after]
-    return [*lines, *no_return(plan), "Nothing was changed."]
+    return [*lines, *environments.left_out(loaded, version), *no_return(plan), "Nothing was changed."]
 
 
 def _asked_before(plan: ManyPlan) -> list[str]:

@@ -387,3 +387,12 @@ def test_leases_of_backups_are_held_in_a_bucket_of_their_own() -> None:
     lease = environments.lease_plan(PRODUCTION)
     assert (lease.destination.name, lease.bucket, lease.duration) == ("s3-a", "onlyvips-leases", 60)
     assert lease.patience > PRODUCTION.backup.stall_timeout
+
+
+def test_a_version_of_which_the_release_is_not_goes_without_what_the_release_brings() -> None:
+    assert environments.left_out(PRODUCTION, "v0.9.0") == environments.left_out(PRODUCTION, "v0.9.0-rc1") == []
+    (told,) = environments.left_out(PRODUCTION, f"v0.9.1@sha256:{'0' * 64}")
+    assert "the release is v0.9.0, so v0.9.1 changes the image alone" in told
+    assert "migration migration-v090" in told and "Secret backend-jwt" in told
+    (told,) = environments.left_out(PRODUCTION, "v0.9.1", "miniapp")
+    assert "migration migration-v090" in told and "Secret" not in told

@@ -131,6 +131,17 @@ def test_stages_that_will_see_little_at_todays_traffic_are_told_as_warnings(thea
     assert "today's traffic is not known (Prometheus did not answer: ConnectError)" in only
 
 
+def test_another_version_than_the_releases_is_told_to_go_without_what_the_release_brings(
+    theatre: Theatre, capsys: Any
+) -> None:
+    assert plan("v0.9.1", json=True) == 0
+    first, *_ = json.loads(capsys.readouterr().out)["warnings"]
+    assert first == (
+        f"production.yaml:{line_of('  version: v0.9.0')}: release.version: the release is v0.9.0, so v0.9.1 changes "
+        "the image alone, without its migration migration-v090, Secret backend-jwt."
+    )
+
+
 def test_without_access_to_the_cluster_the_steps_are_told_all_the_same(
     theatre: Theatre, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
