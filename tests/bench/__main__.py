@@ -1,5 +1,5 @@
 """Our backups beside the usual tools, the judge by chance, and the way back of a canary:
-python -m tests.bench [base|media|restore|judge|rollback|own] …
+python -m tests.bench [base|media|restore|judge|rollback|own|flagger] …
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from onlyvips.errors import OnlyVipsError
-from tests.bench import base, judge, media, report, restore, rollback
+from tests.bench import base, judge, media, report, restore, rollback, with_flagger
 from tests.bench.measure import Failed
 from tests.bench.programs import builds, prepare
 
@@ -133,6 +133,22 @@ def only_own(*, rounds: Count = 3, as_json: Json = False) -> int:
         print(json.dumps({"machine": report.machine(), **rollback.facts([], releases)}, indent=1))
     else:
         rollback.show([], releases, Console(highlight=False, width=WIDTH))
+    return 0
+
+
+@app.command(name="flagger")
+def only_flagger(*, rounds: Count = 3, as_json: Json = False) -> int:
+    """The way back of a version that turns bad, on a lab of its own: ours and Flagger's by turns.
+
+    Args:
+        rounds: How often each is measured.
+        as_json: Print JSON in place of a table.
+    """
+    rows = with_flagger.measure(rounds, console)
+    if as_json:
+        print(json.dumps({"machine": report.machine(), "back": with_flagger.facts(rows)}, indent=1))
+    else:
+        with_flagger.show(rows, Console(highlight=False, width=WIDTH))
     return 0
 
 

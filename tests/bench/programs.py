@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
+import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +32,20 @@ def prepare(console: Console) -> Programs:
 def firehose() -> Path:
     """The server that takes everything, alone."""
     return _made([item for item in _own() if item.name == "firehose"], Console(quiet=True))["firehose"]
+
+
+def flagger(console: Console) -> Path:
+    """The folder of Flagger, with its ``bin`` and its ``crd.yaml``."""
+    module = builds.Module("flagger", HERE / "flagger", (("flagger", "github.com/fluxcd/flagger/cmd/flagger"),))
+    item = builds.Ingredient("flagger", module.ingredient().key, partial(_make_flagger, module))
+    _made([item], console)
+    return builds.cached(builds.cache_folder(), item)
+
+
+def _make_flagger(module: builds.Module, target: Path, log: Path) -> None:
+    module.build(target, log)
+    answer = builds.go(module.source, log, "mod", "download", "-json", "github.com/fluxcd/flagger")
+    shutil.copyfile(Path(json.loads(answer)["Dir"]) / "artifacts" / "flagger" / "crd.yaml", target / "crd.yaml")
 
 
 def _made(wanted: list[builds.Ingredient], console: Console) -> Programs:

@@ -77,21 +77,19 @@ class Watch:
     """What a client saw, sample by sample, since its load began: seconds, bad answers, the canary's weight."""
 
     platform: Platform
+    weight: Callable[[], int]
     samples: list[tuple[float, int, int]] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     def look(self) -> None:
         """Until it is over."""
-        cluster = self.platform.cluster
         with httpx.Client(trust_env=False, timeout=10) as client:
             while not self.over.wait(_GLANCE):
                 stats = client.get(f"{self.platform.load}/stats").json()
                 bad = sum(sum(target["faults"].values()) for target in stats["targets"].values())
-                rule = self.platform.rule(cluster)
-                weight = sum(one["weight"] for one in rule["backendRefs"] if one["name"].endswith("-canary"))
-                self.samples.append((time.monotonic(), bad, weight))
+                self.samples.append((time.monotonic(), bad, self.weight()))
 
-    def back(self, share: float, weight: int, stats: dict[str, Any]) -> Back:
+    def back(self, share: float, weight: int, target: dict[str, Any]) -> Back:
         """What it comes to. Raises Failed when nobody saw a bad answer, or the weight stayed."""
         first = next((at for at, bad, _ in self.samples if bad), None)
         if first is None:
@@ -101,7 +99,6 @@ class Watch:
             raise Failed("The weight did not come to 0.")
         most = self.samples[-1][1]
         last = next(at for at, bad, _ in self.samples if bad == most)
-        target = stats["targets"]["backend"]
         return Back(share, weight, zero - first, last - first, most, sum(target["lost"].values()))
 
 
@@ -121,25 +118,50 @@ def a_lab(console: Console) -> Iterator[Platform]:
             lab_command(home, "down", check=False)
 
 
-def environment(platform: Platform, name: str, holds: dict[int, str]) -> str:
-    """The lab's environment with these stages. Returns its name."""
+@contextmanager
+def looked_at(watch: Watch) -> Iterator[Watch]:
+    """It looks while the block runs."""
+    thread = threading.Thread(target=watch.look)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.over.set()
+        thread.join()
+
+
+def weight_of(platform: Platform) -> Callable[[], int]:
+    """What the route gives backend's canary."""
+    cluster = platform.cluster
+
+    def weight() -> int:
+        shares = platform.rule(cluster)["backendRefs"]
+        return sum(one["weight"] for one in shares if one["name"].endswith("-canary"))
+
+    return weight
+
+
+def environment(platform: Platform, name: str, holds: dict[int, str], look: str = "") -> str:
+    """The lab's environment with these stages, and a ``look`` so often. Returns its name."""
     document = yaml.safe_load((ROOT / "deployments/environments/lab.yaml").read_text())
     document["name"] = name
     document["strategies"]["canary"]["stages"] = [{"weight": f"{one}%", "hold": hold} for one, hold in holds.items()]
+    document["waits"] |= {"look": look} if look else {}
     (platform.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
     return name
 
 
 @contextmanager
-def traffic(platform: Platform) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Open-loop load; the value ends it and tells the counts."""
-    targets = [{"name": "backend", "path": "/api/tasks", "rate": RATE}]
+def traffic(platform: Platform, path: str = "/api/tasks") -> Iterator[Callable[[], dict[str, Any]]]:
+    """Open-loop load; the value ends it and tells what was counted."""
+    targets = [{"name": "backend", "path": path, "rate": RATE}]
     httpx.post(f"{platform.load}/start", json={"targets": targets}, trust_env=False).raise_for_status()
 
     def counts() -> dict[str, Any]:
         time.sleep(LATE)
         stats: dict[str, Any] = httpx.post(f"{platform.load}/stop", timeout=30, trust_env=False).json()
-        return stats
+        target: dict[str, Any] = stats["targets"]["backend"]
+        return target
 
     try:
         yield counts
@@ -147,28 +169,24 @@ def traffic(platform: Platform) -> Iterator[Callable[[], dict[str, Any]]]:
         httpx.post(f"{platform.load}/stop", timeout=30, trust_env=False)
 
 
-def turn_bad(platform: Platform, share: float, weight: int) -> Back:
+def turn_bad(platform: Platform, share: float, weight: int, look: str = "") -> Back:
     """A version that is good until the middle of a stage, and then answers ``share`` of its requests with errors."""
     platform.clean()
-    name = environment(platform, f"bad-at-{weight}", {one: HOLD if one == weight else SHORTEST for one in WEIGHTS})
-    version, watch = platform.other_version(), Watch(platform)
+    holds = {one: HOLD if one == weight else look or SHORTEST for one in WEIGHTS}
+    name = environment(platform, f"bad-at-{weight}", holds, look)
+    version, watch = platform.other_version(), Watch(platform, weight_of(platform))
     with traffic(platform) as counts:
         process = platform.begin(version, name)
         platform.wait_for(
             lambda one: one.version == version and one.open and bool(one.looks) and one.looks[-1].weight == weight
         )
-        thread = threading.Thread(target=watch.look)
-        thread.start()
-        try:
+        with looked_at(watch):
             platform.fault(version, "--error-rate", str(share))
             output, _ = process.communicate(timeout=300)
-            stats = counts()
-        finally:
-            watch.over.set()
-            thread.join()
+            counted = counts()
     if process.returncode != 1:
         raise Failed(f"The release of a bad version exited with {process.returncode}:\n{output[-2000:]}")
-    return watch.back(share, weight, stats)
+    return watch.back(share, weight, counted)
 
 
 def good(platform: Platform) -> Release:
@@ -185,7 +203,7 @@ def good(platform: Platform) -> Release:
         output, _ = process.communicate(timeout=300)
         wall, used = time.monotonic() - began, _cpu_of_children() - used
         told.join()
-        stats = counts()
+        counted = counts()
     if process.returncode:
         raise Failed(f"The release of a good version exited with {process.returncode}:\n{output[-2000:]}")
     record = platform.newest()
@@ -193,7 +211,7 @@ def good(platform: Platform) -> Release:
     spent[HOLDS] = sum(look.elapsed for look in record.looks)
     acts = "acts and decisions"
     spent[acts] = spent.get(acts, 0.0) - spent[HOLDS]  # looks are among them as one samples
-    return Release(wall, used, spent, sum(stats["targets"]["backend"]["lost"].values()))
+    return Release(wall, used, spent, sum(counted["lost"].values()))
 
 
 def _cpu_of_children() -> float:
@@ -274,8 +292,8 @@ def _backs(backs: list[Back]) -> Table:
     for share in SHARES:
         for weight in WEIGHTS:
             found = [one for one in backs if (one.share, one.weight) == (share, weight)]
-            seconds = _spread([one.seconds for one in found]), _spread([one.last for one in found])
-            bad, lost = _spread([one.bad for one in found], 0), str(sum(one.lost for one in found))
+            seconds = spread([one.seconds for one in found]), spread([one.last for one in found])
+            bad, lost = spread([one.bad for one in found], 0), str(sum(one.lost for one in found))
             table.add_row(f"{share:.0%}", f"{weight} %", *seconds, bad, lost)
     return table
 
@@ -283,18 +301,19 @@ def _backs(backs: list[Back]) -> Table:
 def _releases(releases: list[Release]) -> Table:
     own = [one.own for one in releases]
     reached = "reached" if median(own) <= OWN else "MISSED"
-    title = f"A good release by what it takes: {_spread(own)} s of our own, asked ≤ {OWN:.0f}: {reached}"
+    title = f"A good release by what it takes: {spread(own)} s of our own, asked ≤ {OWN:.0f}: {reached}"
     table = Table(title=title, min_width=len(title) + 4)
     for head in ("spent on", "seconds", "ours"):
         table.add_column(head, justify="left" if head == "spent on" else "right")
     for what in dict.fromkeys(what for one in releases for what in one.spent):
-        seconds = _spread([one.spent.get(what, 0.0) for one in releases])
+        seconds = spread([one.spent.get(what, 0.0) for one in releases])
         table.add_row(what, seconds, "" if what in NOT_OURS else "yes")
-    table.add_row("all of it", _spread([one.wall for one in releases]), "")
-    table.add_row("CPU of the command", _spread([one.cpu for one in releases]), "")
+    table.add_row("all of it", spread([one.wall for one in releases]), "")
+    table.add_row("CPU of the command", spread([one.cpu for one in releases]), "")
     table.add_row("requests lost", str(sum(one.lost for one in releases)), "")
     return table
 
 
-def _spread(values: list[float] | list[int], digits: int = 1) -> str:
+def spread(values: list[float] | list[int], digits: int = 1) -> str:
+    """The median, and from the least to the most."""
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
