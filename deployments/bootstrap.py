@@ -49,6 +49,7 @@ def bootstrap(api: str, environment: str, wanted: Sequence[Scheduled]) -> None:
     """The pool when it is missing, all deployments of prefect.yaml, and the environment's schedules."""
     os.environ["PREFECT_API_URL"] = api
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     _make_pool()
     _deploy(api)
     _schedule(environment, wanted)

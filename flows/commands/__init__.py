@@ -61,6 +61,7 @@ def _told(tokens: Sequence[str], error: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of the installed script."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect would tell its makers from a terminal that it was imported
     code = run(sys.argv[1:])
     gc.freeze()  # else the interpreter's end looks for garbage among all that was imported: up to a second
     sys.exit(code)
