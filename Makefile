@@ -66,6 +66,7 @@ bench: venv
 	@$(PY) -m tests.bench
 	@$(PY) -m tests.bench judge
 	@$(PY) -m tests.bench rollback
+	@$(PY) -m tests.bench flagger
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
