@@ -15,8 +15,10 @@ import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from onlyvips.wiring import approving as waiting
@@ -44,6 +46,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClie
         _wait_for(api, server)
         with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as found:
             yield found
+            # What they did not send yet they would try to send for minutes when all tests are over.
+            for worker in (EventsWorker, APILogWorker):
+                worker.drain_all(timeout=30, at_exit=False)
     finally:
         server.terminate()
         server.wait(30)
