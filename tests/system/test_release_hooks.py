@@ -56,6 +56,8 @@ def test_a_hook_that_fails_after_its_driver_died_brings_the_old_version_back_and
     assert promoted.endswith(f":{version}") and running.open
     assert record.result == "rolled-back" and "hook smoke failed" in record.reason, record.reason
     assert len(record.holders) > 1
+    made = [step.action for step in record.steps if step.action.startswith("create canary")]
+    assert len(made) == 2, "stable went back where it stands, not behind a canary of the old version"
     assert (platform.image(), platform.weight()) == (before, 0)
     assert platform.cluster.get("Deployment", "backend-canary") is None
     assert seen["lost"] == {}, seen["losses"]
