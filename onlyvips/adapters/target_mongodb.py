@@ -8,34 +8,22 @@ from typing import Any
 
 import bson
 from bson import json_util
-from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from bson.son import SON
-from pymongo import DeleteOne, ReplaceOne
-from pymongo.errors import BulkWriteError, OperationFailure
-from pymongo.write_concern import WriteConcern
+from pymongo.errors import OperationFailure
 
+from onlyvips.adapters import raw_mongodb
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
 from onlyvips.errors import Permanent
 
-_RAW: Any = CodecOptions(document_class=RawBSONDocument, datetime_conversion=DatetimeConversion.DATETIME_MS)
 _JSON = json_util.CANONICAL_JSON_OPTIONS.with_options(document_class=SON)
 _DUPLICATE, _NO_SUCH, _THERE = 11000, 26, 48
 _DONE_ALREADY = {(_THERE, Create), (_NO_SUCH, Drop), (_NO_SUCH, Rename)}
 _NOT_UNIQUE = "UNIQUE constraint failed"
 """What FerretDB's SQLite says."""
 _BATCH = 1000
-
-
-class _Whole(RawBSONDocument):
-    """pymongo asks of what replaces a document whether it is empty. To answer, its own class decodes all of it, which
-    takes its time, and fails for dates that Python has not."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> bool:
-        return True
 
 
 class MongoTarget:
@@ -69,25 +57,19 @@ class MongoTarget:
         return sorted(name for name in found if name == "system.js" or not name.startswith("system."))
 
     def insert(self, namespace: str, documents: bytes) -> list[int]:
-        options = {} if self._ferretdb else {"bypass_document_validation": True}
-        try:
-            with self._database.explained(f"insert into {namespace}"):
-                self._of(namespace).insert_many(list(_each(documents)), ordered=False, **options)
-        except Permanent as error:
-            failed = error.__cause__
-            errors = failed.details["writeErrors"] if isinstance(failed, BulkWriteError) else []
-            if not errors or any(one["code"] != _DUPLICATE for one in errors):
-                raise
-            return sorted(int(one["index"]) for one in errors)
-        return []
+        options: dict[str, Any] = {} if self._ferretdb else {"bypassDocumentValidation": True}
+        with self._database.explained(f"insert into {namespace}"):
+            failed = raw_mongodb.insert(*self._of(namespace), documents, **options)
+            for _, code, words in failed:
+                if code != _DUPLICATE:
+                    raise OperationFailure(words, code)
+        return [place for place, _, _ in failed]
 
-    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[bytes]:
-        asked = {} if ids is None else {"_id": {"$in": _values(ids)}}
-        with (
-            self._database.explained(f"read {namespace}"),
-            self._of(namespace).find_raw_batches(asked, batch_size=_BATCH) as cursor,
-        ):
-            yield from cursor
+    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[Sequence[bytes]]:
+        database, collection = self._of(namespace)
+        asked = SON([("find", collection), ("filter", {} if ids is None else RawBSONDocument(raw_mongodb.ids(ids)))])
+        with self._database.explained(f"read {namespace}"):
+            yield from raw_mongodb.find(database, asked, _BATCH)
 
     def apply(self, writes: Sequence[Write]) -> None:
         for namespace, group in groupby(writes, lambda one: one.namespace if isinstance(one, Put | Remove) else ""):
@@ -105,25 +87,22 @@ class MongoTarget:
     def _ferretdb(self) -> bool:
         return self._database.server()["dialect"] == "ferretdb"
 
-    def _of(self, namespace: str) -> Any:
+    def _of(self, namespace: str) -> tuple[Any, str]:
         database, _, collection = namespace.partition(".")
-        concern: Any = WriteConcern("majority")
-        return self._database.client[database].get_collection(collection, _RAW, write_concern=concern)
+        return self._database.client[database], collection
 
     def _documents(self, namespace: str, writes: Sequence[Any]) -> None:
-        collection = self._of(namespace)
+        where, puts = self._of(namespace), [one for one in writes if isinstance(one, Put)]
         if self._ferretdb:
-            collection.delete_many({"_id": {"$in": _values([one.id for one in writes])}})
-            if puts := [RawBSONDocument(one.document) for one in writes if isinstance(one, Put)]:
-                collection.insert_many(puts)
+            raw_mongodb.delete(*where, [raw_mongodb.ids([one.id for one in writes])], limit=0)
+            self._inserted(namespace, b"".join(one.document for one in puts))
             return
-        asked: list[Any] = [
-            ReplaceOne(RawBSONDocument(one.id), _Whole(one.document), upsert=True)
-            if isinstance(one, Put)
-            else DeleteOne(RawBSONDocument(one.id))
-            for one in writes
-        ]
-        collection.bulk_write(asked, ordered=False, bypass_document_validation=True)
+        raw_mongodb.replace(*where, ((one.id, one.document) for one in puts), bypassDocumentValidation=True)
+        raw_mongodb.delete(*where, (one.id for one in writes if not isinstance(one, Put)))
+
+    def _inserted(self, namespace: str, documents: bytes) -> None:
+        if documents and (there := self.insert(namespace, documents)):
+            raise OperationFailure(f"{len(there)} documents are there that were removed", _DUPLICATE)
 
     def _rename(self, write: Rename) -> None:
         told: SON[str, Any] = SON([("renameCollection", write.namespace), ("to", write.to)])
@@ -161,18 +140,6 @@ class MongoTarget:
                 ) from error
             if (error.code, type(write)) not in _DONE_ALREADY:
                 raise
-
-
-def _each(documents: bytes) -> Iterator[RawBSONDocument]:
-    at = 0
-    while at < len(documents):
-        end = at + int.from_bytes(documents[at : at + 4], "little")
-        yield RawBSONDocument(documents[at:end])
-        at = end
-
-
-def _values(ids: Sequence[bytes]) -> list[Any]:
-    return [RawBSONDocument(one, _RAW)["_id"] for one in ids]
 
 
 def _document(told: bytes | str) -> Any:

@@ -164,3 +164,25 @@ def _after(data: bytes, kind: int, at: int) -> int:
 def fields(document: bytes) -> dict[str, Element]:
     """The elements by name. Raises ValueError."""
     return {one.name: one for one in elements(document)}
+
+
+def each(data: bytes) -> Iterator[bytes]:
+    """The documents that stand one after the other in ``data``."""
+    at, size_of = 0, _INT32.unpack_from
+    while at < len(data):
+        end = at + size_of(data, at)[0]
+        yield data[at:end]
+        at = end
+
+
+def inside(array: Element) -> list[bytes]:
+    """The documents of an array of nothing else. Raises ValueError where there is another, or it is cut."""
+    data, at, last = array.data, array.start + 4, array.end - 1
+    found, index, size_of = list[bytes](), data.index, _INT32.unpack_from
+    while at < last and data[at] == DOCUMENT:
+        start = index(0, at + 1) + 1
+        at = start + size_of(data, start)[0]
+        found.append(data[start:at])
+    if at != last or array.kind != ARRAY:
+        raise ValueError("an array of documents has something else, or is cut short")
+    return found

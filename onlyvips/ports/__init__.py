@@ -318,8 +318,8 @@ class TargetDatabase(Protocol):
         """Insert these documents, one after the other in ``documents``; returns the places (from 0) of those that are
         not inserted because their ``_id`` is there already."""
 
-    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[bytes]:
-        """Raw batches of all documents, or of those with these ``ids``, each ``{_id: …}``; in any order."""
+    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[Sequence[bytes]]:
+        """All documents, some at a time, or those with these ``ids``, each ``{_id: …}``; in any order."""
 
     def apply(self, writes: Sequence[Write]) -> None:
         """Do them in order; of one collection's Put and Remove each ``_id`` once. All of it is there when it returns.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from onlyvips.core.archive import Documents
 from onlyvips.core.changes import Change, Create, Drop, Operation, Put, Remove, Rename
 from onlyvips.core.diff import apply_diff
+from onlyvips.core.little_bson import each
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replay import Translator, id_of
 from onlyvips.core.restore import NOWHERE, RestorePlan, Source
@@ -24,10 +25,10 @@ from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import ObjectStore, TargetDatabase
 from onlyvips.steps.load import VIEW, Sum
 from onlyvips.steps.opened import Sink
-from onlyvips.steps.sound import Reader, each, read_object
+from onlyvips.steps.sound import Reader, read_object
 
 _SIZE = 16
-"""Bytes of the hash that stands for an ``_id`` in memory."""
+"""Bytes of a document's hash, and of that which stands for an ``_id`` in memory."""
 Sums = Mapping[str, tuple[int, str]]
 """Collection of the target → documents, and the sum of their hashes in hex."""
 
@@ -36,7 +37,7 @@ Sums = Mapping[str, tuple[int, str]]
 class Collection:
     """One collection: the sum of what no entry touches, and what some entry does, by the hash of its ``_id``."""
 
-    untouched: Sum = field(default_factory=Sum)
+    untouched: Sum = field(default_factory=lambda: Sum(_number))
     touched: dict[bytes, bytes] = field(default_factory=dict)
 
     def join(self, part: Collection) -> None:
@@ -177,9 +178,9 @@ def read_back(plan: RestorePlan, target: TargetDatabase) -> Sums:
     for name in (f"{database}.{one}" for database in plan.databases for one in target.collections(database)):
         if name in views:
             continue
-        sum = Sum()
+        sum = Sum(_number)
         for batch in target.documents(name):
-            sum.add(each(batch))
+            sum.add(batch)
         found[name] = _told(sum)
     return found
 
@@ -201,6 +202,11 @@ def _write(held: dict[bytes, bytes], operation: Put | Remove | Change, *, fuzzy:
 
 def _hash(id: bytes) -> bytes:
     return hashlib.blake2b(id, digest_size=_SIZE).digest()
+
+
+def _number(document: bytes) -> int:
+    """Its hash, as the record of a drill has it (docs/formats/drill.md)."""
+    return int.from_bytes(hashlib.blake2b(document, digest_size=_SIZE).digest(), "little")
 
 
 def _told(sum: Sum) -> tuple[int, str]:

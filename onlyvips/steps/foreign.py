@@ -10,11 +10,11 @@ import fastcrc
 
 from onlyvips.core.archive import Corrupt, Documents, Entry, Event, Prelude, Reader, scan
 from onlyvips.core.changes import Create, Index
+from onlyvips.core.little_bson import each
 from onlyvips.core.replay import Names, indexes_of
 from onlyvips.errors import Permanent, Refused
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.load import VIEW, Sum
-from onlyvips.steps.sound import each
 
 Open = Callable[[], Iterable[bytes]]
 """The bytes of the archive from their beginning, each time."""
@@ -157,7 +157,7 @@ def _compare(name: str, one: Coming, again: Sum, target: TargetDatabase) -> None
     found = Sum()
     if one.entry.type != VIEW:
         for batch in target.documents(one.target):
-            found.add(each(batch))
+            found.add(batch)
     told = {(each.documents, each.hash) for each in (one.sum, again, found)}
     if len(told) > 1:
         raise Permanent(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
+import xxhash
+
 from onlyvips.core.archive import Documents, scan
 from onlyvips.core.changes import Create, Drop, Write
+from onlyvips.core.little_bson import each
 from onlyvips.core.restore import Coming, RestorePlan, Source
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.marker import Marker
-from onlyvips.steps.sound import Reader, Sound, each, read_object
+from onlyvips.steps.sound import Reader, Sound, read_object
 
 _MOST = 1000
 """Documents a server is sent at a time."""
@@ -25,9 +27,10 @@ VIEW = "view"
 
 @dataclass
 class Sum:
-    """How many documents, and the sum of their hashes: the same for the same documents in any order. ``doubled`` were
+    """How many documents, and the sum of their hashes (``of``, below 2^128), the same in any order. ``doubled`` were
     in the archive once more, as a scan meets a document twice that moves; the replay settles which one stays."""
 
+    of: Callable[[bytes], int] = xxhash.xxh3_128_intdigest
     documents: int = 0
     hash: int = 0
     doubled: int = 0
@@ -35,7 +38,7 @@ class Sum:
 
     def add(self, documents: Iterable[bytes], doubled: int = 0) -> None:
         """So many more."""
-        hashes = [int.from_bytes(hashlib.blake2b(one, digest_size=16).digest(), "little") for one in documents]
+        hashes = [*map(self.of, documents)]
         with self._lock:
             self.documents += len(hashes)
             self.hash = (self.hash + sum(hashes)) % _MODULUS
@@ -112,14 +115,15 @@ class Load:
         while at < len(data):
             run = scan(data, at, most=_MOST)
             part = data[at : run.end]
-            there = set(self.target.insert(target, part))
-            sum.add((one for number, one in enumerate(each(part)) if number not in there), len(there))
+            there, documents = set(self.target.insert(target, part)), each(part)
+            came = (one for number, one in enumerate(documents) if number not in there) if there else documents
+            sum.add(came, len(there))
             at = run.end
 
     def _compare(self, one: Coming) -> None:
         sum, found = self.sums[one.source], Sum()
         for batch in self.target.documents(one.target):
-            found.add(each(batch))
+            found.add(batch)
         if (found.documents, found.hash) != (sum.documents, sum.hash):
             raise Permanent(
                 f"{one.target} reads back as {found.documents} documents with hash {found.hash:032x}; the archive of "

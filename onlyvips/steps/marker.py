@@ -13,7 +13,6 @@ from onlyvips.core.restore import LAST, MARKER, RestorePlan
 from onlyvips.core.swap import SHADOW
 from onlyvips.errors import Refused
 from onlyvips.ports import TargetDatabase
-from onlyvips.steps.sound import each
 
 _DONE, _SWAPPING = "done ", "swapping"
 
@@ -107,7 +106,7 @@ def occupied(plan: RestorePlan, target: TargetDatabase) -> list[str]:
 def _read(marker: Marker, plan: RestorePlan) -> None:
     if MARKER not in marker.target.collections(plan.databases[0]):
         return
-    for raw in (one for batch in marker.target.documents(marker.namespace) for one in each(batch)):
+    for raw in (one for batch in marker.target.documents(marker.namespace) for one in batch):
         told = {one.name: one for one in bson.elements(raw)}
         name = told["_id"].text()
         if name == "restore":

@@ -16,7 +16,7 @@ from onlyvips.core.restore import RestorePlan
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.marker import Marker
-from onlyvips.steps.sound import Reader, Sound, each, read_object
+from onlyvips.steps.sound import Reader, Sound, read_object
 
 _MOST, _LARGEST = 1000, 8 << 20
 """Documents, and bytes of entries, in one batch."""
@@ -82,7 +82,7 @@ class Replay:
     def _settle(self, batch: Batch) -> None:
         for namespace, ids in batch.wanted().items():
             for found in self.target.documents(namespace, ids):
-                for document in each(found):
+                for document in found:
                     batch.settle((namespace, id_of(document)), document)
         here = self._whole
         if batch.changed and here and here > self.plan.fuzzy_until:
@@ -102,7 +102,7 @@ class Replay:
             (namespace, id_of(document)): document
             for namespace, ids in by_name.items()
             for batch in self.target.documents(namespace, ids)
-            for document in each(batch)
+            for document in batch
         }
         if wrong := [key for key, document in expected.items() if found.get(key) != document]:
             raise Permanent(

@@ -189,12 +189,3 @@ def _told(source: Source, store: ObjectStore, reader: Reader, doing: str) -> Ite
     for chunk in store.read(source.key):
         reader.tell(doing, len(chunk))
         yield chunk
-
-
-def each(data: bytes) -> Iterator[bytes]:
-    """The documents that stand one after the other in ``data``."""
-    at = 0
-    while at < len(data):
-        end = at + int.from_bytes(data[at : at + 4], "little")
-        yield data[at:end]
-        at = end

@@ -17,7 +17,6 @@ from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import TargetDatabase
-from onlyvips.steps.sound import each
 from tests import firehose
 from tests.simulators.target import SimulatedTarget
 
@@ -43,7 +42,7 @@ class Place:
         return f"{self.database}.{collection}"
 
     def ids(self, collection: str) -> dict[Any, dict[str, Any]]:
-        found = [bson.decode(one) for batch in self.target.documents(self.name(collection)) for one in each(batch)]
+        found = [bson.decode(one) for batch in self.target.documents(self.name(collection)) for one in batch]
         return {one["_id"]: one for one in found}
 
 
@@ -90,7 +89,7 @@ def test_an_absent_database_has_no_collections_and_no_documents(place: Place):
 def test_documents_are_kept_byte_by_byte(place: Place):
     documents = [{"_id": n, "text": "é" * n, "list": [1, {"a": None}], "z": 1, "a": 1.5} for n in range(1, 250)]
     assert place.target.insert(place.name("c"), raw(*documents)) == []
-    found = [one for batch in place.target.documents(place.name("c")) for one in each(batch)]
+    found = [one for batch in place.target.documents(place.name("c")) for one in batch]
     assert sorted(found) == sorted(bson.encode(one) for one in documents)
 
 
@@ -100,9 +99,9 @@ def test_what_python_has_no_date_for_is_written_over_found_and_removed(place: Pl
     document, changed = raw({"_id": far, "at": far}), raw({"_id": 1, "at": far})
     for _ in range(2):
         place.target.apply([Put(place.name("c"), id, document), Put(place.name("c"), other, changed)])
-    assert [one for batch in place.target.documents(place.name("c"), [id]) for one in each(batch)] == [document]
+    assert [one for batch in place.target.documents(place.name("c"), [id]) for one in batch] == [document]
     place.target.apply([Remove(place.name("c"), id)])
-    assert [one for batch in place.target.documents(place.name("c")) for one in each(batch)] == [changed]
+    assert [one for batch in place.target.documents(place.name("c")) for one in batch] == [changed]
 
 
 def test_a_document_whose_id_is_there_is_told_and_not_written_the_others_are(place: Place):
@@ -115,7 +114,7 @@ def test_documents_are_found_by_ids_of_any_kind(place: Place):
     ids: list[Any] = [1, "one", bson.ObjectId(), {"a": 1, "b": "x"}, bson.Int64(5)]
     place.target.insert(place.name("c"), raw(*({"_id": one, "n": n} for n, one in enumerate(ids)), {"_id": "other"}))
     batches = place.target.documents(place.name("c"), [raw({"_id": one}) for one in [*ids, "absent"]])
-    assert sorted(bson.decode(one)["n"] for batch in batches for one in each(batch)) == [0, 1, 2, 3, 4]
+    assert sorted(bson.decode(one)["n"] for batch in batches for one in batch) == [0, 1, 2, 3, 4]
 
 
 def test_writes_done_twice_end_the_same(place: Place):
@@ -147,11 +146,11 @@ def test_a_collection_takes_the_place_of_another_and_once_more_is_no_error(place
     for _ in range(2):
         place.target.apply([Rename(old, new, over=True)])
     assert place.target.collections(place.database) == ["real"]
-    assert [bson.decode(one) for one in place.target.documents(new)] == [{"_id": 1}]
+    assert [bson.decode(one) for batch in place.target.documents(new) for one in batch] == [{"_id": 1}]
     place.target.insert(old, bson.encode({"_id": 3}))
     place.target.apply([Drop(new)])  # as one leaves it who dies between the two steps of a server without dropTarget
     place.target.apply([Rename(old, new, over=True)])
-    assert [bson.decode(one) for one in place.target.documents(new)] == [{"_id": 3}]
+    assert [bson.decode(one) for batch in place.target.documents(new) for one in batch] == [{"_id": 3}]
 
 
 def test_an_index_is_built_by_its_specification_in_either_form(place: Place):

@@ -10,12 +10,13 @@ import pyrage
 import pytest
 from backports import zstd
 
+from onlyvips.core.little_bson import each
 from onlyvips.core.manifest import moment
 from onlyvips.core.restore import RestorePlan
 from onlyvips.errors import Permanent, Transient
 from onlyvips.steps.backup import take
 from onlyvips.steps.expectation import Expectation, Sums
-from onlyvips.steps.sound import Reader, each
+from onlyvips.steps.sound import Reader
 from tests.procedures.test_backup import IDENTITIES, stores
 from tests.procedures.test_restore import World, flip
 from tests.procedures.test_restore_pieces import plan_of

@@ -8,6 +8,7 @@ import bson
 import pytest
 
 from onlyvips.core.catalog import read_catalog
+from onlyvips.core.little_bson import each
 from onlyvips.core.manifest import moment
 from onlyvips.core.restore import RestorePlan, Wanted, plan_restore
 from onlyvips.core.restored import Restored
@@ -15,7 +16,7 @@ from onlyvips.errors import Refused
 from onlyvips.steps.backup import take
 from onlyvips.steps.restore import restore
 from onlyvips.steps.shelves import read_shelves
-from onlyvips.steps.sound import Reader, each
+from onlyvips.steps.sound import Reader
 from tests.procedures.test_backup import IDENTITIES, stores
 from tests.procedures.test_restore import World
 from tests.procedures.test_slices import take_slice

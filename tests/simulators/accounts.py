@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from onlyvips.core.accounts import Accounts
+from onlyvips.core.little_bson import each
 from onlyvips.core.replay import id_of
 from onlyvips.errors import Refused
-from onlyvips.steps.sound import each
 from tests.simulators.objects import Life
 
 Kept = dict[bytes, bytes]

@@ -10,9 +10,9 @@ import bson
 
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
 from onlyvips.core.drills import SCRATCH
+from onlyvips.core.little_bson import each
 from onlyvips.core.replay import id_of
 from onlyvips.errors import Misuse, Permanent
-from onlyvips.steps.sound import each
 from tests.simulators.objects import Life
 
 
@@ -47,11 +47,11 @@ class SimulatedTarget:
                     found[id_of(document)] = document
         return there
 
-    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[bytes]:
+    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[Sequence[bytes]]:
         found = self.data.get(namespace, {})
         chosen = list(found.values()) if ids is None else [found[one] for one in ids if one in found]
         for at in range(0, len(chosen), 3):
-            yield b"".join(chosen[at : at + 3])
+            yield chosen[at : at + 3]
 
     def apply(self, writes: Sequence[Write]) -> None:
         for one in writes:

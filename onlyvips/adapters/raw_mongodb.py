@@ -1,0 +1,130 @@
+"""Commands of many raw documents over pymongo, without a Python object for each of them on the way.
+
+Documents are sent as one run of bytes, which is how they stand in a message (OP_MSG, section of kind 1); what a cursor
+answers is cut where its array says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from itertools import count
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from bson.son import SON
+from pymongo.errors import OperationFailure, PyMongoError, WriteConcernError
+
+from onlyvips.core import little_bson
+
+_RAW: Any = CodecOptions(document_class=RawBSONDocument)
+_MOST, _LARGEST = 1000, 8 << 20
+"""Statements and bytes of one command; a larger statement goes alone."""
+_VALUE = 9
+"""Where the value of ``{_id: …}`` begins."""
+Failure = tuple[int, int, str]
+"""Place (from 0), code and words of what the server did not write."""
+
+
+class _Run(RawBSONDocument):
+    """Documents one after the other, in the place of one: pymongo copies ``raw`` into its message as it is."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: bytes) -> None:  # without the one above, which refuses more than one document
+        self._run = run
+
+    @property
+    def raw(self) -> bytes:
+        return self._run
+
+
+def insert(database: Any, collection: str, run: bytes, **options: Any) -> list[Failure]:
+    """Insert the documents that stand one after the other in ``run``; which of them the server did not."""
+    failed, before = list[Failure](), 0
+    for part in [run] if len(run) <= _LARGEST else _runs(little_bson.each(run)):
+        answer = _done(database, SON([("insert", collection), ("documents", [_Run(part)])]), options)
+        wrong = answer.get("writeErrors", ())
+        failed += [(before + int(one["index"]), int(one["code"]), str(one.get("errmsg", ""))) for one in wrong]
+        before += int(answer["n"]) + len(wrong)
+    return failed
+
+
+def replace(database: Any, collection: str, pairs: Iterable[tuple[bytes, bytes]], **options: Any) -> None:
+    """Put each document in the place of any with its ``{_id: …}``: pairs of that and the whole document."""
+    told = (little_bson.document(b"\x03q\0", id, b"\x03u\0", whole, b"\x08upsert\0\x01") for id, whole in pairs)
+    for run in _runs(told):
+        _all(_done(database, SON([("update", collection), ("updates", [_Run(run)])]), options))
+
+
+def delete(database: Any, collection: str, filters: Iterable[bytes], *, limit: int = 1, **options: Any) -> None:
+    """Remove what each filter finds: the first, or all of it where ``limit`` is 0."""
+    told = (little_bson.document(b"\x03q\0", one, little_bson.int32("limit", limit)) for one in filters)
+    for run in _runs(told):
+        _all(_done(database, SON([("delete", collection), ("deletes", [_Run(run)])]), options))
+
+
+def find(database: Any, asked: Mapping[str, Any], size: int) -> Iterator[list[bytes]]:
+    """The documents that ``asked`` (find's own fields) finds, some ``size`` at a time, all by one session."""
+    client, (name, collection) = database.client, (database.name, asked["find"])
+    has_sessions = client.topology_description.logical_session_timeout_minutes is not None
+    with client.start_session() if has_sessions else nullcontext() as session:
+        how = {"codec_options": _RAW, "session": session, "read_preference": client.read_preference}
+        number, documents = _batch(database.command(SON({**asked, "batchSize": size}), **how))
+        try:
+            while number:
+                yield documents
+                more = SON([("getMore", number), ("collection", collection), ("batchSize", size)])
+                del documents
+                number, documents = _batch(database.command(more, **how))
+            yield documents
+        finally:
+            if number:
+                with suppress(PyMongoError):
+                    client[name].command(SON([("killCursors", collection), ("cursors", [number])]), session=session)
+
+
+def ids(documents: Sequence[bytes]) -> bytes:
+    """The filter for documents by their ``{_id: …}``."""
+    keys = (b"%d\0" % number for number in count())
+    values = (one[4:5] + key + one[_VALUE:-1] for one, key in zip(documents, keys, strict=False))
+    array = b"\x04$in\0" + little_bson.document(*values)
+    return little_bson.document(little_bson.embedded("_id", little_bson.document(array)))
+
+
+def _runs(documents: Iterable[bytes]) -> Iterator[bytes]:
+    waiting, size = list[bytes](), 0
+    for one in documents:
+        if waiting and (len(waiting) == _MOST or size + len(one) > _LARGEST):
+            yield b"".join(waiting)
+            waiting, size = [], 0
+        waiting.append(one)
+        size += len(one)
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _done(database: Any, command: SON[str, Any], options: Mapping[str, Any]) -> Any:
+    """Do a write, unordered, acknowledged by a majority; its answer. Raises WriteConcernError."""
+    command.update(SON([("ordered", False), ("writeConcern", {"w": "majority"})]), **options)
+    answer = database.command(command, codec_options=_RAW)
+    if (short := answer.get("writeConcernError")) is not None:
+        raise WriteConcernError(str(short.get("errmsg")), short.get("code"))
+    return answer
+
+
+def _all(answer: Any) -> None:
+    for one in answer.get("writeErrors", ()):
+        raise OperationFailure(str(one.get("errmsg")), one["code"])
+
+
+def _batch(answer: Any) -> tuple[int, list[bytes]]:
+    """A cursor's number (0 after the last batch), and the documents of its next batch."""
+    number, documents = 0, list[bytes]()
+    for one in little_bson.elements(bytes(answer["cursor"].raw)):
+        if one.name == "id":
+            number = one.number() or 0
+        elif one.name in ("firstBatch", "nextBatch"):
+            documents = little_bson.inside(one)
+    return number, documents
