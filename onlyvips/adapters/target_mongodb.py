@@ -97,8 +97,9 @@ class MongoTarget:
             raw_mongodb.delete(*where, [raw_mongodb.ids([one.id for one in writes])], limit=0)
             self._inserted(namespace, b"".join(one.document for one in puts))
             return
-        raw_mongodb.replace(*where, ((one.id, one.document) for one in puts), bypassDocumentValidation=True)
+        # What goes goes first: to the server 1 and 1.0 are one _id, and a document may have come in another's place.
         raw_mongodb.delete(*where, (one.id for one in writes if not isinstance(one, Put)))
+        raw_mongodb.replace(*where, ((one.id, one.document) for one in puts), bypassDocumentValidation=True)
 
     def _inserted(self, namespace: str, documents: bytes) -> None:
         if documents and (there := self.insert(namespace, documents)):

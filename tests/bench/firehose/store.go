@@ -143,10 +143,11 @@ func mergeStored(command bson.Raw) {
 
 // found answers find: of everything, of {_id: {$in: […]}}, or of {db: …}.
 func found(ns string, doc bson.Raw) net.Buffers {
-	c, from := &collection{}, store[ns]
+	from := store[ns]
+	c, size := &collection{held: [][]byte{}}, 0
 	add := func(one bson.Raw) {
-		c.offsets = append(c.offsets, len(c.data))
-		c.data = append(c.data, one...)
+		c.offsets = append(c.offsets, size)
+		c.held, size = append(c.held, one), size+len(one)
 	}
 	if asked, ok := doc.Lookup("filter", "_id", "$in").ArrayOK(); ok {
 		for _, id := range must(asked.Values()) {
@@ -162,7 +163,7 @@ func found(ns string, doc bson.Raw) net.Buffers {
 			}
 		}
 	}
-	c.offsets = append(c.offsets, len(c.data))
+	c.offsets = append(c.offsets, size)
 	batch, _ := doc.Lookup("batchSize").AsInt64OK()
 	cur := &cursor{ns, c, 0, len(c.offsets) - 1}
 	return cur.reply("firstBatch", cursorID.Add(1), max(int(batch), 1))
