@@ -18,15 +18,26 @@ Place = tuple[str, Edge]
 @dataclass(frozen=True)
 class Chain:
     """A base and the ``slices`` to replay on it, in order: all of the log from its window's start to ``end`` or, where
-    there are none, to the window's own end. ``until``: unix seconds, up to which everything is there. ``why``: why it
-    ends there though later slices are there, "" where there are none. ``tip`` is where the next slice begins."""
+    there are none, to the window's own end. ``why``: why it ends there though later slices are there, "" where there
+    are none. ``tip`` is where the next slice begins. ``quiet``: the last second (unix) of which it is known that after
+    ``end`` nothing was written to its end, 0 where none is."""
 
     base: Manifest
     slices: tuple[Manifest, ...]
     end: Edge
-    until: float
     why: str
     tip: Place | None
+    quiet: float = 0.0
+
+    @property
+    def until(self) -> float:
+        """Unix seconds, up to which everything is there: of the last one perhaps only what came before ``end``."""
+        return max(self.settled, float(position(self.end).seconds))
+
+    @property
+    def settled(self) -> float:
+        """The last second of which all is there, to its end."""
+        return max(self.quiet, position(self.end).seconds - 1.0)
 
 
 def chain(base: Manifest, slices: Sequence[Manifest]) -> Chain:
@@ -102,7 +113,7 @@ class _Links:
             if one.window:
                 if one.window.start == one.window.end:
                     self._still[one.window.end] = one
-                told = [seconds(fact.value) for fact in one.facts if fact.name == QUIET_UNTIL]
+                told = [seconds(fact.value) - 1 for fact in one.facts if fact.name == QUIET_UNTIL]
                 self._quiet[one.window.end] = max([self._quiet[one.window.end], *told])
 
     def _add(self, link: _Link) -> None:
@@ -122,11 +133,10 @@ class _Links:
         last = run[-1] if run else None
         closed = last is not None and last.end >= position(own)
         end = last.last if last and closed else own
-        until = max(float(position(end).seconds), self._quiet.get(end, 0.0))
         tip = (last.slice.timeline, last.last) if last else None
         still = self._still.get(own)
         replayed = tuple(link.slice for link in run) if closed else (still,) if still else ()
-        return Chain(base, replayed, end, until, self._why(last), tip)
+        return Chain(base, replayed, end, self._why(last), tip, self._quiet.get(end, 0.0))
 
     def _run(self, start: Edge) -> list[_Link]:
         """From the slice that has ``start`` in it; of several the one that leads furthest, then the shortest."""

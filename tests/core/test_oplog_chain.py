@@ -99,12 +99,12 @@ def test_a_quiet_interval_moves_the_moment_and_not_the_end():
     quiet = piece(10, 10, **{QUIET_UNTIL: moment(AT + 900)})
     elsewhere = piece(5, 5, **{QUIET_UNTIL: moment(AT + 9000)})
     found = chain(base(0, 5), [piece(0, 10), quiet, elsewhere])
-    assert (found.end, found.until, names(found)) == (edge(10), AT + 900, ["0-10-1"])
+    assert (found.end, found.until, names(found)) == (edge(10), AT + 899, ["0-10-1"])
 
 
 def test_a_base_whose_server_was_quiet_is_as_new_as_its_quiet_slices():
     found = chain(base(5, 5), [piece(5, 5, **{QUIET_UNTIL: moment(AT + 600)})])
-    assert (found.until, found.tip) == (AT + 600, None)
+    assert (found.until, found.tip) == (AT + 599, None)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.data())
