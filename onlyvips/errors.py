@@ -27,6 +27,10 @@ class NotFound(Permanent):
     """There is no such object, or no such place; that was the answer, not the lack of one."""
 
 
+class NoSpace(Permanent):
+    """A server has no room left for what it was given; once a person made some, the same may be asked again."""
+
+
 class Refused(Permanent):
     """The request was refused before anything was changed."""
 

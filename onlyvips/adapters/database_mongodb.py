@@ -33,7 +33,7 @@ from pymongo.read_concern import ReadConcern
 from onlyvips.adapters import accounts_mongodb, member_mongodb
 from onlyvips.core.accounts import Accounts
 from onlyvips.core.ranges import UNKNOWN, Sampled, Strides, id_of
-from onlyvips.errors import Abandoned, Permanent, Transient
+from onlyvips.errors import Abandoned, NoSpace, Permanent, Transient
 from onlyvips.ports import EVERYTHING, Namespace
 
 _PASSED_BY = frozenset({"system.profile", "system.views", "system.indexes"})
@@ -50,6 +50,9 @@ _NO_NAMESPACE = 26
 _DENIED = frozenset({13, 18})
 _TOLD = frozenset({11600, 91, 189, 10107, 13435, 13436, 175, 43, _NO_NAMESPACE})
 """Codes of a server that shuts down, changes its primary, lost the cursor, or just dropped the collection."""
+_OUT_OF_DISK_SPACE = 14031
+_FULL = ("No space left on device", "database or disk is full", "space quota")
+"""What is told of a full disk by WiredTiger and PostgreSQL, by SQLite, and by Atlas of its small clusters."""
 
 Document = Mapping[str, Any]
 
@@ -253,6 +256,11 @@ class MongoDatabase:
         except OperationFailure as error:
             if error.code in _TOLD:
                 raise Transient(f"The server could not {action} just now (code {error.code}).", delay=5.0) from error
+            if error.code == _OUT_OF_DISK_SPACE or any(one in str(error) for one in _FULL):
+                raise NoSpace(
+                    f"The server's disk is full, so it could not {action} (code {error.code}): make room there, then "
+                    "run the same again."
+                ) from error
             advice = "give this user the right to do it" if error.code in _DENIED else "look at the server's log"
             raise Permanent(f"The server refuses to {action} (code {error.code}): {advice}.") from error
         except (PyMongoError, bson.errors.BSONError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -265,21 +264,6 @@ def check_server(plan: RestorePlan, target: Mapping[str, str], source: Mapping[s
             f"The target is version {target['version']}, the backup is of {server.version}: an older server may not "
             f"hold it, so nothing was changed; give one of {'.'.join(map(str, _release(server.version)))} or later."
         )
-
-
-def check_space(plan: RestorePlan, target: Mapping[str, str]) -> None:
-    """Raise Refused where what comes back cannot fit, however well the target packs it; nothing is known of a target
-    that does not say how much is free."""
-    needed, free = sum(one.record.size for one in plan.archives), int(target.get("free", sys.maxsize))
-    if free < needed:
-        raise Refused(
-            f"The target's disk has {_mib(free)} free, and the base alone is {_mib(needed)} packed: nothing was "
-            "changed. Give a target with more space, or bring back fewer collections by --namespace."
-        )
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):,.0f} MiB"
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from onlyvips.core.backup_report import size
 from onlyvips.core.restore import RestorePlan, Source
+from onlyvips.core.restore_space import unpacked
 from onlyvips.core.restored import Restored
 from onlyvips.core.swap import SHADOW, final
 
@@ -17,7 +18,7 @@ def lines(plan: RestorePlan, how_long: str) -> Iterator[str]:
     yield f"To {plan.reached}, out of the base {plan.base.id}-e{plan.base.epoch} ({plan.base.finished})"
     if plan.logs:
         yield f"  and the oplog in {_count(len(plan.logs), 'object')}, up to {_until(plan)}"
-    yield f"  to be read: {size(plan.size)}, twice"
+    yield f"  to be read: {size(plan.size)}, twice; to be written: {size(unpacked(plan))} of documents of the base"
     for one in plan.coming:
         yield f"  {one.source} -> {final(one.target)}: {one.documents:,} documents in the base"
     yield f"  copies are tried in this order: {', '.join(plan.archives[0].destinations) if plan.archives else 'none'}"
@@ -49,6 +50,7 @@ def as_json(plan: RestorePlan, how_long: str) -> dict[str, Any]:
             {"source": one.source, "target": final(one.target), "documents": one.documents} for one in plan.coming
         ],
         "size": plan.size,
+        "unpacked": unpacked(plan),
         "how_long": how_long,
         "notes": list(plan.notes),
     }

@@ -45,6 +45,17 @@ class Marker:
         self.note(_SWAPPING)
         self.swapping = True
 
+    @property
+    def told(self) -> str:
+        """How far it is, in words."""
+        if not self.done:
+            return "None of it is there yet."
+        number = len(self.done)
+        told = f"Of the base {number} collection{' is' if number == 1 else 's are'} there and compared"
+        if self.position:
+            told += f", the oplog is replayed up to {self.position.seconds}:{self.position.ordinal}"
+        return f"{told}: a run with the same options goes on from there."
+
     def remove(self) -> None:
         """The restore is done."""
         self.target.apply([Drop(self.namespace)])

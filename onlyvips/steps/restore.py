@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from onlyvips.core.replay import Translator, indexes_of
@@ -9,6 +11,7 @@ from onlyvips.core.restore import NOWHERE, RestorePlan
 from onlyvips.core.restore import accounts as left_alone
 from onlyvips.core.restored import Restored
 from onlyvips.core.swap import final
+from onlyvips.errors import NoSpace
 from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.ports.accounts import AccountsTarget
 from onlyvips.steps import marker as markers
@@ -30,14 +33,15 @@ def restore(
     began = clock.monotonic()
     looked = markers.look(plan, target)  # before copies are read for it
     people = ready(plan, accounts, reader)
-    done = _finished(plan, looked) if looked.swapping else _bring(plan, target, reader)
-    marker = looked if looked.swapping else markers.look(plan, target)
-    if plan.over is not None:
-        swap(plan, target, marker)
-    target.apply(views(plan))
-    if people:
-        done = replace(done, accounts=people.bring(), flaws=(*done.flaws, *people.flaws))
-    marker.remove()
+    with _room(plan, target):
+        done = _finished(plan, looked) if looked.swapping else _bring(plan, target, reader)
+        marker = looked if looked.swapping else markers.look(plan, target)
+        if plan.over is not None:
+            swap(plan, target, marker)
+        target.apply(views(plan))
+        if people:
+            done = replace(done, accounts=people.bring(), flaws=(*done.flaws, *people.flaws))
+        marker.remove()
     return replace(done, seconds=clock.monotonic() - began)
 
 
@@ -61,6 +65,15 @@ def _bring(plan: RestorePlan, target: TargetDatabase, reader: Reader) -> Restore
         indexes=len(indexes),
         flaws=sound.flaws,
     )
+
+
+@contextmanager
+def _room(plan: RestorePlan, target: TargetDatabase) -> Iterator[None]:
+    """Says of a target that is full how far it came."""
+    try:
+        yield
+    except NoSpace as error:
+        raise NoSpace(f"{error} {markers.look(plan, target).told}") from error
 
 
 def _finished(plan: RestorePlan, marker: markers.Marker) -> Restored:

@@ -14,7 +14,7 @@ import pytest
 
 from onlyvips.core.catalog import read_catalog
 from onlyvips.core.manifest import moment
-from onlyvips.core.restore import MARKER, RestorePlan, Wanted, check_server, check_space, plan_restore
+from onlyvips.core.restore import MARKER, RestorePlan, Wanted, check_server, plan_restore
 from onlyvips.core.restored import Restored
 from onlyvips.errors import Permanent, Refused
 from onlyvips.ports import Namespace
@@ -171,15 +171,6 @@ def test_killed_again_and_again_it_goes_on_each_time():
         except Killed:
             continue
     assert state(target, "app.orders") == world.writer.documents
-
-
-def test_a_target_without_space_is_refused_with_what_is_needed_and_one_that_says_nothing_is_not():
-    plan = World().plan()
-    needed = sum(one.record.size for one in plan.archives)
-    with pytest.raises(Refused, match="0 MiB free.*fewer collections"):
-        check_space(plan, {"free": str(needed - 1)})
-    check_space(plan, {"free": str(needed)})
-    check_space(plan, {})
 
 
 def flip(store: SimulatedStore, key: str) -> None:

@@ -12,12 +12,14 @@ from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Writ
 from onlyvips.core.drills import SCRATCH
 from onlyvips.core.little_bson import each
 from onlyvips.core.replay import id_of
-from onlyvips.errors import Misuse, Permanent
+from onlyvips.errors import Misuse, NoSpace, Permanent
 from tests.simulators.objects import Life
 
 
 class SimulatedTarget:
-    """``data``: documents by ``_id``, by namespace. ``forgets``: a namespace that loses what is inserted there."""
+    """``data``: documents by ``_id``, by namespace. ``forgets``: a namespace that loses what is inserted there.
+    ``free``: what it says of its disk, nothing where None. ``full``: the collection in which no document finds a
+    place any more that is put there."""
 
     def __init__(self, life: Life | None = None, *, identity: str = "target", version: str = "7.0.0") -> None:
         self.data: dict[str, dict[bytes, bytes]] = {}
@@ -26,11 +28,14 @@ class SimulatedTarget:
         self.identity, self.version = identity, version
         self.life = life or Life()
         self.forgets = ""
+        self.free: int | None = None
+        self.full = ""
         self.most = 0
         self._lock = threading.Lock()
 
     def describe(self) -> Mapping[str, str]:
-        return {"dialect": "simulated", "version": self.version, "identity": self.identity}
+        told = {"dialect": "simulated", "version": self.version, "identity": self.identity}
+        return told if self.free is None else {**told, "free": str(self.free)}
 
     def collections(self, database: str) -> list[str]:
         return sorted(name.partition(".")[2] for name in self.data if name.startswith(f"{database}."))
@@ -59,8 +64,13 @@ class SimulatedTarget:
                 self.life.write()
                 self._apply(one)
 
+    def _fits(self, namespace: str) -> None:
+        if namespace == self.full:
+            raise NoSpace(f"The disk is full, so it could not write {namespace}: make room there.")
+
     def _apply(self, one: Write) -> None:
         if isinstance(one, Put):
+            self._fits(one.namespace)
             self.data.setdefault(one.namespace, {})[one.id] = one.document
         elif isinstance(one, Remove):
             self.data.get(one.namespace, {}).pop(one.id, None)

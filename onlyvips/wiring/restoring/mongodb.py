@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
@@ -10,8 +12,9 @@ from onlyvips.adapters.memory_python import passing_by_what_is_loaded
 from onlyvips.adapters.target_accounts_mongodb import MongoAccounts
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core import restore_report as report
-from onlyvips.core.restore import RestorePlan, Wanted, check_server, check_space, names_of, plan_restore
+from onlyvips.core.restore import RestorePlan, Wanted, check_server, names_of, plan_restore
 from onlyvips.core.restore_accounts import check_whole, with_people
+from onlyvips.core.restore_space import check_space, space_notes
 from onlyvips.core.swap import shadowed
 from onlyvips.environment import Environment, references
 from onlyvips.errors import Permanent, Refused, Transient
@@ -35,6 +38,7 @@ def _planned(asked: Asked) -> Planned:
             check(loaded, found, asked)
         except (Refused, Permanent, Transient) as error:
             refusals.append(str(error))
+    found = _with_notes(loaded, found, asked)
     if asked.target == LIVE and asked.at == "latest":
         refusals.append(
             "Over the live database the moment is said exactly, for the safety backup becomes the latest: nothing was "
@@ -97,6 +101,15 @@ def _check_target(loaded: Environment, found: RestorePlan, asked: Asked) -> Mong
     if not marker.look(found, target).resumed:  # what goes on has its space already
         check_space(found, told)
     return target
+
+
+def _with_notes(loaded: Environment, found: RestorePlan, asked: Asked) -> RestorePlan:
+    """What a look at the target adds; nothing where it does not answer, which is a refusal already."""
+    try:
+        target = _target(_uri(loaded, asked))
+        return replace(found, notes=(*found.notes, *space_notes(found, target.describe())))
+    except (Refused, Permanent, Transient):
+        return found
 
 
 def _check_accounts(loaded: Environment, found: RestorePlan, asked: Asked) -> None:
