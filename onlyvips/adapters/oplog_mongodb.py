@@ -45,8 +45,8 @@ class MongoOplog:
         with self._database.explained("ask for its time"):
             aware: Any = CodecOptions(tz_aware=True)
             hello = self._database.client.admin.command("hello", codec_options=aware)
-        now = str(hello["localTime"].timestamp())
-        return {"dialect": server["dialect"], "version": server["version"], "now": now}
+        now, last = str(hello["localTime"].timestamp()), "newest" if self._holes else last_written(hello)
+        return {"dialect": server["dialect"], "version": server["version"], "now": now, "last": last}
 
     def oldest(self) -> bytes:
         return self._first() if self._holes else self._first(sort=[("$natural", 1)])
@@ -120,6 +120,12 @@ class MongoOplog:
         if found is None:
             raise Permanent(_EMPTY)
         return bytes(found.raw)
+
+
+def last_written(hello: Mapping[str, Any]) -> str:
+    """What a majority may lack still. A secondary knows nothing of what it has not got."""
+    moment = hello.get("lastWrite", {}).get("opTime", {}).get("ts") if hello.get("isWritablePrimary") else None
+    return f"{moment.time}:{moment.inc}" if moment else ""
 
 
 def _position(found: Any) -> Position:

@@ -272,10 +272,9 @@ class SourceOplog(Protocol):
     (of a replica set: what a majority has)."""
 
     def describe(self) -> Mapping[str, str]:
-        """``dialect`` (what answers), ``version``, and ``now``: unix seconds by the server's own clock.
-
-        Raises Permanent where no oplog is kept.
-        """
+        """``dialect`` (what answers), ``version``, ``now``: unix seconds by the server's own clock; ``last``: where the
+        newest entry is, final or not (SECONDS:ORDINAL; ``newest`` where all are final; "" where it does not know).
+        Raises Permanent where no oplog is kept."""
 
     def oldest(self) -> bytes:
         """The first entry that is still there."""

@@ -76,11 +76,12 @@ class _Next:
         return Permanent(told + lacking)
 
     def end(self) -> Edge:
-        """The newest entry; where none came while one looked, the facts say until when nothing was written."""
+        """The newest entry; where none came while one looked, and there is none that is not final yet, the facts say
+        until when nothing was written."""
         newest = parse(self.source.newest()).edge
         seen = min(self.run.clock.now(), float(self.source.describe()["now"]))
         later = parse(self.source.newest()).edge
-        if later == newest:
+        if later == newest and self.source.describe()["last"] in ("newest", newest.ts):
             self.facts.append(Fact(QUIET_UNTIL, moment(seen)))
         return later
 

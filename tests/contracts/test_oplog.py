@@ -19,10 +19,10 @@ from pymongo import MongoClient
 
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
-from onlyvips.adapters.oplog_mongodb import MongoOplog
+from onlyvips.adapters.oplog_mongodb import MongoOplog, last_written
 from onlyvips.core.manifest import Edge
 from onlyvips.core.oplog import read
-from onlyvips.core.oplog_entry import Position, parse
+from onlyvips.core.oplog_entry import Position, parse, position
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import SourceOplog
 from onlyvips.steps.stretch import broken_at, first_at
@@ -82,6 +82,17 @@ def test_it_says_what_answers_and_what_time_it_is_there(place: Place):
     assert told["version"].split(".")[0].isdecimal()
     assert told["dialect"]
     assert float(told["now"]) > 0
+
+
+def test_nothing_newer_is_there_only_where_the_server_says_that_the_newest_final_one_is_the_last(place: Place):
+    place.insert([1])
+    for _ in range(200):  # who else writes there ends some time, and a majority gets it
+        newest = parse(place.oplog.newest())
+        if (last := place.oplog.describe()["last"]) in ("newest", newest.edge.ts):
+            break
+        assert position(Edge(last, 0)) > newest.position
+    else:
+        pytest.fail(f"{last} was never final")
 
 
 def test_what_was_written_is_between_the_newest_before_and_the_newest_after(place: Place):
@@ -203,3 +214,28 @@ def test_a_server_that_is_away_may_be_asked_again():
     oplog = MongoOplog(MongoDatabase("mongodb://127.0.0.1:1/", connect_timeout=0.3), SimClock())
     with pytest.raises(Transient, match="see that it runs"):
         oplog.oldest()
+
+
+# --- the simulator alone: a real commit point cannot be held here
+
+
+def test_entries_that_are_not_final_are_last_and_never_given():
+    oplog = SimulatedOplog(entry(1), entry(2), entry(3))
+    oplog.unfinal = 1
+    assert parse(oplog.newest()).position == (2, 1) and oplog.describe()["last"] == "3:1"
+    assert not list(oplog.entries(Position(3, 0), Position(9, 9)))
+    oplog.secondary = True
+    assert oplog.describe()["last"] == ""
+
+
+@pytest.mark.parametrize(
+    ("hello", "last"),
+    [
+        ({"isWritablePrimary": True, "lastWrite": {"opTime": {"ts": bson.Timestamp(5, 7), "t": 1}}}, "5:7"),
+        ({"isWritablePrimary": False, "lastWrite": {"opTime": {"ts": bson.Timestamp(5, 7), "t": 1}}}, ""),
+        ({"isWritablePrimary": True, "lastWrite": {"lastWriteDate": 1}}, ""),
+        ({"isWritablePrimary": True}, ""),
+    ],
+)
+def test_of_mongodb_the_primary_alone_says_what_was_written_last(hello: dict[str, Any], last: str):
+    assert last_written(hello) == last

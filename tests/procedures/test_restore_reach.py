@@ -70,3 +70,21 @@ def test_latest_says_that_a_newer_slice_is_whole_nowhere_and_what_gets_it_all_th
     asked = note.partition("--at ")[2].split()[0]
     world.restore(target := SimulatedTarget(), world.plan(asked))
     assert state(target, "app.orders") == world.writer.documents
+
+
+@pytest.mark.parametrize("how", ["the commit point stalls", "a secondary answers"])
+def test_nothing_is_called_quiet_while_entries_may_be_there_that_are_not_final(how: str):
+    world = World(slices=1)
+    final = world.writer.at
+    if how == "a secondary answers":
+        world.log.secondary = True
+    else:
+        world.write(5)
+        world.log.unfinal = 5
+    world.log.now = final + 100
+    assert "quiet_until" not in facts(take_slice(world.log, world.places).manifest)
+    assert world.plan().reached == moment(final)
+    with pytest.raises(Refused, match=f"leads to {moment(final)}"):
+        world.plan(moment(final + 50))
+    world.log.unfinal, world.log.secondary = 0, False
+    assert facts(take_slice(world.log, world.places).manifest)["quiet_until"] == moment(final + 100)

@@ -52,6 +52,9 @@ class SimulatedOplog:
         self.transactions: list[Position] = []
         self.before_newest: Callable[[], None] = lambda: None
         self.asked_newest = 0
+        self.unfinal = 0
+        """So many entries at the end a majority has not got yet."""
+        self.secondary = False
 
     def write(self, *entries: bytes) -> None:
         self.log += entries
@@ -61,7 +64,8 @@ class SimulatedOplog:
         del self.log[:count]
 
     def describe(self) -> Mapping[str, str]:
-        return {"dialect": "simulated", "version": "7.0.0", "now": str(self.now)}
+        last = parse(self.log[-1]).edge.ts if self.log and not self.secondary else ""
+        return {"dialect": "simulated", "version": "7.0.0", "now": str(self.now), "last": last}
 
     def oldest(self) -> bytes:
         return self._one(0)
@@ -69,13 +73,14 @@ class SimulatedOplog:
     def newest(self) -> bytes:
         self.before_newest()
         self.asked_newest += 1
-        return self._one(-1)
+        return self._one(-1 - self.unfinal)
 
     def open_since(self) -> Position | None:
         return min(self.transactions, default=None)
 
     def entries(self, start: Position, end: Position) -> Iterator[bytes]:
-        found = [one for one in self.log if start <= parse(one).position <= end]
+        final = self.log[: len(self.log) - self.unfinal]
+        found = [one for one in final if start <= parse(one).position <= end]
         for at in range(0, len(found), self.batch):
             yield b"".join(found[at : at + self.batch])
 
