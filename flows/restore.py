@@ -19,6 +19,7 @@ def restore(
     overwrite: list[str] | None = None,
     without_safety_backup: str = "",
     users_and_roles: bool = False,
+    confirmed: str = "",
     operator: str = "",
 ) -> dict[str, Any]:
     """Restore into a target that has none of it, or over what is named.
@@ -37,9 +38,12 @@ def restore(
         without_safety_backup: Why what is written over is not backed up first; empty to back it up.
         users_and_roles: Whether users and roles of the database come back too, merged into admin; of kind mongodb, and
             with the whole database under its own name.
+        confirmed: Of secrets, into live: the environment's name once more, without which nothing is written there.
         operator: Who asks for it.
     """
-    asked = restores.asked(environment, kind, at, target, namespaces, overwrite, without_safety_backup, users_and_roles)
+    asked = restores.asked(
+        environment, kind, at, target, namespaces, overwrite, without_safety_backup, users_and_roles, confirmed
+    )
     planned = restores.plan(asked)  # what will be read and written, for people; refused unless that was named
     safety = restores.protect(asked, planned, operator)  # what brings back what is written over
     evidence = restores.keep_begun(asked, planned, safety, operator)

@@ -25,10 +25,11 @@ def asked(
     overwrite: list[str] | None = None,
     waived: str = "",
     users_and_roles: bool = False,
+    confirmed: str = "",
 ) -> Asked:
     """What the parameters of a run ask for."""
     names, over = tuple(namespaces or ()), tuple(overwrite or ())
-    return Asked(environment, kind, at, target, names, over, waived, users_and_roles)
+    return Asked(environment, kind, at, target, names, over, waived, users_and_roles, confirmed)
 
 
 def _me(operator: str) -> str:

@@ -38,6 +38,14 @@ def complain(text: str) -> None:
     _print(Console(highlight=False, stderr=True), text, "red")
 
 
+def ask(text: str) -> str:
+    """What a person types on a line after ``text``; "" where nobody sits at a terminal."""
+    if not sys.stdin.isatty():
+        return ""
+    Console(highlight=False, stderr=True).print(Text(text), end="", soft_wrap=True)
+    return sys.stdin.readline().strip()
+
+
 def report(error: OnlyVipsError) -> int:
     """Print the error's sentences on stderr and return the exit code."""
     for line in str(error).splitlines():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,10 @@ People = Annotated[
         negative="", help="Bring back the database's users and roles too, into admin (MongoDB, the whole database)."
     ),
 ]
+Yes = Annotated[
+    str,
+    Parameter(help="The environment's name once more: needed for live secrets, where no terminal can ask for it."),
+]
 Names = Annotated[
     tuple[str, ...],
     Parameter(name="--namespace", help="DB.COLLECTION=DB.COLLECTION, of media FOLDER/=FOLDER/: only these, called so."),
@@ -83,6 +88,10 @@ def plan(
     if found.overwritten:
         console.say(f"  overwritten, after a safety backup: {', '.join(found.overwritten)}", "bold")
         console.say(f"  a run needs: {' '.join(f'--overwrite {one!r}' for one in found.overwritten)}")
+    if restores.needs_name(asked):
+        console.say(
+            f"  a run asks for the name `{environment}`, to be typed; where no terminal is: --yes {environment}"
+        )
     return console.REFUSED if found.refusals else console.OK
 
 
@@ -97,6 +106,7 @@ def run(
     overwrite: Over = (),
     without_safety_backup: Waived = "",
     users_and_roles: People = False,
+    yes: Yes = "",
     local: Local = False,
     json: Json = False,
 ) -> int:
@@ -104,11 +114,12 @@ def run(
 
     Run again after it died, with the same options, it goes on. Where the environment's Prefect server answers, a run of
     its deployment is started there and followed (the reference must resolve where its worker runs); else it is done in
-    this process. Exits 0 when all of it is there and was compared, 1 when it failed on the way, 2 when it was refused
-    with the target untouched.
+    this process. Into live secrets it asks for the environment's name first, to be typed. Exits 0 when all of it is
+    there and was compared, 1 when it failed on the way, 2 when it was refused with the target untouched.
     """
-    asked = Asked(environment, kind, at, target, namespace, overwrite, without_safety_backup, users_and_roles)
+    asked = Asked(environment, kind, at, target, namespace, overwrite, without_safety_backup, users_and_roles, yes)
     restores.check(asked)  # before anything of it stands in a parameter
+    asked = _confirmed(asked, json)
     loaded = environments.load(environment)
     api = "" if local else running.answering_server(loaded)
     if api:
@@ -144,6 +155,18 @@ def archive(
     return console.OK
 
 
+def _confirmed(asked: Asked, quiet: bool) -> Asked:
+    """With the environment's name as it was given or typed; refused where it is needed and is not that."""
+    if restores.needs_name(asked) and not asked.confirmed and not quiet:
+        typed = console.ask(
+            f"This writes into the live {asked.kind} of {asked.environment}; `restore plan` says what. Type the "
+            "environment's name to do it: "
+        )
+        asked = replace(asked, confirmed=typed)
+    restores.check_confirmed(asked)
+    return asked
+
+
 def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
     parameters = {
         "environment": asked.environment,
@@ -154,6 +177,7 @@ def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
         "overwrite": list(asked.overwrite),
         "without_safety_backup": asked.waived,
         "users_and_roles": asked.users_and_roles,
+        "confirmed": asked.confirmed,
         "operator": me(),
     }
     found = running.begin(api, loaded, "restore/restore", parameters)

@@ -58,7 +58,8 @@ def plan(asked: Asked) -> Planned:
 
 
 def allow(asked: Asked, planned: Planned) -> None:
-    """Raise Refused unless it may be run: nothing is in its way, and what it writes over was named."""
+    """Raise Refused unless it may be run: nothing is in its way, what it writes over was named, the environment too."""
+    check_confirmed(asked)
     if planned.refusals:
         raise Refused(" ".join(planned.refusals))
     if unnamed := missing(planned.overwritten, asked.overwrite):
@@ -71,6 +72,23 @@ def allow(asked: Asked, planned: Planned) -> None:
             "What is in that target is in no backup, and no safety backup can be taken of it: nothing was changed. "
             "Where it may be lost, say why: --without-safety-backup REASON."
         )
+
+
+def needs_name(asked: Asked) -> bool:
+    """Whether the environment's name must be typed for it."""
+    return BUILT[asked.kind].confirmed and asked.target == LIVE
+
+
+def check_confirmed(asked: Asked) -> None:
+    """Raise Refused where the environment's name must be typed and was not."""
+    if not needs_name(asked) or asked.confirmed == asked.environment:
+        return
+    typed = f"`{asked.confirmed}` was given, and that is not its name" if asked.confirmed else "nobody did"
+    raise Refused(
+        f"Into the live {asked.kind} of {asked.environment} only who types the environment's name may write, and "
+        f"{typed}: nothing was changed. Look at `restore plan`; then type it in a terminal, or give --yes "
+        f"{asked.environment} (`confirmed` of the deployment)."
+    )
 
 
 def counted(tell: Tell) -> Progress:
@@ -159,6 +177,7 @@ def after_all(error: OnlyVipsError) -> str:
 def run(asked: Asked, tell: Tell) -> Done:
     """Do it, or go on with it. Raises Refused, with the target untouched, for all that can be known before."""
     check(asked)
+    check_confirmed(asked)
     return BUILT[asked.kind].run(asked, tell)
 
 
@@ -186,7 +205,7 @@ def keep(asked: Asked, holder: str, safety: str, values: Mapping[str, Any], begu
     clock = SystemClock()
     id = begun or f"{moment(clock.now()).translate({45: None, 58: None})}-{secrets.token_hex(4)}"
     key = f"{asked.environment}/evidence/restore/{id}.{'ended' if begun else 'begun'}.json"
-    document = {"schema": 1, "kind": "restore", "written": moment(clock.now()), "by": holder, "asked": asdict(asked)}
+    document = {"schema": 1, "kind": "restore", "written": moment(clock.now()), "by": holder, "asked": _kept(asked)}
     text = json.dumps({**document, "safety_backup": safety, **values}, indent=1, ensure_ascii=False)
     failed = list[str]()
     for store in stores_of(environments.load(asked.environment)):
@@ -197,3 +216,9 @@ def keep(asked: Asked, holder: str, safety: str, values: Mapping[str, Any], begu
         except OnlyVipsError as error:
             failed.append(f"{store.name}: {error}")
     return id, f"The evidence {key} is not everywhere: {'; '.join(failed)}" if failed else ""
+
+
+def _kept(asked: Asked) -> dict[str, Any]:
+    """What was asked, as evidence may have it: names of secrets are a count there."""
+    told = asdict(asked)
+    return told if BUILT[asked.kind].named else {**told, "overwrite": len(asked.overwrite)}

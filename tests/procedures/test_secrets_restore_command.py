@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from flows.commands import run, running
 from onlyvips.adapters.target_vault import VaultTarget
 from onlyvips.core.catalog import read_catalog
-from onlyvips.errors import Transient
+from onlyvips.errors import Refused, Transient
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.wiring import restores
 from onlyvips.wiring.backups import Catalog
@@ -23,6 +25,7 @@ from tests.simulators.vault import SNAPSHOT, TOKEN, SimulatedVault
 
 SECRETS = ["-e", "lab", "--kind", "secrets"]
 LIVE = [*SECRETS, "--target", "live"]
+YES = ["--yes", "lab"]
 
 
 def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
@@ -90,10 +93,11 @@ def test_parameters_that_differ_come_back_once_each_and_the_backup_are_named(
     assert run(["restore", "plan", *LIVE]) == 2
     told = capsys.readouterr()
     assert f"say --at {ssm.point.name}" in told.err and f"--overwrite '{NAMES[1]}'" in told.out
-    assert run(["restore", "run", *LIVE, *named(ssm), "--overwrite", NAMES[1]]) == 2
+    assert "a run asks for the name `lab`, to be typed; where no terminal is: --yes lab" in told.out
+    assert run(["restore", "run", *YES, *LIVE, *named(ssm), "--overwrite", NAMES[1]]) == 2
     assert f"{NAMES[2]} of the target would be written over" in capsys.readouterr().err
     asked = ["--overwrite", NAMES[1], "--overwrite", NAMES[2], "--without-safety-backup", "tried elsewhere"]
-    assert run(["restore", "run", *LIVE, *named(ssm), *asked, "--json"]) == 0
+    assert run(["restore", "run", *YES, *LIVE, *named(ssm), *asked, "--json"]) == 0
     printed = capsys.readouterr().out
     assert (json.loads(printed)["made"], json.loads(printed)["changed"]) == (1, 2)
     now = ssm.state()
@@ -101,21 +105,55 @@ def test_parameters_that_differ_come_back_once_each_and_the_backup_are_named(
     assert now == ssm.before
     evidence = [data for key, data in ssm.places[0].objects.items() if "/evidence/restore/" in key]
     assert len(evidence) == 2
+    assert not [name for name in NAMES if any(name.encode() in one for one in evidence)]
+    assert [json.loads(one)["asked"]["overwrite"] for one in evidence] == [2, 2]
     assert "geheim" not in told.out + told.err + printed + str(evidence)
 
 
 def test_into_the_live_ssm_latest_is_refused_also_where_parameters_are_only_missing(
     ssm: Ssm, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["restore", "run", *LIVE]) == 0, "nothing is written"
+    assert run(["restore", "run", *YES, *LIVE]) == 0, "nothing is written"
     ssm.server.client().delete_parameter(Name=NAMES[0])
-    for verb in ("plan", "run"):
+    for verb in (["plan"], ["run", *YES]):
         capsys.readouterr()
-        assert run(["restore", verb, *LIVE]) == 2
+        assert run(["restore", *verb, *LIVE]) == 2
         assert f"say --at {ssm.point.name}" in capsys.readouterr().err
     assert NAMES[0] not in ssm.state()
-    assert run(["restore", "run", *LIVE, *named(ssm)]) == 0
+    assert run(["restore", "run", *YES, *LIVE, *named(ssm)]) == 0
     assert ssm.state() == ssm.before
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [([], "and nobody did"), (["--yes", "production"], "`production` was given, and that is not its name")],
+)
+def test_into_the_live_ssm_nothing_is_written_without_the_name_of_the_environment(
+    ssm: Ssm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, given: list[str], told: str
+) -> None:
+    ssm.server.client().delete_parameter(Name=NAMES[0])
+    assert run(["restore", "run", *LIVE, *named(ssm), *given]) == 2
+    assert told in capsys.readouterr().err
+    asked = restores.Asked("lab", "secrets", ssm.point.name, "live", confirmed="".join(given[1:]))
+    for step in (lambda: restores.allow(asked, restores.plan(asked)), lambda: restores.run(asked, lambda *_: None)):
+        with pytest.raises(Refused, match="types the environment's name"):
+            step()
+    assert NAMES[0] not in ssm.state() and not [one for one in ssm.places[0].objects if "/evidence/" in one]
+
+
+@pytest.mark.parametrize(("typed", "code"), [("lab", 0), ("yes", 2), ("", 2)])
+def test_in_a_terminal_the_name_is_asked_for_and_typed(
+    ssm: Ssm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, typed: str, code: int
+) -> None:
+    ssm.server.client().delete_parameter(Name=NAMES[0])
+    master, terminal = os.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        os.write(master, f"{typed}\n".encode())
+        assert run(["restore", "run", *LIVE, *named(ssm)]) == code
+    os.close(master)
+    assert "the live secrets of lab; `restore plan` says what. Type the environment's name" in capsys.readouterr().err
+    assert (NAMES[0] in ssm.state()) == (code == 0)
 
 
 def test_another_region_by_a_reference_gets_them_and_the_live_one_is_refused(
@@ -139,12 +177,12 @@ def test_vault_is_written_over_once_it_is_named(vaults: Vaults, capsys: pytest.C
     vaults.vault.storage, asked_before = {}, vaults.vault.requests.count(SNAPSHOT)
     assert run(["restore", "plan", *LIVE, *named(vaults)]) == 0
     assert "a run needs: --overwrite 'vault'" in capsys.readouterr().out
-    assert run(["restore", "run", *LIVE, *named(vaults)]) == 2
+    assert run(["restore", "run", *YES, *LIVE, *named(vaults)]) == 2
     assert vaults.vault.storage == {} and vaults.vault.requests.count(SNAPSHOT) == asked_before
     asked = ["--overwrite", "vault", "--without-safety-backup", "it is empty"]
-    assert run(["restore", "run", *LIVE, *asked]) == 2
+    assert run(["restore", "run", *YES, *LIVE, *asked]) == 2
     assert f"say --at {vaults.point.name}" in capsys.readouterr().err
-    assert run(["restore", "run", *LIVE, *named(vaults), *asked]) == 0
+    assert run(["restore", "run", *YES, *LIVE, *named(vaults), *asked]) == 0
     assert "gave a whole snapshot back" in capsys.readouterr().out
     assert vaults.vault.storage == vaults.before
 

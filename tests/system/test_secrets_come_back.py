@@ -40,7 +40,7 @@ def test_parameters_that_were_wrecked_come_back_from_a_good_copy_and_the_others_
         planned = told(module_platform.onlyvips("restore", "plan", *options))
         assert (planned["new"], planned["changed"], planned["others"]) == (1, 1, 1)
         assert (planned["overwritten"], planned["refusals"]) == ([JWT], [])
-        done = module_platform.onlyvips("restore", "run", "--local", "--overwrite", JWT, *options)
+        done = module_platform.onlyvips("restore", "run", "--local", "--yes", "quick", "--overwrite", JWT, *options)
         assert done.returncode == 0, done.stdout + done.stderr
         found = told(done)
         assert (found["made"], found["changed"], found["others"]) == (1, 1, 1)

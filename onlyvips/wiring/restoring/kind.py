@@ -25,6 +25,7 @@ class Asked:
         overwrite: What of the target may be written over, by the names that the plan says.
         waived: Why no safety backup is taken before that; empty where one is taken.
         users_and_roles: Whether users and roles of the database come back too; of kind mongodb alone.
+        confirmed: The environment's name, typed by who asks: what is live and secret is written only so.
     """
 
     environment: str
@@ -35,6 +36,7 @@ class Asked:
     overwrite: tuple[str, ...] = ()
     waived: str = ""
     users_and_roles: bool = False
+    confirmed: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,12 @@ class Kind:
         plan: Writes nothing, and reads no more of a backup than that takes. Raises Refused for what cannot be had.
         run: Does it, or goes on with it; every object is checked before the target is touched. Raises Refused with the
             target untouched.
+        confirmed: Whether into what is live only who typed the environment's name may write.
+        named: Whether names of what is in it may stand in evidence, which is not encrypted.
     """
 
     check: Callable[[Asked], None]
     plan: Callable[[Asked], Planned]
     run: Callable[[Asked, Tell], Done]
+    confirmed: bool = False
+    named: bool = True

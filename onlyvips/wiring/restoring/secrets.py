@@ -187,4 +187,4 @@ def _url(loaded: Environment, asked: Asked, *schemes: str) -> Any:
     )
 
 
-KIND = Kind(_check, _planned, _run)
+KIND = Kind(_check, _planned, _run, confirmed=True, named=False)
