@@ -56,6 +56,11 @@ class MongoTarget:
             found = self._database.client[database].list_collection_names()
         return sorted(name for name in found if name == "system.js" or not name.startswith("system."))
 
+    def views(self, database: str) -> Mapping[str, str]:
+        with self._database.explained(f"list the views of {database}"):
+            found = [one for one in self._database.client[database].list_collections() if one.get("type") == "view"]
+        return {str(one["name"]): json_util.dumps(one["options"], json_options=_JSON) for one in found}
+
     def insert(self, namespace: str, documents: bytes) -> list[int]:
         options: dict[str, Any] = {} if self._ferretdb else {"bypassDocumentValidation": True}
         with self._database.explained(f"insert into {namespace}"):

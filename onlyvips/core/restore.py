@@ -63,7 +63,9 @@ class RestorePlan:
     where nothing is. ``reached`` says in words up to when the state is, ``notes`` what else a person must know.
 
     ``over`` are collections that may be replaced, by names or as ``DB.*``; None where nothing may (``core.swap``).
-    ``people`` is the object of users and roles where they come back too (``core.restore_accounts``)."""
+    ``stays`` are collections and views of a live database that the base does not have, ``otherwise`` views of the base
+    that are there with another definition. ``people`` is the object of users and roles where they come back too
+    (``core.restore_accounts``)."""
 
     environment: str
     base: Manifest
@@ -76,6 +78,8 @@ class RestorePlan:
     notes: tuple[str, ...]
     over: tuple[str, ...] | None = None
     people: Source | None = None
+    stays: tuple[str, ...] = ()
+    otherwise: tuple[str, ...] = ()
 
     @property
     def start(self) -> Position:

@@ -34,7 +34,16 @@ def _how(plan: RestorePlan) -> Iterator[str]:
         return
     yield f"  each is restored beside what is there, as {SHADOW}…, and compared; one rename each puts it in its place"
     yield "  those renames are not one step together: stop what writes to the database before, and start it after"
+    yield from _beside(plan)
     yield "  after it: every key of the cache (the database of endpoints.redis) is removed, and a new base is taken"
+
+
+def _beside(plan: RestorePlan) -> Iterator[str]:
+    if plan.otherwise:
+        yield f"  views that are there with another definition, made anew: {', '.join(plan.otherwise)}"
+    if plan.stays:
+        yield f"  not in the base, so it stays unless the oplog makes it: {', '.join(plan.stays)}"
+    yield "  what the oplog drops up to the moment stays where it is live: the end says which, drop it by hand"
 
 
 def as_json(plan: RestorePlan, how_long: str) -> dict[str, Any]:
@@ -51,6 +60,8 @@ def as_json(plan: RestorePlan, how_long: str) -> dict[str, Any]:
         ],
         "size": plan.size,
         "unpacked": unpacked(plan),
+        "stays": list(plan.stays),
+        "views_otherwise": list(plan.otherwise),
         "how_long": how_long,
         "notes": list(plan.notes),
     }
@@ -67,6 +78,10 @@ def done(found: Restored, live: bool = False) -> str:
         told += f" {found.doubled:,} documents were in an archive twice; the replay settled them."
     if found.flaws:
         told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
+    if found.remade:
+        told += f" Views made anew, for they were there with another definition: {', '.join(found.remade)}."
+    if found.stays:
+        told += f" What the moment does not have was left there: {', '.join(found.stays)}; drop it where it must go."
     told += f" {found.accounts[:1].upper()}{found.accounts[1:]}."
     return told if live else f"{told} Flush caches, and take a new base of what goes live again."
 

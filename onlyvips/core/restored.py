@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Restored:
     """What a restore did: ``documents`` of the base came back and were compared, ``entries`` of the oplog replayed, the
     last of them ``until``; this run wrote ``written`` documents for them; ``doubled`` were in an archive twice.
-    ``flaws`` are copies that were not used, for they are not as they were written. ``resumed``: an earlier run had
-    begun it. ``accounts``: what became of users and roles, in words."""
+    ``stays`` are collections and views of the live database that the moment does not have, ``remade`` views that were
+    there with another definition. ``flaws`` are copies that were not used, for they are not as they were written.
+    ``resumed``: an earlier run had begun it. ``accounts``: what became of users and roles, in words."""
 
     namespaces: tuple[tuple[str, str, int], ...]
     documents: int
@@ -24,3 +25,5 @@ class Restored:
     resumed: bool
     accounts: str
     seconds: float
+    stays: tuple[str, ...] = ()
+    remade: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -43,3 +44,9 @@ def missing(there: Iterable[str], over: Iterable[str]) -> tuple[str, ...]:
     """Those ``there`` that nobody allowed to be replaced; ``DB.*`` allows all of a database."""
     allowed = set(over)
     return tuple(one for one in there if not {one, f"{one.partition('.')[0]}.*"} & allowed)
+
+
+def same_view(one: str, other: str) -> bool:
+    """Whether two views' options (Extended JSON) are the same; the order of fields counts inside of them alone."""
+    mine, theirs = ({name: json.dumps(told) for name, told in json.loads(each).items()} for each in (one, other))
+    return mine == theirs

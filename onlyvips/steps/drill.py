@@ -16,7 +16,8 @@ from onlyvips.core.manifest import OPLOG, moment
 from onlyvips.core.oplog_chain import best_chain
 from onlyvips.core.restore import RestorePlan, Wanted, check_server, plan_restore
 from onlyvips.errors import OnlyVipsError, Refused
-from onlyvips.ports import Clock, TargetDatabase
+from onlyvips.ports import Clock
+from onlyvips.ports.live import LiveDatabase
 from onlyvips.ports.scratch import Scratch
 from onlyvips.steps.expectation import Expectation, Sums, read_back
 from onlyvips.steps.restore import restore
@@ -30,7 +31,7 @@ class Stage:
 
     plan: DrillPlan
     database: str
-    target: TargetDatabase
+    target: LiveDatabase
     scratch: Scratch
     reader: Reader
     clock: Clock

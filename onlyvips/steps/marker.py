@@ -3,6 +3,7 @@ after the last one. A restore that died goes on by it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from onlyvips.core import little_bson as bson
@@ -21,7 +22,7 @@ _DONE, _SWAPPING = "done ", "swapping"
 @dataclass
 class Marker:
     """``done``: collections of the target whose base is there and verified; ``position``: the last entry replayed;
-    ``swapping``: all of it is there, and shadows take their places."""
+    ``swapping``: all of it is there, and shadows take their places; what ``stays`` and is ``remade`` then."""
 
     target: TargetDatabase
     namespace: str
@@ -29,6 +30,8 @@ class Marker:
     position: Position | None = None
     resumed: bool = False
     swapping: bool = False
+    stays: tuple[str, ...] = ()
+    remade: tuple[str, ...] = ()
 
     def note_done(self, namespace: str) -> None:
         """The base of this collection is there, verified."""
@@ -40,10 +43,10 @@ class Marker:
         self.note("position", bson.int64("seconds", position.seconds), bson.int64("ordinal", position.ordinal))
         self.position = position
 
-    def note_swapping(self) -> None:
-        """All of it is there and verified; from now on what was there goes."""
-        self.note(_SWAPPING)
-        self.swapping = True
+    def note_swapping(self, stays: tuple[str, ...], remade: tuple[str, ...]) -> None:
+        """All of it is there and verified; from now on what was there goes, but what ``stays``."""
+        self.note(_SWAPPING, bson.string("beside", json.dumps([stays, remade])))
+        self.swapping, self.stays, self.remade = True, stays, remade
 
     @property
     def told(self) -> str:
@@ -128,6 +131,8 @@ def _read(marker: Marker, plan: RestorePlan) -> None:
             marker.position = Position(told["seconds"].number() or 0, told["ordinal"].number() or 0)
         elif name == _SWAPPING:
             marker.swapping = True
+            if "beside" in told:
+                marker.stays, marker.remade = map(tuple, json.loads(told["beside"].text()))
         elif name.startswith(_DONE):
             marker.done.add(name.removeprefix(_DONE))
 

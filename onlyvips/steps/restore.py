@@ -14,16 +14,17 @@ from onlyvips.core.swap import final
 from onlyvips.errors import NoSpace
 from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.ports.accounts import AccountsTarget
+from onlyvips.ports.live import LiveDatabase
 from onlyvips.steps import marker as markers
-from onlyvips.steps.load import VIEW, Load, views
+from onlyvips.steps.load import VIEW, Load
 from onlyvips.steps.replay import Replay
 from onlyvips.steps.restore_accounts import ready
 from onlyvips.steps.sound import Reader, find_sound
-from onlyvips.steps.swap import swap
+from onlyvips.steps.swap import make_views, swap
 
 
 def restore(
-    plan: RestorePlan, target: TargetDatabase, reader: Reader, clock: Clock, accounts: AccountsTarget | None = None
+    plan: RestorePlan, target: LiveDatabase, reader: Reader, clock: Clock, accounts: AccountsTarget | None = None
 ) -> Restored:
     """Do it; users and roles too where the plan has them. It may be run again after it died anywhere, and goes on.
 
@@ -38,10 +39,11 @@ def restore(
         marker = looked if looked.swapping else markers.look(plan, target)
         if plan.over is not None:
             swap(plan, target, marker)
-        target.apply(views(plan))
+        make_views(plan, target)
         if people:
             done = replace(done, accounts=people.bring(), flaws=(*done.flaws, *people.flaws))
         marker.remove()
+    done = replace(done, stays=marker.stays, remade=marker.remade)
     return replace(done, seconds=clock.monotonic() - began)
 
 

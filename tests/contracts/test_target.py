@@ -15,8 +15,9 @@ from pymongo import MongoClient
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename
+from onlyvips.core.swap import same_view
 from onlyvips.errors import Permanent, Transient
-from onlyvips.ports import TargetDatabase
+from onlyvips.ports.live import LiveDatabase
 from tests import firehose
 from tests.simulators.target import SimulatedTarget
 
@@ -33,9 +34,9 @@ SERVERS = [
 class Place:
     """A target, an empty database in it, and how one connects to the same server once more."""
 
-    target: TargetDatabase
+    target: LiveDatabase
     database: str
-    again: Callable[[], TargetDatabase]
+    again: Callable[[], LiveDatabase]
     whole: bool = True
 
     def name(self, collection: str) -> str:
@@ -151,6 +152,26 @@ def test_a_collection_takes_the_place_of_another_and_once_more_is_no_error(place
     place.target.apply([Drop(new)])  # as one leaves it who dies between the two steps of a server without dropTarget
     place.target.apply([Rename(old, new, over=True)])
     assert [bson.decode(one) for batch in place.target.documents(new) for one in batch] == [{"_id": 3}]
+
+
+def test_a_view_is_told_with_its_definition_dropped_and_made_anew(place: Place):
+    assert place.target.views(place.database) == {}
+    if isinstance(place.target, MongoTarget) and place.target._database.server()["dialect"] == "ferretdb":
+        with pytest.raises(Permanent):
+            place.target.apply([Create(place.name("v"), '{"viewOn":"c","pipeline":[]}')])
+        return
+    if not place.whole:
+        pytest.skip("the stand-in takes a view for a collection")
+    place.target.insert(place.name("c"), raw({"_id": 1}))
+    for pipeline in ('[{"$sort":{"b":{"$numberInt":"1"},"a":{"$numberInt":"-1"}}}]', "[]"):
+        told = f'{{"viewOn":"c","pipeline":{pipeline}}}'
+        for _ in range(2):
+            place.target.apply([Create(place.name("v"), told)])
+        assert place.target.collections(place.database) == ["c", "v"]
+        assert list(found := place.target.views(place.database)) == ["v"]
+        assert same_view(found["v"], told) and not same_view(found["v"], told.replace('"c"', '"d"'))
+        place.target.apply([Drop(place.name("v"))])
+        assert place.target.views(place.database) == {} and place.target.collections(place.database) == ["c"]
 
 
 def test_an_index_is_built_by_its_specification_in_either_form(place: Place):

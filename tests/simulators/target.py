@@ -40,6 +40,10 @@ class SimulatedTarget:
     def collections(self, database: str) -> list[str]:
         return sorted(name.partition(".")[2] for name in self.data if name.startswith(f"{database}."))
 
+    def views(self, database: str) -> Mapping[str, str]:
+        found = {name: str(told) for name, told in self.options.items() if name.startswith(f"{database}.")}
+        return {name.partition(".")[2]: told for name, told in found.items() if "viewOn" in told}
+
     def insert(self, namespace: str, documents: bytes) -> list[int]:
         there = []
         for number, document in enumerate(each(documents)):

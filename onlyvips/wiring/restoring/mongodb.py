@@ -22,7 +22,7 @@ from onlyvips.ports.accounts import AccountsTarget
 from onlyvips.steps import marker, restore_accounts
 from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, Tell
-from onlyvips.steps.swap import replaced
+from onlyvips.steps.swap import looked, replaced
 from onlyvips.steps.verify import identities
 from onlyvips.wiring import drill_records
 from onlyvips.wiring.backups import catalog
@@ -107,7 +107,8 @@ def _with_notes(loaded: Environment, found: RestorePlan, asked: Asked) -> Restor
     """What a look at the target adds; nothing where it does not answer, which is a refusal already."""
     try:
         target = _target(_uri(loaded, asked))
-        return replace(found, notes=(*found.notes, *space_notes(found, target.describe())))
+        found = replace(found, notes=(*found.notes, *space_notes(found, target.describe())))
+        return found if found.over is None else looked(found, target)
     except (Refused, Permanent, Transient):
         return found
 
