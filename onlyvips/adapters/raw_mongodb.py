@@ -7,6 +7,7 @@ answers is cut where its array says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from itertools import count
 from typing import Any
@@ -21,6 +22,8 @@ from onlyvips.core import little_bson
 _RAW: Any = CodecOptions(document_class=RawBSONDocument)
 _MOST, _LARGEST = 1000, 8 << 20
 """Statements and bytes of one command; a larger statement goes alone."""
+_FIRST, _MOST_ASKED, _ASKED = 100, 10_000, 1 << 20
+"""Documents in the first batch of a cursor, at most in any, and bytes of one, about."""
 _VALUE = 9
 """Where the value of ``{_id: …}`` begins."""
 Failure = tuple[int, int, str]
@@ -65,24 +68,29 @@ def delete(database: Any, collection: str, filters: Iterable[bytes], *, limit: i
         _all(_done(database, SON([("delete", collection), ("deletes", [_Run(run)])]), options))
 
 
-def find(database: Any, asked: Mapping[str, Any], size: int) -> Iterator[list[bytes]]:
-    """The documents that ``asked`` (find's own fields) finds, some ``size`` at a time, all by one session."""
-    client, (name, collection) = database.client, (database.name, asked["find"])
+def find(database: Any, asked: Mapping[str, Any]) -> Iterator[list[bytes]]:
+    """The documents that ``asked`` (find's own fields) finds, about 1 MiB at a time, all by one session. While the
+    caller looks at a batch, the next one comes."""
+    client, collection = database.client, asked["find"]
     has_sessions = client.topology_description.logical_session_timeout_minutes is not None
-    with client.start_session() if has_sessions else nullcontext() as session:
+    with ThreadPoolExecutor(1) as beside, client.start_session() if has_sessions else nullcontext() as session:
         how = {"codec_options": _RAW, "session": session, "read_preference": client.read_preference}
-        number, documents = _batch(database.command(SON({**asked, "batchSize": size}), **how))
+        number, array = _batch(database.command(SON({**asked, "batchSize": _FIRST}), **how))
+        documents, size = little_bson.inside(array), _FIRST
         try:
             while number:
-                yield documents
+                size = _batch_of(documents) or size
                 more = SON([("getMore", number), ("collection", collection), ("batchSize", size)])
-                del documents
-                number, documents = _batch(database.command(more, **how))
+                coming = beside.submit(database.command, more, **how)
+                yield documents
+                number, array = _batch(coming.result())
+                documents = little_bson.inside(array)
             yield documents
         finally:
+            beside.shutdown()  # a session is for one command at a time
             if number:
                 with suppress(PyMongoError):
-                    client[name].command(SON([("killCursors", collection), ("cursors", [number])]), session=session)
+                    database.command(SON([("killCursors", collection), ("cursors", [number])]), session=session)
 
 
 def ids(documents: Sequence[bytes]) -> bytes:
@@ -119,12 +127,12 @@ def _all(answer: Any) -> None:
         raise OperationFailure(str(one.get("errmsg")), one["code"])
 
 
-def _batch(answer: Any) -> tuple[int, list[bytes]]:
-    """A cursor's number (0 after the last batch), and the documents of its next batch."""
-    number, documents = 0, list[bytes]()
-    for one in little_bson.elements(bytes(answer["cursor"].raw)):
-        if one.name == "id":
-            number = one.number() or 0
-        elif one.name in ("firstBatch", "nextBatch"):
-            documents = little_bson.inside(one)
-    return number, documents
+def _batch(answer: Any) -> tuple[int, little_bson.Element]:
+    """A cursor's number (0 with the last batch), and the array of its next batch."""
+    told = little_bson.fields(bytes(answer["cursor"].raw))
+    return told["id"].number() or 0, told["firstBatch"] if "firstBatch" in told else told["nextBatch"]
+
+
+def _batch_of(documents: Sequence[bytes]) -> int:
+    """How many such documents to ask for at a time; 0 where there is none to tell."""
+    return documents and max(1, min(_MOST_ASKED, _ASKED * len(documents) // sum(map(len, documents)))) or 0

@@ -23,7 +23,6 @@ _DUPLICATE, _NO_SUCH, _THERE = 11000, 26, 48
 _DONE_ALREADY = {(_THERE, Create), (_NO_SUCH, Drop), (_NO_SUCH, Rename)}
 _NOT_UNIQUE = "UNIQUE constraint failed"
 """What FerretDB's SQLite says."""
-_BATCH = 1000
 
 
 class MongoTarget:
@@ -74,7 +73,7 @@ class MongoTarget:
         database, collection = self._of(namespace)
         asked = SON([("find", collection), ("filter", {} if ids is None else RawBSONDocument(raw_mongodb.ids(ids)))])
         with self._database.explained(f"read {namespace}"):
-            yield from raw_mongodb.find(database, asked, _BATCH)
+            yield from raw_mongodb.find(database, asked)
 
     def apply(self, writes: Sequence[Write]) -> None:
         for namespace, group in groupby(writes, lambda one: one.namespace if isinstance(one, Put | Remove) else ""):

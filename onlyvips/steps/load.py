@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import xxhash
 
-from onlyvips.core.archive import Documents, scan
+from onlyvips.core.archive import Documents
 from onlyvips.core.changes import Create, Drop, Write
 from onlyvips.core.little_bson import each
 from onlyvips.core.restore import Coming, RestorePlan, Source
@@ -19,8 +19,8 @@ from onlyvips.ports import TargetDatabase
 from onlyvips.steps.marker import Marker
 from onlyvips.steps.sound import Reader, Sound, read_object
 
-_MOST = 1000
-"""Documents a server is sent at a time."""
+_TOGETHER = 1 << 19
+"""Bytes that a server is sent at a time, at least, but for the last ones."""
 _MODULUS = 1 << 128
 VIEW = "view"
 
@@ -50,6 +50,31 @@ class Sum:
             self.documents += other.documents
             self.hash = (self.hash + other.hash) % _MODULUS
             self.doubled += other.doubled
+
+
+@dataclass
+class _Waiting:
+    """Documents of one collection that are sent together."""
+
+    target: TargetDatabase
+    name: str
+    sum: Sum
+    _runs: list[bytes] = field(default_factory=list)
+    _size: int = 0
+
+    def add(self, run: bytes) -> None:
+        self._runs.append(run)
+        self._size += len(run)
+        if self._size >= _TOGETHER:
+            self.insert()
+
+    def insert(self) -> None:
+        run, self._runs, self._size = b"".join(self._runs), [], 0
+        if not run:
+            return
+        there, documents = set(self.target.insert(self.name, run)), each(run)
+        came = (one for number, one in enumerate(documents) if number not in there) if there else documents
+        self.sum.add(came, len(there))
 
 
 @dataclass
@@ -90,10 +115,12 @@ class Load:
         return one.record.type != VIEW and one.target not in self.marker.done
 
     def _object(self, source: Source, todo: dict[str, Coming]) -> None:
+        names = [name for name in _sources(source) if name in todo]
+        waiting = {name: _Waiting(self.target, todo[name].target, self.sums[name]) for name in names}
+
         def sink(found: Documents) -> None:
-            name = f"{found.database}.{found.collection}"
-            if name in todo:
-                self._insert(todo[name].target, self.sums[name], found.data)
+            if (one := waiting.get(f"{found.database}.{found.collection}")) is not None:
+                one.add(found.data)
 
         store = self.sound.stores[source.key]
         if wrong := read_object(source, store, self.reader, "restoring", sink):
@@ -101,24 +128,15 @@ class Load:
                 f"{store.name}: {source.key} was good when it was checked, and is not now ({wrong}): what came of it "
                 "is loaded anew when this restore is run again."
             )
+        for one in waiting.values():
+            one.insert()
         with self._lock:
-            names = [name for name in _sources(source) if name in todo]
             for name in names:
                 self._left[name] -= 1
             ready = [todo[name] for name in names if not self._left[name]]
-        for one in ready:
-            self._compare(one)
-            self.marker.note_done(one.target)
-
-    def _insert(self, target: str, sum: Sum, data: bytes) -> None:
-        at = 0
-        while at < len(data):
-            run = scan(data, at, most=_MOST)
-            part = data[at : run.end]
-            there, documents = set(self.target.insert(target, part)), each(part)
-            came = (one for number, one in enumerate(documents) if number not in there) if there else documents
-            sum.add(came, len(there))
-            at = run.end
+        for whole in ready:
+            self._compare(whole)
+            self.marker.note_done(whole.target)
 
     def _compare(self, one: Coming) -> None:
         sum, found = self.sums[one.source], Sum()

@@ -24,6 +24,8 @@ _ENCRYPTED = ".age"
 _BROKEN = (Corrupt, BrokenRdb, BrokenBundle, ZstdError)
 """What the contents say that are not whole."""
 
+_GATHERED = 1 << 18
+"""Compressed bytes that are unpacked at once: age gives them by far less."""
 _AT_ONCE = 1 << 15
 """Bytes of the oplog whose entries are read at once: of more, Python's collector would walk over all of them again and
 again, for a third of the time."""
@@ -85,8 +87,17 @@ class _Contents:
         self._rdb = redis_snapshots.new_reader() if rdb else None
         self._reader = Reader(fastcrc.crc64.xz) if record.namespaces and not (log or rdb) else None
         self._closed: list[Closed] = []
+        self._waiting: list[bytes] = []
+        self._size = 0
 
     def write(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= _GATHERED:
+            self._unpack()
+
+    def _unpack(self) -> None:
+        data, self._waiting, self._size = b"".join(self._waiting), [], 0
         for plain in self._zstd.feed(data):
             self._take(plain)
 
@@ -113,6 +124,7 @@ class _Contents:
 
     def wrong(self) -> str:
         """After the last byte: what is not as recorded, in words."""
+        self._unpack()
         if not self._zstd.whole:
             raise Corrupt("the compressed stream ends too early")
         if self._log is not None:
