@@ -9,7 +9,7 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from itertools import product
 from typing import Any
 
@@ -30,7 +30,7 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 
-from onlyvips.adapters import accounts_mongodb, member_mongodb
+from onlyvips.adapters import accounts_mongodb, member_mongodb, raw_mongodb
 from onlyvips.core.accounts import Accounts
 from onlyvips.core.ranges import UNKNOWN, Sampled, Strides, id_of
 from onlyvips.errors import Abandoned, NoSpace, Permanent, Transient
@@ -42,9 +42,6 @@ _KEPT = frozenset({"collection", "view"})
 _BATCH = 1 << 20
 """Bytes asked for at a time, about: a server counts documents, and a reply is at most 16 MiB."""
 _MOST_DOCUMENTS = 10_000
-_LARGE = 4 << 20
-_receiving = threading.Lock()
-"""Held while a large reply is received, which takes five times its size: one at a time is enough of them."""
 _MOST_INDEXES = 1_000
 _NO_NAMESPACE = 26
 _DENIED = frozenset({13, 18})
@@ -126,14 +123,18 @@ class MongoDatabase:
     def documents(self, namespace: Namespace, where: bytes = EVERYTHING) -> Iterator[bytes]:
         if namespace.type == "view":
             return
-        collection = self._read_of(namespace)
-        options: dict[str, Any] = {"batch_size": self._batch_of(namespace)}
+        asked = SON([("find", namespace.collection), ("filter", RawBSONDocument(where))])
         if self.server()["dialect"] == "mongodb":
-            options["hint"] = [("$natural", 1)] if where == EVERYTHING else [("_id", 1)]
+            asked["hint"] = SON([("$natural" if where == EVERYTHING else "_id", 1)])
+            asked["readConcern"] = {"level": "majority"}
         self._same_member()
-        action, asked = f"read {namespace.database}.{namespace.collection}", RawBSONDocument(where)
-        with self._explained(action), collection.find_raw_batches(asked, **options) as cursor:
-            yield from _received(cursor)
+        database, first = self._client[namespace.database], self._batch_of(namespace)
+        with self._explained(f"read {namespace.database}.{namespace.collection}"):
+            for documents in raw_mongodb.find(database, asked, first):
+                run = b"".join(documents)
+                del documents
+                yield run
+                del run
         self._same_member()
 
     def size(self, namespace: Namespace) -> int:
@@ -270,19 +271,6 @@ class MongoDatabase:
 def _size_at_the_end(document: bytes) -> int:
     """The int32 ``size`` of a document that ends with it. Decoding would stumble over what a driver cannot hold."""
     return int.from_bytes(document[-5:-1], "little") if document[-11:-5] == b"\x10size\0" else 1
-
-
-def _received(cursor: Any) -> Iterator[bytes]:
-    """The cursor's batches; large ones are received one at a time in the whole process."""
-    size = 0
-    while True:
-        with _receiving if size > _LARGE else nullcontext():
-            batch = next(cursor, None)
-        if batch is None:
-            return
-        size = len(batch)
-        yield batch
-        del batch
 
 
 def _close_after(owner: object, client: Any) -> None:

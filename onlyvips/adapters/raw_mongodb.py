@@ -6,6 +6,7 @@ answers is cut where its array says.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -13,6 +14,7 @@ from itertools import count
 from typing import Any
 
 from bson.codec_options import CodecOptions
+from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from bson.son import SON
 from pymongo.errors import OperationFailure, PyMongoError, WriteConcernError
@@ -20,6 +22,9 @@ from pymongo.errors import OperationFailure, PyMongoError, WriteConcernError
 from onlyvips.core import little_bson
 
 _RAW: Any = CodecOptions(document_class=RawBSONDocument)
+_LARGE = 4 << 20
+_receiving = threading.Lock()
+"""Held while a large reply is received, which takes several times its size: one at a time is enough of them."""
 _MOST, _LARGEST = 1000, 8 << 20
 """Statements and bytes of one command; a larger statement goes alone."""
 _FIRST, _MOST_ASKED, _ASKED = 100, 10_000, 1 << 20
@@ -68,29 +73,37 @@ def delete(database: Any, collection: str, filters: Iterable[bytes], *, limit: i
         _all(_done(database, SON([("delete", collection), ("deletes", [_Run(run)])]), options))
 
 
-def find(database: Any, asked: Mapping[str, Any]) -> Iterator[list[bytes]]:
-    """The documents that ``asked`` (find's own fields) finds, about 1 MiB at a time, all by one session. While the
-    caller looks at a batch, the next one comes."""
-    client, collection = database.client, asked["find"]
+def find(database: Any, asked: Mapping[str, Any], first: int = _FIRST) -> Iterator[list[bytes]]:
+    """The documents that ``asked`` (find's own fields) finds, about 1 MiB at a time, the ``first`` ones in the first
+    batch, all by one session. While the caller looks at a batch, the next one comes; not where they are large."""
+    client, name = database.client, {"collection": asked["find"]}
     has_sessions = client.topology_description.logical_session_timeout_minutes is not None
     with ThreadPoolExecutor(1) as beside, client.start_session() if has_sessions else nullcontext() as session:
         how = {"codec_options": _RAW, "session": session, "read_preference": client.read_preference}
-        number, array = _batch(database.command(SON({**asked, "batchSize": _FIRST}), **how))
-        documents, size = little_bson.inside(array), _FIRST
+        number, array = _batch(database.command(SON({**asked, "batchSize": first}), **how))
+        documents = little_bson.inside(array)
+        del array
         try:
             while number:
-                size = _batch_of(documents) or size
-                more = SON([("getMore", number), ("collection", collection), ("batchSize", size)])
+                size, most = sum(map(len, documents)), _batch_of(documents) or first
+                more = SON([("getMore", Int64(number)), *name.items(), ("batchSize", most)])
+                if size > _LARGE:
+                    yield documents
+                    documents = []
+                    number, documents = _alone(database, more, how)
+                    continue
                 coming = beside.submit(database.command, more, **how)
                 yield documents
                 number, array = _batch(coming.result())
                 documents = little_bson.inside(array)
+                del array, coming
             yield documents
         finally:
             beside.shutdown()  # a session is for one command at a time
             if number:
+                over = SON([("killCursors", asked["find"]), ("cursors", [Int64(number)])])
                 with suppress(PyMongoError):
-                    database.command(SON([("killCursors", collection), ("cursors", [number])]), session=session)
+                    database.command(over, session=session)
 
 
 def ids(documents: Sequence[bytes]) -> bytes:
@@ -125,6 +138,12 @@ def _done(database: Any, command: SON[str, Any], options: Mapping[str, Any]) -> 
 def _all(answer: Any) -> None:
     for one in answer.get("writeErrors", ()):
         raise OperationFailure(str(one.get("errmsg")), one["code"])
+
+
+def _alone(database: Any, more: SON[str, Any], how: Mapping[str, Any]) -> tuple[int, list[bytes]]:
+    with _receiving:
+        number, array = _batch(database.command(more, **how))
+        return number, little_bson.inside(array)
 
 
 def _batch(answer: Any) -> tuple[int, little_bson.Element]:
