@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from onlyvips.core import little_bson as bson
+from onlyvips.core.crud import Crud
 from onlyvips.core.little_bson import Value
 from onlyvips.core.oplog_entry import Logged
 from onlyvips.errors import Permanent
@@ -76,7 +77,7 @@ class Documents:
     collection: str
     data: bytes
     count: int
-    entries: Sequence[Logged] = ()
+    entries: Sequence[Logged | Crud] = ()
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from onlyvips.core.diff import apply_diff
 
 
-@dataclass(frozen=True)
-class Put:
+class Put(NamedTuple):
     """This document, whole, in the place of any with its ``_id``. ``id`` is the document ``{_id: …}`` in raw BSON."""
 
     namespace: str
@@ -16,8 +16,7 @@ class Put:
     document: bytes
 
 
-@dataclass(frozen=True)
-class Remove:
+class Remove(NamedTuple):
     """No document with this ``_id``."""
 
     namespace: str
@@ -60,8 +59,7 @@ Write = Put | Remove | Create | Drop | Rename | Index
 """What a target takes."""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A ``$v: 2`` diff of one document: it can only be written once that document is known."""
 
     namespace: str

@@ -24,47 +24,51 @@ _NOTHING: Value = (_NULL, b"")
 def apply_diff(document: bytes, diff: bytes) -> bytes:
     """The document after ``diff``. Raises ValueError for a diff of a kind that is not known."""
     told = _of_document(diff)
-    elements, replaced, at = list[bytes](), set[str](), _HEAD
-    for one in bson.elements(document):
-        begin, at, name = at, one.end, one.name
-        if name in told.gone or name in told.come:
+    changed, come, inside, replaced, pieces = told.changed, told.come, told.inside, set[bytes](), list[bytes]()
+    kept, others = _HEAD, told.gone | come.keys() | changed.keys() | inside.keys()
+    for name, begin, value, end in bson.spans(document):
+        if name not in others:
             continue
-        if name in told.changed:
-            elements.append(bson.element(told.changed[name][0], name, told.changed[name][1]))
+        pieces.append(document[kept:begin])  # what nothing is said of stays as it is, in one piece
+        kept = end
+        if name in told.gone or name in come:
+            continue
+        if name in changed:
+            pieces.append(changed[name])
             replaced.add(name)
-        elif name in told.inside:
-            kind, raw = _inside((one.kind, one.raw), told.inside[name])
-            elements.append(bson.element(kind, name, raw))
         else:
-            elements.append(document[begin:at])
-    last = {**told.changed, **told.come}
-    elements += [bson.element(kind, name, raw) for name, (kind, raw) in last.items() if name not in replaced]
-    return bson.document(*elements)
+            kind, raw = _inside((document[begin], document[value:end]), inside[name])
+            pieces.append(bytes([kind]) + name + b"\0" + raw)
+    pieces.append(document[kept:-1])
+    last = {**changed, **come}
+    return bson.document(*pieces, *(last[name] for name in last if name not in replaced))
 
 
 @dataclass
 class _Told:
-    gone: set[str] = field(default_factory=set)
-    changed: dict[str, Value] = field(default_factory=dict)
-    come: dict[str, Value] = field(default_factory=dict)
-    inside: dict[str, bytes] = field(default_factory=dict)
+    """By name: what goes; whole elements that change, and that come; diffs of what is inside."""
+
+    gone: set[bytes] = field(default_factory=set)
+    changed: dict[bytes, bytes] = field(default_factory=dict)
+    come: dict[bytes, bytes] = field(default_factory=dict)
+    inside: dict[bytes, bytes] = field(default_factory=dict)
 
 
 def _of_document(diff: bytes) -> _Told:
     told = _Told()
-    for section in bson.elements(diff):
-        if section.kind != DOCUMENT:
-            raise ValueError(f"a diff has no section {section.name} of kind {section.kind:#04x}")
-        if section.name == "d":
-            told.gone |= {one.name for one in section.elements()}
-        elif section.name == "u":
-            told.changed |= {one.name: (one.kind, one.raw) for one in section.elements()}
-        elif section.name == "i":
-            told.come |= {one.name: (one.kind, one.raw) for one in section.elements()}
-        elif section.name.startswith("s"):
-            told.inside[section.name[1:]] = section.raw
+    for name, begin, value, end in bson.spans(diff):
+        if diff[begin] != DOCUMENT:
+            raise ValueError(f"a diff has no section {name.decode()} of kind {diff[begin]:#04x}")
+        if name == b"d":
+            told.gone.update(one for one, *_ in bson.spans(diff, value))
+        elif name == b"u":
+            told.changed.update((one, diff[at:to]) for one, at, _, to in bson.spans(diff, value))
+        elif name == b"i":
+            told.come.update((one, diff[at:to]) for one, at, _, to in bson.spans(diff, value))
+        elif name.startswith(b"s"):
+            told.inside[name[1:]] = diff[value:end]
         else:
-            raise ValueError(f"a diff has no section {section.name}")
+            raise ValueError(f"a diff has no section {name.decode()}")
     return told
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from onlyvips.core.archive import LARGEST_DOCUMENT, Corrupt, Crc, Documents, Tally, scan
+from onlyvips.core.crud import Crud, Heads
 from onlyvips.core.manifest import OPLOG, Edge, NamespaceRecord, Window, moment
 from onlyvips.core.oplog_entry import Entry, Logged, Position, Transactions, forbidden, logged, position
 
@@ -28,22 +29,23 @@ _IN_A_BREAK = re.compile(
 class Reader:
     """Takes raw entries in portions of any size; raises Corrupt where they are no log in order.
 
-    ``first`` and ``last`` are its ends so far, ``why_not`` says why no base may have it in its window ("" if it may).
+    ``why_not`` says why no base may have it in its window ("" if it may).
     Only after ``finish`` is it known to be whole.
     """
 
     crc: Crc
-    first: Entry | None = None
-    last: Entry | None = None
     why_not: str = ""
     tally: Tally = field(default_factory=Tally)
     transactions: Transactions = field(default_factory=Transactions)
     _rest: bytearray = field(default_factory=bytearray)
+    _heads: Heads = field(default_factory=Heads)
+    _first: Entry | None = None
+    _last: Entry | Crud | None = None
 
     def feed(self, data: bytes) -> Documents:
         """The next bytes; returns the whole entries that they completed."""
         self._rest += data
-        entries = list[Logged]()
+        entries = list[Logged | Crud]()
         try:
             run = scan(self._rest, largest=LARGEST_ENTRY)
             if run.terminated:
@@ -51,8 +53,7 @@ class Reader:
             whole, at = bytes(self._rest[: run.end]), 0
             while at < run.end:
                 end = at + int.from_bytes(whole[at : at + 4], "little")
-                entries.append(logged(whole[at:end]))
-                self._see(entries[-1].entry)
+                entries.append(self._read(whole[at:end]))
                 at = end
         except ValueError as error:
             after = f" after {self.last.edge.ts}" if self.last else ""
@@ -66,13 +67,34 @@ class Reader:
         if self._rest or self.last is None:
             raise Corrupt("the oplog ends inside an entry" if self._rest else "the oplog has no entry at all")
 
-    def _see(self, entry: Entry) -> None:
-        if self.last is not None and (entry.position <= self.last.position or entry.term < self.last.term):
-            raise ValueError(f"{entry.edge.ts} of term {entry.term} follows one of term {self.last.term}")
-        self.first = self.first or entry
-        self.last = entry
-        self.why_not = self.why_not or forbidden(entry)
-        self.transactions.see(entry)
+    def _read(self, data: bytes) -> Logged | Crud:
+        if (one := self._heads.read(data)) is not None and self._first is not None:
+            self._follows(one)
+            self.why_not = self.why_not or one.why_not
+            return one
+        found = logged(data)
+        self._heads.learn(data, *found)
+        self._follows(found.entry)
+        self._first = self._first or found.entry
+        self.why_not = self.why_not or forbidden(found.entry)
+        self.transactions.see(found.entry)
+        return found
+
+    def _follows(self, entry: Entry | Crud) -> None:
+        if (last := self._last) is not None and (entry.position <= last.position or entry.term < last.term):
+            seconds, ordinal = entry.position
+            raise ValueError(f"{seconds}:{ordinal} of term {entry.term} follows one of term {last.term}")
+        self._last = entry
+
+    @property
+    def first(self) -> Entry | None:
+        """The first entry so far."""
+        return self._first
+
+    @property
+    def last(self) -> Entry | None:
+        """The last one."""
+        return self._last.entry if isinstance(self._last, Crud) else self._last
 
     @property
     def window(self) -> Window:

@@ -77,6 +77,11 @@ class Logged(NamedTuple):
     entry: Entry
     fields: Mapping[str, bson.Element]
 
+    @property
+    def position(self) -> Position:
+        """Where it is."""
+        return self.entry.position
+
 
 def parse(data: bytes) -> Entry:
     """The entry in ``data``, one whole document. Raises ValueError for what is no entry of an oplog."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from onlyvips.core import little_bson as bson
 from onlyvips.core.changes import Change, Create, Drop, Index, Operation, Put, Remove, Rename
+from onlyvips.core.crud import Crud
 from onlyvips.core.little_bson import ARRAY, Element
 from onlyvips.core.manifest import moment
 from onlyvips.core.oplog_entry import Entry, Logged, Position, Transactions
@@ -22,8 +23,10 @@ _NO_WRITES = ("n", "km", "ci", "cd", "cu")
 _NO_COMMANDS = ("startIndexBuild", "abortIndexBuild", "setMultikeyMetadata", "dropIdent", "dbCheck")
 _DROPS_INDEXES = ("dropIndexes", "dropIndex", "deleteIndexes", "deleteIndex")
 _NO_OPTIONS = ("create", "idIndex", "uuid", "recordIdsReplicated")
-_BEFORE_ID = 5
-"""Bytes from the beginning of an element ``_id`` to its value."""
+_ID, _EMPTY = b"_id", 5
+_DIFF = b"\x10$v\0\x02\0\0\0\x03diff\0"
+"""How an update by a diff begins, after its length."""
+_DIFF_AT = 4 + len(_DIFF)
 Fields = Mapping[str, Element]
 
 
@@ -80,21 +83,35 @@ class Translator:
     entries: int = 0
     _transactions: Transactions = field(default_factory=Transactions)
     _open: dict[bytes, list[Fields]] = field(default_factory=dict)
+    _targets: dict[str, str | None] = field(default_factory=dict)
 
-    def translate(self, logged: Logged) -> list[Operation]:
+    def translate(self, logged: Logged | Crud) -> list[Operation]:
         """What an entry does. Raises Untranslatable."""
-        entry, fields = logged
-        if not self.start <= entry.position <= self.until or (self.seen and entry.position <= self.seen):
+        position = logged.position
+        if not self.start <= position <= self.until or (self.seen and position <= self.seen):
             return []
-        self.seen = entry.position
+        self.seen = position
         self.entries += 1
         try:
-            return [done for one in self._committed(entry, fields) for done in self._operation(one)]
+            if isinstance(logged, Crud):
+                return self._written(logged.op, logged.namespace, logged.what, logged.which)
+            return [done for one in self._committed(*logged) for done in self._operation(one)]
         except (ValueError, KeyError, IndexError) as error:
             raise Untranslatable(
-                f"The entry {entry.edge.ts} of the oplog cannot be replayed: {error}. Nothing of it was written. What "
-                f"was before it can be had: --at {moment(entry.position.seconds - 1)}."
+                f"The entry {position.seconds}:{position.ordinal} of the oplog cannot be replayed: {error}. Nothing of "
+                f"it was written. What was before it can be had: --at {moment(position.seconds - 1)}."
             ) from error
+
+    def _written(self, op: str, namespace: str, what: bytes, which: bytes) -> list[Operation]:
+        """What an insert, update or delete does."""
+        if namespace not in self._targets:
+            self._targets[namespace] = self.names.target(namespace)
+        target = self._targets[namespace]
+        if target is None:
+            return []
+        if namespace.partition(".")[2].startswith(("system.views", "system.buckets.")):
+            raise ValueError(f"it changes a view or a time series ({namespace})")
+        return [_write(op, target, what, which)]
 
     def _committed(self, entry: Entry, fields: Fields) -> list[Fields]:
         """What takes effect with this entry: of a transaction, all of it with its end."""
@@ -116,12 +133,8 @@ class Translator:
         if op == "c":
             yield from self._command(namespace.partition(".")[0], fields["o"])
             return
-        target = self.names.target(namespace)
-        if target is None:
-            return
-        if namespace.partition(".")[2].startswith(("system.views", "system.buckets.")):
-            raise ValueError(f"it changes a view or a time series ({namespace})")
-        yield _write(op, target, fields)
+        which = fields["o2"].raw if "o2" in fields else b""
+        yield from self._written(op, namespace, fields["o"].raw, which)
 
     def _command(self, database: str, what: Element) -> Iterator[Operation]:
         inside = list(what.elements())
@@ -172,15 +185,20 @@ class Translator:
         return [Index(namespace, spec) for namespace, specs in self.indexes.items() for spec in specs.values()]
 
 
-def _write(op: str, target: str, fields: Fields) -> Put | Remove | Change:
-    what = fields["o"].raw
+def _write(op: str, target: str, what: bytes, which: bytes) -> Put | Remove | Change:
     if op == "i":
         return Put(target, id_of(what), what)
     if op == "d":
         return Remove(target, id_of(what))
     if op != "u":
         raise ValueError(f"there is no operation {op}")
-    told, id = bson.fields(what), id_of(fields["o2"].raw)
+    if not which:
+        raise ValueError("an update has no o2, which says of what document it is")
+    id = id_of(which)
+    size = int.from_bytes(what[_DIFF_AT : _DIFF_AT + 4], "little")
+    if what.startswith(_DIFF, 4) and size == len(what) - _DIFF_AT - 1:
+        return Change(target, id, what[_DIFF_AT:-1])
+    told = bson.fields(what)
     if not any(name.startswith("$") for name in told):
         return Put(target, id, what if "_id" in told else _with_id(id, what))
     version = told["$v"].number() if "$v" in told else None
@@ -199,10 +217,15 @@ def _create(target: str, told: Fields) -> Create:
 
 def id_of(document: bytes) -> bytes:
     """``{_id: …}`` of a document. Raises ValueError for one without."""
-    for one in bson.elements(document):
-        if one.name == "_id":
-            return bson.document(document[one.start - _BEFORE_ID : one.end])
-    raise ValueError("a document has no _id")
+    if len(document) <= _EMPTY:
+        raise ValueError("a document has no _id")
+    name, begin, _, end = bson.first_element(document)
+    if name != _ID:  # the server keeps it first; others may not
+        found = (one for one in bson.spans(document) if one[0] == _ID)
+        if (place := next(found, None)) is None:
+            raise ValueError("a document has no _id")
+        _, begin, _, end = place
+    return bson.document(document[begin:end])
 
 
 def _with_id(id: bytes, document: bytes) -> bytes:

@@ -22,6 +22,9 @@ _MOST, _LARGEST = 1000, 8 << 20
 """Documents, and bytes of entries, in one batch."""
 
 
+_OF_DOCUMENTS = (Put, Remove, Change)
+
+
 @dataclass
 class Replay:
     """One replay. ``entries`` were looked at, ``written`` documents put or removed by this run."""
@@ -57,12 +60,12 @@ class Replay:
             for one in operations:
                 self._do(one)
             self._whole = here
-            commands = operations and not isinstance(operations[-1], Put | Remove | Change)
+            commands = operations and not isinstance(operations[-1], _OF_DOCUMENTS)
             if commands or len(self._batch) >= _MOST or self._batch.size >= _LARGEST:
                 self._flush()
 
     def _do(self, one: Operation) -> None:
-        if not isinstance(one, Put | Remove | Change):
+        if not isinstance(one, _OF_DOCUMENTS):
             self._flush()
             self.target.apply([one])
             return
