@@ -95,6 +95,7 @@ def as_json(plan: ConfigurationPlan) -> dict[str, Any]:
     return {
         "backup": plan.point.manifest.prefix,
         "finished": plan.point.manifest.finished,
+        "size": plan.point.size,
         "created": [one.name for one in plan.changes if one.creates],
         "changed": list(plan.overwritten),
         "owners": {one.name: {key: list(each) for key, each in one.owners.items()} for one in plan.changes},

@@ -276,10 +276,8 @@ def speed(drills: Drills, kind: str) -> Speed | None:
     return Speed(sum(one.size for one in chosen) / took, len(chosen), chosen[-1].ended) if chosen else None
 
 
-def how_long(size: int, found: Speed | None) -> str:
+def how_long(size: int, found: Speed) -> str:
     """How long a restore of so many stored bytes takes, with what that rests on."""
-    if found is None:
-        return "not known, no drill has measured it yet"
     rests = f"the last {found.drills} good drills" if found.drills > 1 else "one good drill"
     return f"about {span(max(1.0, size / found.rate))}, by {rests}, the newest of {found.newest}"
 

@@ -224,7 +224,6 @@ def lines(plan: RedisPlan) -> Iterator[str]:
                 yield f"  {name_of(number)} of the target stays as it is, {keys:,} keys: the backup has none of it"
     yield f"  copies are tried in this order: {', '.join(plan.point.sources[0].destinations)}"
     yield from _overwritten(plan)
-    yield "  how long: not known, no drill has measured it yet"
     for note in plan.notes:
         yield f"  note: {note}"
 

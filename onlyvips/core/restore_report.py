@@ -14,7 +14,7 @@ from onlyvips.core.swap import SHADOW, final
 
 
 def lines(plan: RestorePlan, how_long: str) -> Iterator[str]:
-    """A plan, line by line; ``how_long`` a restore takes, by past drills."""
+    """A plan, line by line; ``how_long`` a restore takes, in words."""
     yield f"To {plan.reached}, out of the base {plan.base.id}-e{plan.base.epoch} ({plan.base.finished})"
     if plan.logs:
         yield f"  and the oplog in {_count(len(plan.logs), 'object')}, up to {_until(plan)}"

@@ -145,6 +145,7 @@ def ssm_json(plan: SsmPlan) -> dict[str, Any]:
         "environment": plan.environment,
         "backup": plan.point.manifest.prefix,
         "reached": plan.point.manifest.finished,
+        "size": plan.point.size,
         "new": len(plan.new),
         "changed": len(plan.changed),
         "same": len(plan.same),

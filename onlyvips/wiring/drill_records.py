@@ -54,9 +54,10 @@ def audited(loaded: Environment, report: Report) -> tuple[Report, list[Gauge]]:
     return replace(report, findings=(*report.findings, *told)), drill_gauges(loaded.name, found)
 
 
-def how_long(loaded: Environment, kind: str, size: int) -> str:
-    """How long a restore of so many stored bytes takes, by past drills."""
+def how_long(loaded: Environment, kind: str, size: int) -> str | None:
+    """How long a restore of so many stored bytes takes, by past drills; None where none measured it."""
     try:
-        return drills.how_long(size, drills.speed(records(loaded, _NEWEST), kind))
+        found = drills.speed(records(loaded, _NEWEST), kind)
+        return drills.how_long(size, found) if found else None
     except OnlyVipsError as error:
         return f"not known, the records of drills could not be read ({str(error).rstrip('.')})"

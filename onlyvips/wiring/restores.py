@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from onlyvips import environment as environments
@@ -19,7 +19,7 @@ from onlyvips.core.swap import missing
 from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Refused
 from onlyvips.steps.pipe import Progress
 from onlyvips.steps.sound import Tell
-from onlyvips.wiring import backups
+from onlyvips.wiring import backups, past_restores
 from onlyvips.wiring.places import stores_of
 from onlyvips.wiring.restoring import BUILT, LIVE, Asked, Done, Planned
 
@@ -54,7 +54,18 @@ def check(asked: Asked) -> None:
 def plan(asked: Asked) -> Planned:
     """What a run would do. Nothing is written anywhere, and no object is read. Raises Refused for bad input."""
     check(asked)
-    return BUILT[asked.kind].plan(asked)
+    planned = BUILT[asked.kind].plan(asked)
+    if "how_long" in planned.values:
+        return planned
+    loaded = environments.load(asked.environment)
+    how_long = past_restores.how_long(lambda: stores_of(loaded), loaded.name, asked.kind)
+    line, logged = f"  how long: {how_long}", planned.logged
+    return replace(
+        planned,
+        lines=(*planned.lines, line),
+        values={**planned.values, "how_long": how_long},
+        logged=None if logged is None else (*logged, line),
+    )
 
 
 def allow(asked: Asked, planned: Planned) -> None:

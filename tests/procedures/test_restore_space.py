@@ -9,7 +9,10 @@ import bson
 import pytest
 
 from flows.commands import run
+from onlyvips.core.backup_report import size
+from onlyvips.core.drills import Drills
 from onlyvips.core.restore_space import packed, unpacked
+from onlyvips.wiring.restoring import mongodb
 from tests.procedures import test_restore_command as command
 from tests.procedures.test_restore import Source, World
 from tests.procedures.test_restore_command import HERE, serving
@@ -79,3 +82,22 @@ def test_a_target_that_is_full_in_the_middle_is_told_as_that_and_run_again_with_
     assert run(["restore", "run", *HERE]) == 0
     assert "An earlier run had begun it." in capsys.readouterr().out
     assert state(target, "app.orders") == world.writer.documents and state(target, "app.users").keys() == {"u", "v"}
+
+
+def test_where_no_drill_has_measured_it_the_last_restore_says_how_long_it_takes(
+    world: World, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongodb.drill_records, "records", lambda *_: Drills())
+    for told in (
+        "not known: none of this kind was restored or rehearsed yet",
+        f"the last one of {size(_read(world))} took",
+    ):
+        serving(monkeypatch, SimulatedTarget())
+        assert run(["restore", "plan", *HERE]) == 0
+        assert f"how long: {told}" in capsys.readouterr().out
+        assert run(["restore", "run", *HERE]) == 0
+        capsys.readouterr()
+
+
+def _read(world: World) -> int:
+    return world.plan().size

@@ -12,6 +12,7 @@ import pytest
 
 from flows.commands import run, running
 from onlyvips.adapters.target_vault import VaultTarget
+from onlyvips.core.backup_report import size
 from onlyvips.core.catalog import read_catalog
 from onlyvips.errors import Refused, Transient
 from onlyvips.steps.shelves import read_shelves
@@ -93,6 +94,7 @@ def test_parameters_that_differ_come_back_once_each_and_the_backup_are_named(
     assert run(["restore", "plan", *LIVE]) == 2
     told = capsys.readouterr()
     assert f"say --at {ssm.point.name}" in told.err and f"--overwrite '{NAMES[1]}'" in told.out
+    assert "how long: not known: none of this kind was restored or rehearsed yet" in told.out
     assert "a run asks for the name `lab`, to be typed; where no terminal is: --yes lab" in told.out
     assert run(["restore", "run", *YES, *LIVE, *named(ssm), "--overwrite", NAMES[1]]) == 2
     assert f"{NAMES[2]} of the target would be written over" in capsys.readouterr().err
@@ -100,6 +102,8 @@ def test_parameters_that_differ_come_back_once_each_and_the_backup_are_named(
     assert run(["restore", "run", *YES, *LIVE, *named(ssm), *asked, "--json"]) == 0
     printed = capsys.readouterr().out
     assert (json.loads(printed)["made"], json.loads(printed)["changed"]) == (1, 2)
+    assert run(["restore", "plan", *LIVE, *named(ssm)]) == 0
+    assert f"how long: the last one of {size(ssm.point.size)} took" in capsys.readouterr().out
     now = ssm.state()
     now.pop(f"{ROOT}/new")
     assert now == ssm.before

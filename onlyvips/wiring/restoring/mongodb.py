@@ -24,7 +24,7 @@ from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, Tell
 from onlyvips.steps.swap import looked, replaced
 from onlyvips.steps.verify import identities
-from onlyvips.wiring import drill_records
+from onlyvips.wiring import drill_records, past_restores
 from onlyvips.wiring.backups import catalog
 from onlyvips.wiring.places import stores_of
 from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
@@ -46,7 +46,8 @@ def _planned(asked: Asked) -> Planned:
         )
     elif found.over is not None and not refusals:
         over = replaced(found, _target(_uri(loaded, asked)))
-    how_long = drill_records.how_long(loaded, "mongodb", found.size)
+    measured = drill_records.how_long(loaded, "mongodb", found.size)
+    how_long = measured or past_restores.how_long(lambda: stores_of(loaded), loaded.name, "mongodb")
     lines, values = tuple(report.lines(found, how_long)), report.as_json(found, how_long)
     return Planned(lines, values, tuple(refusals), over, marker.told_until(found))
 
