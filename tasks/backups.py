@@ -89,8 +89,9 @@ def write(session: str, key: str) -> str:
 @step_task(name="publish", task_run_name="publish {session}")
 def publish(session: str) -> Taken:
     """The manifest, last."""
-    taken = backups.publish(session)
-    get_run_logger().info("%s", report.taken(taken.manifest, taken.lacking))
+    taken, log = backups.publish(session), get_run_logger()
+    say = log.warning if report.ends(taken.manifest) else log.info
+    say("%s", report.taken(taken.manifest, taken.lacking))
     return taken
 
 

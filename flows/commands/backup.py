@@ -102,7 +102,7 @@ def _here(environment: str, kind: str, quiet: bool) -> dict[str, Any]:
         console.complain(why)
     told = report.taken(taken.manifest, taken.lacking)
     if not quiet:
-        console.say(told, "red" if taken.degraded else "")
+        console.say(told, "red" if taken.degraded or report.ends(taken.manifest) else "")
     return {"ok": not taken.degraded, **report.backup_summary(taken.manifest)}
 
 

@@ -122,7 +122,7 @@ def audit(
         for name, why in away.items()
     ]
     for standing in standings:
-        findings += _of_standing(standing, plan, now)
+        findings += _of_standing(standing, plan, now, "mongodb" if best and best.stopped else OPLOG)
         findings += _of_facts(newest(kinds.get(standing.kind, []), standing.kind))
     if OPLOG in plan.every:
         findings += _of_timelines(bases, best, breaks, plan)
@@ -173,7 +173,8 @@ def _recoverable(kind: str, last: Backup | None, best: Chain | None) -> str:
     return moment(max(found)) if found else ""
 
 
-def _of_standing(one: Standing, plan: AuditPlan, now: float) -> Iterator[Finding]:
+def _of_standing(one: Standing, plan: AuditPlan, now: float, leads_on: str) -> Iterator[Finding]:
+    """``leads_on``: the kind of backup that leads to a newer moment of the database."""
     if not one.newest:
         yield Finding("fault", one.kind, f"there is no backup of {one.kind}", _take(one.kind, plan))
         return
@@ -205,7 +206,7 @@ def _of_standing(one: Standing, plan: AuditPlan, now: float) -> Iterator[Finding
     lost = now - seconds(one.recoverable)
     if one.kind == OPLOG and lost > plan.oplog_limit:
         told = f"slices lead to {one.recoverable}, {_span(lost)} ago; at most {_span(plan.oplog_limit)} is accepted"
-        yield Finding("fault", one.kind, told, _take(OPLOG, plan))
+        yield Finding("fault", one.kind, told, _take(leads_on, plan))
     if one.kind == "mongodb" and lost > plan.rpo:
         told = f"the newest moment that can be brought back is {one.recoverable}, {_span(lost)} ago"
         yield Finding("fault", one.kind, f"{told}; the RPO is {_span(plan.rpo)}", _take(one.kind, plan))
@@ -224,7 +225,10 @@ def _of_timelines(
                 f"the timeline {broken.timeline} is broken after {broken.wanted.ts} ({broken.name}), seen {broken.at}"
             )
             yield Finding("fault", OPLOG, told, _take("mongodb", plan))
-    if best and best.why:
+    if best and best.stop and best.stopped:
+        told = f"{best.stop.told}; of what came after {moment(best.until)} nothing can be brought back by it"
+        yield Finding("fault", OPLOG, told, _take("mongodb", plan))
+    elif best and best.why:
         yield Finding("fault", OPLOG, f"slices are missing: {best.why}", _take("mongodb", plan))
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from onlyvips.core.audit import Finding, Report, Standing
 from onlyvips.core.catalog import Backup
-from onlyvips.core.manifest import MEDIA, OPLOG, Manifest, Window
+from onlyvips.core.manifest import MEDIA, OPLOG, Manifest, Window, moment
 from onlyvips.core.oplog import FOLLOWS, QUIET_UNTIL, reach
+from onlyvips.core.replayable import Stop, stops
 from onlyvips.core.verification import Verification
 
 _NAMED = 20
@@ -57,9 +58,28 @@ def taken(manifest: Manifest, lacking: str) -> str:
     if not lacking and manifest.kind == MEDIA:
         return f"{told}; what is new was confirmed by each, and a copy counts once all of it was read back."
     if not lacking:
-        return f"{told}, each read back.{_leads(manifest)}"
+        return f"{told}, each read back.{_leads(manifest)}{_ends(manifest)}"
     repair = f"onlyvips backup repair {what} -e {manifest.environment}"
-    return f"{told}. It is degraded: {lacking} Correct that, then `{repair}`."
+    return f"{told}. It is degraded: {lacking} Correct that, then `{repair}`.{_ends(manifest)}"
+
+
+def _ends(manifest: Manifest) -> str:
+    """Where a replay of the whole database ends in it, and what to do, in sentences; "" where it does not."""
+    found = stops(manifest)
+    if not found:
+        return ""
+    more, take = f", and {len(found) - 1} more" if len(found) > 1 else "", f"backup run -e {manifest.environment}"
+    told = f" No point in time after {_moment_before(found[0])} can be had with it: {found[0].told}{more}."
+    return f"{told} Take a base now: onlyvips {take} --kind mongodb."
+
+
+def ends(manifest: Manifest) -> bool:
+    """Whether a replay of the whole database ends in it."""
+    return bool(stops(manifest))
+
+
+def _moment_before(stop: Stop) -> str:
+    return moment(float(stop.second_before.seconds))
 
 
 def window(one: Window) -> str:
@@ -122,6 +142,7 @@ def backup_summary(manifest: Manifest) -> dict[str, Any]:
         "objects": len(manifest.objects),
         "size": manifest.size,
         "documents": manifest.documents,
+        "not_replayable": [stop.told for stop in stops(manifest)],
     }
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from onlyvips.core.manifest import OPLOG, Edge, Manifest, moment, seconds
 from onlyvips.core.oplog_chain import Chain, chain, chains
 from onlyvips.core.oplog_entry import Position, position
+from onlyvips.core.replayable import LAST
 from onlyvips.errors import Refused
 
-LAST = (1 << 32) - 1
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _POSITION = re.compile(r"(\d{1,10}):(\d{1,10})")
 
@@ -26,21 +26,22 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose(manifests: Iterable[Manifest], at: str) -> Chosen:
-    """The base and the slices that lead to ``at``. Raises Refused, which says what can be had instead."""
+def choose(manifests: Iterable[Manifest], at: str, all_of_it: bool = True) -> Chosen:
+    """The base and the slices that lead to ``at``. Raises Refused, which says what can be had instead. Of ``all_of_it``
+    an entry that no replay of the whole database can do is the end; of some collections it is told alone."""
     every = list(manifests)
     bases = sorted((one for one in every if one.kind == "mongodb"), key=lambda one: (one.finished, one.id))
     slices = [one for one in every if one.kind == OPLOG]
     if not bases:
         raise Refused("There is no base that could be restored: onlyvips backup list. Nothing was read.")
-    found = chains(bases, slices)
+    found = chains(bases, slices, heed=all_of_it)
     if at == "latest":
-        return _latest(bases, found)
+        return _latest(found) if found else _alone(bases[-1], slices, all_of_it)
     if said := _POSITION.fullmatch(at):
         return _reaching(found, Position(int(said[1]), int(said[2])), at)
     if _MOMENT.fullmatch(at):
         return _reaching(found, Position(int(_seconds(at)), LAST), at)
-    return _by_name(bases, at)
+    return _alone(_named(bases, at), slices, all_of_it)
 
 
 def _seconds(at: str) -> float:
@@ -50,36 +51,42 @@ def _seconds(at: str) -> float:
         raise Refused(f"`{at}` is no moment: {error}.") from error
 
 
-def _latest(bases: Sequence[Manifest], found: Sequence[Chain]) -> Chosen:
-    if not found:
-        return _alone(bases[-1])
+def _latest(found: Sequence[Chain]) -> Chosen:
     best = max(found, key=lambda one: (one.until, position(one.end), one.base.finished))
     notes = (f"{best.why}: what came later cannot be replayed",) if best.why else ()
-    return Chosen(best, position(best.end), moment(best.until), notes)
+    return _passing(Chosen(best, position(best.end), moment(best.until), notes))
 
 
-def _alone(base: Manifest) -> Chosen:
+def _alone(base: Manifest, slices: Sequence[Manifest], heed: bool) -> Chosen:
     if base.window is not None:
-        only = chain(base, [])
-        return Chosen(only, position(only.end), moment(float(position(only.end).seconds)))
+        if heed and not (found := chain(base, slices)).sound:
+            raise Refused(
+                f"The base {base.id}-e{base.epoch} cannot be restored whole: it is one moment only at the end of its "
+                f"window, and {found.why}. Nothing was read. Ask for another base or moment by --at; MongoDB's own "
+                "tools may do it (docs/runbooks/restore.md, without our code)."
+            )
+        only = chain(base, [], heed)
+        return _passing(Chosen(only, position(only.end), moment(float(position(only.end).seconds))))
     note = "this base has no oplog: its collections are not of one moment"
     end = Position(int(seconds(base.finished)), 0)
     only = Chain(base, (), Edge(f"{end.seconds}:0", -1), "", None)
     return Chosen(only, end, f"between {base.started} and {base.finished}", (note,))
 
 
-def _by_name(bases: Sequence[Manifest], at: str) -> Chosen:
+def _named(bases: Sequence[Manifest], at: str) -> Manifest:
     found = [one for one in bases if f"{one.id}-e{one.epoch}".startswith(at) and at]
     if len(found) != 1:
         what = "more than one base" if found else "neither `latest`, nor a moment like 2026-08-01T12:00:00Z, nor a base"
         raise Refused(f"`{at}` is {what}: the newest base is {bases[-1].id}-e{bases[-1].epoch}. Nothing was read.")
-    return _alone(found[0])
+    return found[0]
 
 
 def _reaching(found: Sequence[Chain], wanted: Position, at: str) -> Chosen:
     """The newest base that was whole before ``wanted`` and from which slices lead there."""
     if not found:
-        raise Refused(f"{at} cannot be had, for no base was closed by an oplog: restore one by its name, or latest.")
+        raise Refused(
+            f"{at} cannot be had, for no base has an oplog that can be replayed: restore one by its name, or latest."
+        )
     before = [one for one in found if position(_end(one)) <= wanted]
     if not before:
         first = min(found, key=lambda one: position(_end(one)))
@@ -90,13 +97,38 @@ def _reaching(found: Sequence[Chain], wanted: Position, at: str) -> Chosen:
         )
     for one in reversed(before):
         if position(one.end) >= wanted or one.until >= wanted.seconds:
-            return _up_to(one, wanted)
+            return _passing(_up_to(one, wanted))
+    raise Refused(_too_late(found, before, wanted, at))
+
+
+def _too_late(found: Sequence[Chain], before: Sequence[Chain], wanted: Position, at: str) -> str:
     best = max(before, key=lambda one: (one.until, position(one.end)))
-    why = f" ({best.why})" if best.why else ""
-    raise Refused(
-        f"{at} cannot be had: what there is leads to {moment(best.until)} ({best.end.ts}){why}, which is had by --at "
-        f"{best.end.ts}. What came later is lost, unless a slice can still be taken: onlyvips backup run --kind oplog."
+    why, by = f" ({best.why})" if best.why else "", _at(best)
+    told = f"{at} cannot be had: what there is leads to {moment(best.until)} ({by}){why}, which is had by --at {by}."
+    if not best.stopped:
+        return f"{told} What came later is lost, unless a slice can still be taken: onlyvips backup run --kind oplog."
+    later = [_end(one) for one in found if position(_end(one)) > wanted]
+    if later:
+        told += f" The next moment after it is that of {min(later, key=position).ts}, by a newer base."
+    return (
+        f"{told} Collections that this is not about can be had alone, by --namespace; where the source still lives, "
+        "take a base now: onlyvips backup run --kind mongodb."
     )
+
+
+def _at(one: Chain) -> str:
+    """How the end of a chain is asked for."""
+    end = position(one.end)
+    return moment(float(end.seconds)) if end.ordinal == LAST else one.end.ts
+
+
+def _passing(one: Chosen) -> Chosen:
+    """With a note where entries are passed by that no replay of the whole database can do."""
+    stop = one.chain.stop
+    if stop is None or stop.at > one.until:
+        return one
+    note = f"{stop.told}; collections that it is not about go past it, which is seen before anything is written"
+    return replace(one, notes=(*one.notes, note))
 
 
 def _up_to(one: Chain, wanted: Position) -> Chosen:
@@ -104,8 +136,14 @@ def _up_to(one: Chain, wanted: Position) -> Chosen:
     told = moment(float(wanted.seconds)) if wanted.ordinal == LAST else f"{wanted.seconds}:{wanted.ordinal}"
     notes: tuple[str, ...] = ()
     if one.settled < wanted.seconds and position(one.end) < wanted:
-        notes = (f"entries of the same second after {one.end.ts} are in no slice: they do not come back",)
+        notes = (_missing(one),)
     return Chosen(one, end, told, notes)
+
+
+def _missing(one: Chain) -> str:
+    if one.stop and one.stopped:
+        return f"{one.stop.told}: it and what came later in that second do not come back"
+    return f"entries of the same second after {one.end.ts} are in no slice: they do not come back"
 
 
 def _end(one: Chain) -> Edge:
@@ -116,10 +154,10 @@ def _end(one: Chain) -> Edge:
 # --- what is newer, and not whole ------------------------------------------------------------------------------------
 
 
-def newer(chosen: Chosen, whole: Iterable[Manifest], every: Iterable[Manifest]) -> Chosen:
+def newer(chosen: Chosen, whole: Iterable[Manifest], every: Iterable[Manifest], all_of_it: bool) -> Chosen:
     """The ``latest`` of the ``whole`` ones, with a note where ``every`` one there is, whole or not, leads further."""
     try:
-        other = choose(every, "latest")
+        other = choose(every, "latest", all_of_it)
     except Refused:
         return chosen
     if position(other.chain.end) <= position(chosen.chain.end):
@@ -127,7 +165,7 @@ def newer(chosen: Chosen, whole: Iterable[Manifest], every: Iterable[Manifest]) 
     base, good = other.chain.base, {one.prefix for one in whole}
     found = [f"{one.id}-e{one.epoch}" for one in (base, *other.chain.slices) if one.prefix not in good]
     few = found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} more"
-    asked = other.chain.end.ts if base.window else found[0]
+    asked = _at(other.chain) if base.window else found[0]
     note = (
         f"no copy of {few} is complete, which would lead to {other.reached}: where each object is still there in some "
         f"copy, --at {asked} gets it"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onlyvips.core.manifest import Edge, Manifest, seconds
 from onlyvips.core.oplog import QUIET_UNTIL
 from onlyvips.core.oplog_entry import Position, position
+from onlyvips.core.replayable import Stop, first_stop, stops
 
 Place = tuple[str, Edge]
 """A timeline, and an entry at which a slice of it begins or ends."""
@@ -20,7 +21,8 @@ class Chain:
     """A base and the ``slices`` to replay on it, in order: all of the log from its window's start to ``end`` or, where
     there are none, to the window's own end. ``why``: why it ends there though later slices are there, "" where there
     are none. ``tip`` is where the next slice begins. ``quiet``: the last second (unix) of which it is known that after
-    ``end`` nothing was written to its end, 0 where none is."""
+    ``end`` nothing was written to its end, 0 where none is. ``stop``: the first entry that no replay of the whole
+    database can do, just before which it ends where that is heeded."""
 
     base: Manifest
     slices: tuple[Manifest, ...]
@@ -28,6 +30,17 @@ class Chain:
     why: str
     tip: Place | None
     quiet: float = 0.0
+    stop: Stop | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the whole database can be restored by it at all: its base is one moment only at its window's end."""
+        return not (self.stop and self.base.window and self.stop.at <= position(self.base.window.end))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ends just before an entry that no replay can do."""
+        return self.stop is not None and position(self.end) == self.stop.before
 
     @property
     def until(self) -> float:
@@ -40,12 +53,13 @@ class Chain:
         return max(self.quiet, position(self.end).seconds - 1.0)
 
 
-def chain(base: Manifest, slices: Sequence[Manifest]) -> Chain:
+def chain(base: Manifest, slices: Sequence[Manifest], heed: bool = True) -> Chain:
     """The contiguous run that leads furthest. ``base`` has a window; ``slices`` are those of which a copy is whole.
+    Unless ``heed`` is false it ends before the first entry that no replay of the whole database can do.
 
     A slice follows another when it is of the same timeline and begins with the very entry that ends the other.
     """
-    return _Links(slices).chain(base)
+    return _Links(slices, heed).chain(base)
 
 
 def best_chain(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> Chain | None:
@@ -53,10 +67,11 @@ def best_chain(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> Chain |
     return max(chains(bases, slices), key=lambda one: (one.until, position(one.end), one.base.finished), default=None)
 
 
-def chains(bases: Sequence[Manifest], slices: Sequence[Manifest]) -> list[Chain]:
-    """That of each base that has a window."""
-    links = _Links(slices)
-    return [links.chain(base) for base in bases if base.window]
+def chains(bases: Sequence[Manifest], slices: Sequence[Manifest], heed: bool = True) -> list[Chain]:
+    """That of each base that has a window, and that can be restored."""
+    links = _Links(slices, heed)
+    found = [links.chain(base) for base in bases if base.window]
+    return [one for one in found if one.sound or not heed]
 
 
 def timeline(base: Manifest) -> str:
@@ -89,6 +104,7 @@ class _Link:
     first: Edge
     last: Edge
     slice: Manifest
+    stops: tuple[Stop, ...]
 
     def holds(self, edge: Edge, at: Position) -> bool:
         """Whether the entry is in it; a term is never older than the one before."""
@@ -100,7 +116,8 @@ class _Link:
 class _Links:
     """Which slice follows which, found out once for any number of bases."""
 
-    def __init__(self, slices: Sequence[Manifest]) -> None:
+    def __init__(self, slices: Sequence[Manifest], heed: bool = True) -> None:
+        self._heed = heed
         self._links = sorted(_moving(slices), key=lambda link: link.start, reverse=True)
         self._following: dict[Place, _Link] = {}
         self._reached: dict[str, Position] = {}
@@ -136,7 +153,18 @@ class _Links:
         tip = (last.slice.timeline, last.last) if last else None
         still = self._still.get(own)
         replayed = tuple(link.slice for link in run) if closed else (still,) if still else ()
-        return Chain(base, replayed, end, self._why(last), tip, self._quiet.get(end, 0.0))
+        found = Chain(base, replayed, end, self._why(last), tip, self._quiet.get(end, 0.0))
+        met = [*stops(base), *(stop for link in run for stop in link.stops), *(stops(still) if still else ())]
+        stop = first_stop(met, position(base.window.start))
+        return self._ended(found, stop) if stop else found
+
+    def _ended(self, one: Chain, stop: Stop) -> Chain:
+        """The chain up to just before an entry that no replay can do."""
+        if not self._heed:
+            return replace(one, stop=stop)
+        slices = tuple(each for each in one.slices if each.window and position(each.window.start) < stop.at)
+        end = Edge(f"{stop.before.seconds}:{stop.before.ordinal}", one.end.term)
+        return replace(one, slices=slices, end=end, why=stop.told, quiet=0.0, stop=stop)
 
     def _run(self, start: Edge) -> list[_Link]:
         """From the slice that has ``start`` in it; of several the one that leads furthest, then the shortest."""
@@ -161,4 +189,5 @@ class _Links:
 def _moving(slices: Sequence[Manifest]) -> Iterator[_Link]:
     for one in slices:
         if one.window and one.window.start != one.window.end:
-            yield _Link(position(one.window.start), position(one.window.end), one.window.start, one.window.end, one)
+            first, last = one.window.start, one.window.end
+            yield _Link(position(first), position(last), first, last, one, tuple(stops(one)))

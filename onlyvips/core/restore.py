@@ -115,9 +115,9 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
     """
     names = names_of(wanted.names)
     known = [one for one in backups if one.manifest and _somewhere(one)]
-    chosen = _chosen(known, wanted.at)
+    chosen = _chosen(known, wanted.at, names is None or _every(names))
     base, until = chosen.chain.base, chosen.until
-    named = names or Names(tuple((f"{one}.*", f"{one}.*") for one in _databases(base)))
+    named = names or everything(base)
     prefixes = {one.prefix: one for one in backups}
     logs = _logs(chosen, prefixes)
     notes = [*chosen.notes, accounts(base), *(f"{name} was not read: {why}" for name, why in away.items())]
@@ -134,16 +134,16 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
     )
 
 
-def _chosen(known: Sequence[Backup], at: str) -> Chosen:
+def _chosen(known: Sequence[Backup], at: str, all_of_it: bool) -> Chosen:
     every = [one.manifest for one in known if one.manifest]
     try:
-        chosen = choose(whole(known), at)
+        chosen = choose(whole(known), at, all_of_it)
     except Refused as refusal:
         try:
-            return choose(every, at)
+            return choose(every, at, all_of_it)
         except Refused:
             raise refusal from None
-    return newer(chosen, whole(known), every) if at == "latest" else chosen
+    return newer(chosen, whole(known), every, all_of_it) if at == "latest" else chosen
 
 
 def names_of(pairs: Sequence[str]) -> Names | None:
@@ -201,6 +201,11 @@ def _somewhere(backup: Backup) -> bool:
 
 
 # --- what, under which names -----------------------------------------------------------------------------------------
+
+
+def everything(base: Manifest) -> Names:
+    """All of a base, under its own names."""
+    return Names(tuple((f"{one}.*", f"{one}.*") for one in _databases(base)))
 
 
 def _databases(base: Manifest) -> list[str]:

@@ -10,7 +10,7 @@ import fastcrc
 from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write_prelude
 from onlyvips.core.manifest import Fact, NamespaceRecord, Server, object_key
 from onlyvips.core.plan import BackupPlan
-from onlyvips.core.replay import OURS
+from onlyvips.core.replay import OURS, Names
 from onlyvips.errors import Abandoned
 from onlyvips.ports import Namespace, ObjectStore, Sampler, SourceDatabase, SourceOplog
 from onlyvips.steps.accounts import AccountsDump
@@ -37,7 +37,8 @@ def base(
     the source itself) collections above ``plan.split_above`` are several objects. Users and
     roles of the database are an object too, where there are any.
     """
-    window = open_window(oplog, begun) if oplog else None  # before anything is read
+    names = Names(((f"{plan.database}.*", f"{plan.database}.*"),))
+    window = open_window(oplog, begun, names) if oplog else None  # before anything is read
     namespaces = _namespaces(source, plan.database)
     state = state_of(source, namespaces, sampler, plan, begun)
 
@@ -46,7 +47,9 @@ def base(
             raise Abandoned(f"Collections or indexes of {plan.database} changed while it was read: take it again.")
         server = source.server()
         found, facts = Server(server["dialect"], server["version"]), (*_facts(state.member), *accounts.facts())
-        return About(found, server["oplog"], window.window, facts) if window else About(found, facts=facts)
+        if window is None:
+            return About(found, facts=facts)
+        return About(found, server["oplog"], window.window, (*facts, *window.facts))
 
     dumps = [
         _Dump(source, one, part, expected)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import fastcrc
 
 from onlyvips.core.archive import Corrupt
-from onlyvips.core.manifest import Edge, Window
-from onlyvips.core.oplog import Break, Reader, read
-from onlyvips.core.oplog_entry import forbidden, parse, position
+from onlyvips.core.manifest import Edge, Fact, Window
+from onlyvips.core.oplog import Break, Reader
+from onlyvips.core.oplog_entry import forbidden, logged, parse, position
+from onlyvips.core.replay import Names
+from onlyvips.core.replayable import Watch
 from onlyvips.errors import Abandoned, OnlyVipsError, Permanent, Transient
 from onlyvips.ports import SourceOplog
 from onlyvips.steps.journal import Begun
@@ -31,6 +33,7 @@ class BaseWindow:
 
     source: SourceOplog
     start: Edge
+    names: Names
     _stretch: Stretch | None = None
 
     def close(self) -> Piece:
@@ -40,7 +43,7 @@ class BaseWindow:
         replay over a base can do: the base is to be taken again.
         """
         end = parse(self.source.newest()).edge
-        self._stretch = Stretch(self.source, self.start, end, _lost, _check)
+        self._stretch = Stretch(self.source, self.start, end, _lost, self.names, _check)
         return self._stretch.piece()
 
     @property
@@ -49,16 +52,24 @@ class BaseWindow:
         assert self._stretch is not None
         return self._stretch.reader.window
 
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What in it no replay of the database can do: updates of an old server, for anything else ends the base."""
+        assert self._stretch is not None
+        return self._stretch.watch.facts
+
     def state(self, rest: str) -> str:
         """What a retry must remember of this, before what else it must."""
         return f"oplog {self.start.ts} {self.start.term}\n{rest}"
 
 
-def open_window(source: SourceOplog, begun: Begun | None) -> BaseWindow:
+def open_window(source: SourceOplog, begun: Begun | None, names: Names) -> BaseWindow:
     """From the oldest transaction that is open, else from the newest entry; what was ``begun`` keeps its own start,
-    while the oplog still has all since then and nothing that forbids a base."""
-    newest = parse(source.newest())
-    if why := forbidden(newest):
+    while the oplog still has all since then and nothing that forbids a base of ``names``."""
+    last, watch = logged(source.newest()), Watch(names)
+    newest = last.entry
+    watch.see([last])
+    if why := forbidden(newest) or watch.ends_a_base:
         raise Transient(
             f"The last entry of the oplog says that {why}, which no replay over a base can do again: wait for the next "
             "entry (a replica set writes one each ten seconds).",
@@ -73,9 +84,9 @@ def open_window(source: SourceOplog, begun: Begun | None) -> BaseWindow:
         )
     kept = _STATE.fullmatch(begun.state) if begun else None
     before = Edge(kept[1], int(kept[2])) if kept else None
-    if before and _good(source, before, newest.edge):
-        return BaseWindow(source, before)
-    return BaseWindow(source, start.edge)
+    if before and _good(source, before, newest.edge, names):
+        return BaseWindow(source, before, names)
+    return BaseWindow(source, start.edge, names)
 
 
 def without_window(state: str) -> str:
@@ -84,12 +95,15 @@ def without_window(state: str) -> str:
     return found[3] if found else state
 
 
-def _good(source: SourceOplog, start: Edge, end: Edge) -> bool:
+def _good(source: SourceOplog, start: Edge, end: Edge, names: Names) -> bool:
+    reader, watch = Reader(fastcrc.crc64.xz), Watch(names)
     try:
-        reader = read(source.entries(position(start), position(end)), fastcrc.crc64.xz)
+        for batch in source.entries(position(start), position(end)):
+            watch.see(reader.feed(batch).entries)
+        reader.finish()
     except Corrupt:
         return False
-    return (reader.window.start, reader.window.end) == (start, end) and not _why_not(reader)
+    return (reader.window.start, reader.window.end) == (start, end) and not _why_not(reader, watch)
 
 
 def _lost(broken: Break) -> OnlyVipsError:
@@ -102,12 +116,12 @@ def _lost(broken: Break) -> OnlyVipsError:
     return Abandoned(told, delay=_NEXT_ENTRY)
 
 
-def _check(reader: Reader) -> None:
-    if why := _why_not(reader):
+def _check(reader: Reader, watch: Watch) -> None:
+    if why := _why_not(reader, watch):
         raise Abandoned(f"While the base was read {why}, so this base is none: take it again.", delay=_NEXT_ENTRY)
 
 
-def _why_not(reader: Reader) -> str:
+def _why_not(reader: Reader, watch: Watch) -> str:
     torn = reader.transactions.torn
     told = f"a transaction went on that began before its window ({torn.seconds}:{torn.ordinal})" if torn else ""
-    return reader.why_not or told
+    return reader.why_not or told or watch.ends_a_base

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from onlyvips.core import little_bson as bson
 from onlyvips.core.changes import Create, Drop, Put
-from onlyvips.core.chosen import LAST
 from onlyvips.core.manifest import moment
 from onlyvips.core.oplog_entry import Position
+from onlyvips.core.replayable import LAST
 from onlyvips.core.restore import MARKER, RestorePlan
 from onlyvips.core.swap import SHADOW
 from onlyvips.errors import Refused

@@ -13,6 +13,8 @@ from onlyvips.core.oplog import FOLLOWS, OPEN_SINCE, QUIET_UNTIL, Break, Broken,
 from onlyvips.core.oplog_chain import Place, starts
 from onlyvips.core.oplog_entry import parse, position
 from onlyvips.core.plan import BackupPlan
+from onlyvips.core.replay import Names
+from onlyvips.core.restore import everything
 from onlyvips.core.strict_json import to_json
 from onlyvips.errors import OnlyVipsError, Permanent, Refused
 from onlyvips.ports import ObjectStore, SourceOplog
@@ -75,6 +77,11 @@ class _Next:
         lacking = f" Not every destination took the evidence of it: {' '.join(refusals)}" if refusals else ""
         return Permanent(told + lacking)
 
+    @property
+    def names(self) -> Names:
+        """What a restore of the newest base brings back: an entry that is about nothing of that stops none."""
+        return everything(max(self.known.bases, key=lambda base: (base.finished, base.id)))
+
     def end(self) -> Edge:
         """The newest entry; where none came while one looked, and there is none that is not final yet, the facts say
         until when nothing was written."""
@@ -103,14 +110,14 @@ def slice_session(
     following = _Next(source, known, stores, plan, run)
     timeline, start = following.place()
     end = following.end()
-    stretch = Stretch(source, start, end, lambda broken: following.lost(timeline, broken))
+    stretch = Stretch(source, start, end, lambda broken: following.lost(timeline, broken), following.names)
 
     def about() -> About:
         server, since = source.describe(), [source.open_since(), stretch.reader.transactions.oldest]
         oldest = min((one for one in since if one), default=None)
         opened = [Fact(OPEN_SINCE, f"{oldest.seconds}:{oldest.ordinal}")] if oldest else []
         told = Server(server["dialect"], server["version"])
-        return About(told, "local.oplog.rs", stretch.reader.window, (*following.facts, *opened))
+        return About(told, "local.oplog.rs", stretch.reader.window, (*following.facts, *opened, *stretch.watch.facts))
 
     named = Slice(f"{position(start).name}-{position(end).name}", timeline)
     return Session([stretch.piece()], about, stores, plan, run, named=named)

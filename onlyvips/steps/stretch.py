@@ -10,6 +10,8 @@ import fastcrc
 from onlyvips.core.manifest import Edge
 from onlyvips.core.oplog import OBJECT, Break, Reader, boundary
 from onlyvips.core.oplog_entry import Entry, Position, parse, position
+from onlyvips.core.replay import Names
+from onlyvips.core.replayable import Watch
 from onlyvips.errors import OnlyVipsError, Transient
 from onlyvips.ports import SourceOplog
 from onlyvips.steps.pipe import Meter, Piece
@@ -17,14 +19,20 @@ from onlyvips.steps.pipe import Meter, Piece
 
 @dataclass
 class Stretch:
-    """Entries ``start`` to ``end`` of ``source``. What ``lost`` makes of a break is raised when ``start`` is gone."""
+    """Entries ``start`` to ``end`` of ``source``. What ``lost`` makes of a break is raised when ``start`` is gone.
+    ``watch`` knows afterwards what no replay of ``names`` can do."""
 
     source: SourceOplog
     start: Edge
     end: Edge
     lost: Callable[[Break], OnlyVipsError]
-    check: Callable[[Reader], None] = lambda reader: None
+    names: Names
+    check: Callable[[Reader, Watch], None] = lambda reader, watch: None
     reader: Reader = field(default_factory=lambda: Reader(fastcrc.crc64.xz))
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.names)
 
     def piece(self) -> Piece:
         """The object. Its reading raises, at the latest at its end, what ``check`` raises of all that was read."""
@@ -32,10 +40,10 @@ class Stretch:
 
     def read(self, meter: Meter) -> Iterator[bytes]:
         """Raw entries, from the first one each time; the meter counts them."""
-        self.reader = reader = Reader(fastcrc.crc64.xz)
+        self.reader, self.watch = reader, watch = Reader(fastcrc.crc64.xz), Watch(self.names)
         for batch in self.source.entries(position(self.start), position(self.end)):
             before = reader.tally.count
-            reader.feed(batch)
+            watch.see(reader.feed(batch).entries)
             self._check_start(reader.first)
             meter.add(len(batch), reader.tally.count - before)
             yield batch
@@ -43,7 +51,7 @@ class Stretch:
         reader.finish()
         if reader.last is None or reader.last.edge != self.end:
             raise Transient(f"The oplog was to be read to {self.end.ts}, and that entry did not come: take it again.")
-        self.check(reader)
+        self.check(reader, watch)
 
     def _check_start(self, first: Entry | None) -> None:
         if first is None or first.edge != self.start:

@@ -13,7 +13,8 @@ from onlyvips.core.catalog import read_catalog
 from onlyvips.core.manifest import Manifest
 from onlyvips.core.oplog import OBJECT
 from onlyvips.core.oplog_entry import Position, parse
-from onlyvips.errors import Permanent, Transient
+from onlyvips.core.restore import Wanted, plan_restore
+from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports import EVERYTHING, Namespace
 from onlyvips.steps.backup import Run, Session, Taken, take
 from onlyvips.steps.base import base
@@ -27,6 +28,8 @@ from tests.simulators.oplog import NOTHING_BEFORE, START, SimulatedOplog, after,
 
 RUN = Run(3, Later(), lambda n: b"\xab" * n)
 RENAME = command(START + 30, ns="app.$cmd", renameCollection="app.a", to="app.b")
+COLLMOD = command(START + 30, ns="app.$cmd", collMod="orders", validator={})
+OLD_UPDATE = entry(START + 31, op="u", o={"$set": {"n": 1}}, o2={"_id": 1})
 APPLY: dict[str, Any] = {"applyOps": [{"op": "i", "ns": "app.orders", "o": {"_id": 9}}]}
 
 
@@ -124,6 +127,8 @@ PARTS = {"o": {**APPLY, "partialTxn": True}, **session()}
         (lambda log: log.write(command(START + 30, importCollection="app.x")), "was imported"),
         (lambda log: log.write(entry(START + 30, op="u", ns="admin.system.version")), "compatibility version"),
         (lambda log: log.write(command(START + 30, ns="config.$cmd", create="reshardingOperations")), "resharded"),
+        (lambda log: log.write(COLLMOD), r"cannot be replayed .no replay can do collMod .app.orders"),
+        (lambda log: log.write(entry(START + 30, ns="app.system.views", o={"_id": "app.v"})), "changes a view"),
         (rolled_back, "became another one"),
         (
             lambda log: log.write(entry(START + 30, op="c", ns="admin.$cmd", **PARTS, **after(START - 9))),
@@ -159,9 +164,20 @@ def test_a_source_whose_log_is_in_disorder_gives_no_base():
     assert manifests(places[0]) == []
 
 
-def test_a_base_does_not_begin_while_the_last_entry_is_one_that_it_may_not_have():
-    log, places, source = SimulatedOplog(*run_of(3), RENAME), stores("a"), Busy()
-    with pytest.raises(Transient, match=r"a collection was renamed .app.*wait for the next entry"):
+def test_updates_of_an_old_server_end_no_base_which_says_that_none_of_ours_restores_it():
+    log, places = SimulatedOplog(*run_of(3)), stores("a")
+    taken = take_base(log, places, Busy(lambda: log.write(OLD_UPDATE)))
+    told = f"{START + 31}:1 an update by $set is that of a server before MongoDB 5.0"
+    assert taken.manifest.fact("not_replayable") == told
+    for at in ("latest", taken.manifest.id):
+        with pytest.raises(Refused, match=r"cannot be restored whole: .*before MongoDB 5\.0.*own tools may do it"):
+            plan_restore("lab", read_catalog(read_shelves(places, "lab")), {}, Wanted(at))
+
+
+@pytest.mark.parametrize(("last", "why"), [(RENAME, "a collection was renamed .app"), (COLLMOD, "can do collMod")])
+def test_a_base_does_not_begin_while_the_last_entry_is_one_that_it_may_not_have(last: bytes, why: str):
+    log, places, source = SimulatedOplog(*run_of(3), last), stores("a"), Busy()
+    with pytest.raises(Transient, match=rf"{why}.*wait for the next entry"):
         take_base(log, places, source)
     assert source.read == [] and places[0].objects == {}
 
@@ -196,6 +212,7 @@ def test_a_retry_keeps_the_start_of_the_first_attempts_window():
     "meanwhile",
     [
         lambda log: log.write(RENAME),
+        lambda log: log.write(COLLMOD),
         lambda log: (log.write(*run_of(4, START + 40)), log.drop_first(4)),
         rolled_back,
         lambda log: log.write(entry(START + 30, op="c", ns="admin.$cmd", **PARTS, **after(START - 9))),
