@@ -4,28 +4,42 @@ after the last one. A restore that died goes on by it."""
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onlyvips.core import little_bson as bson
-from onlyvips.core.changes import Create, Drop, Put
+from onlyvips.core.changes import Create, Drop, Put, Write
 from onlyvips.core.manifest import moment
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replayable import LAST
 from onlyvips.core.restore import MARKER, RestorePlan
 from onlyvips.core.swap import SHADOW
-from onlyvips.errors import Refused
+from onlyvips.errors import Fenced, Refused
 from onlyvips.ports import TargetDatabase
+from onlyvips.ports.live import LiveDatabase
 
-_DONE, _SWAPPING = "done ", "swapping"
+_RESTORE, _HOLDER, _DONE, _SWAPPING = "restore", "holder", "done ", "swapping"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One run that begins or goes on with a restore: a ``nonce`` of its own; ``by`` whom, and ``since`` when."""
+
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    by: str = "another run"
+    since: str = ""
 
 
 @dataclass
 class Marker:
     """``done``: collections of the target whose base is there and verified; ``position``: the last entry replayed;
-    ``swapping``: all of it is there, and shadows take their places; what ``stays`` and is ``remade`` then."""
+    ``swapping``: all of it is there, and shadows take their places; what ``stays`` and is ``remade`` then. ``claim`` is
+    that of the run that writes; None: who looks."""
 
     target: TargetDatabase
     namespace: str
+    claim: Claim | None = None
     done: set[str] = field(default_factory=set)
     position: Position | None = None
     resumed: bool = False
@@ -61,25 +75,98 @@ class Marker:
 
     def remove(self) -> None:
         """The restore is done."""
+        self.still_ours()
         self.target.apply([Drop(self.namespace)])
 
     def note(self, name: str, *fields: bytes) -> None:
         """Keep ``fields`` under ``name``."""
+        self.still_ours()
+        self._put(name, *fields)
+
+    def take(self, claim: Claim) -> None:
+        """From now on this run writes, and whoever wrote before finds that out before its next write."""
+        if self.namespace.partition(".")[2] not in self.target.collections(self.namespace.partition(".")[0]):
+            self.target.apply([Create(self.namespace)])
+        told = (bson.string(name, value) for name, value in vars(claim).items())
+        self._put(_HOLDER, *told)
+        self.claim = claim
+
+    def still_ours(self) -> None:
+        """One small read. Raises Fenced when another run goes on with this restore, or has ended it."""
+        assert self.claim is not None
+        found = self.kept(_HOLDER)
+        if found and found["nonce"].text() == self.claim.nonce:
+            return
+        other = f"{found['by'].text()}, since {found['since'].text()}," if found else "another run, which has ended,"
+        raise Fenced(
+            f"This run was overtaken: {other} goes on with the restore into {self.namespace.partition('.')[0]}. This "
+            "one has stopped and writes nothing more; nothing of what it did is lost. Look at the other run."
+        )
+
+    def kept(self, name: str) -> dict[str, bson.Element]:
+        """What is kept under ``name``; nothing where there is no such thing."""
+        asked = [bson.document(bson.string("_id", name))]
+        found = [one for batch in self.target.documents(self.namespace, asked) for one in batch]
+        return bson.fields(found[0]) if found else {}
+
+    def _put(self, name: str, *fields: bytes) -> None:
         id = bson.string("_id", name)
         self.target.apply([Put(self.namespace, bson.document(id), bson.document(id, *fields))])
 
 
-def begin(plan: RestorePlan, target: TargetDatabase) -> Marker:
-    """Begin, or go on with what an earlier run of the same restore left. Refused as ``look``."""
-    marker = look(plan, target)
+@dataclass(frozen=True)
+class Ours:
+    """``target`` for whoever writes for ``marker``: before each write it is seen that no other run took over."""
+
+    marker: Marker
+    target: LiveDatabase
+
+    def describe(self) -> Mapping[str, str]:
+        return self.target.describe()
+
+    def collections(self, database: str) -> list[str]:
+        return self.target.collections(database)
+
+    def views(self, database: str) -> Mapping[str, str]:
+        return self.target.views(database)
+
+    def insert(self, namespace: str, documents: bytes) -> list[int]:
+        self.marker.still_ours()
+        return self.target.insert(namespace, documents)
+
+    def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[Sequence[bytes]]:
+        return self.target.documents(namespace, ids)
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        if writes:
+            self.marker.still_ours()
+            self.target.apply(writes)
+
+
+def begin(plan: RestorePlan, target: TargetDatabase, claim: Claim) -> Marker:
+    """Begin, or go on with what an earlier run of the same restore left, which writes nothing more from now on.
+
+    Refused as ``look``; and when that run ended it meanwhile.
+    """
+    before = look(plan, target)
+    before.take(claim)
+    try:
+        marker = look(plan, target)  # what the run before noted until it was overtaken
+    except Refused:
+        if not before.kept(_RESTORE):
+            before.remove()
+        raise
+    marker.claim = claim
+    if before.resumed and not marker.resumed:
+        marker.remove()
+        raise Refused("The run that this one was to go on with has ended the restore meanwhile: nothing was changed.")
     if not marker.resumed:
-        target.apply([Create(marker.namespace)])
         told = (
             bson.string("plan", plan.identity),
             bson.string("at", told_until(plan)),
             bson.string("base", plan.base.id),
         )
-        marker.note("restore", *told)
+        marker.note(_RESTORE, *told)
     return marker
 
 
@@ -124,7 +211,7 @@ def _read(marker: Marker, plan: RestorePlan) -> None:
     for raw in (one for batch in marker.target.documents(marker.namespace) for one in batch):
         told = {one.name: one for one in bson.elements(raw)}
         name = told["_id"].text()
-        if name == "restore":
+        if name == _RESTORE:
             _same(told, plan)
             marker.resumed = True
         elif name == "position":

@@ -11,46 +11,62 @@ from onlyvips.core.restore import NOWHERE, RestorePlan
 from onlyvips.core.restore import accounts as left_alone
 from onlyvips.core.restored import Restored
 from onlyvips.core.swap import final
-from onlyvips.errors import NoSpace
+from onlyvips.errors import NoSpace, Permanent
 from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.ports.accounts import AccountsTarget
 from onlyvips.ports.live import LiveDatabase
 from onlyvips.steps import marker as markers
 from onlyvips.steps.load import VIEW, Load
+from onlyvips.steps.marker import Claim, Marker, Ours
 from onlyvips.steps.replay import Replay
 from onlyvips.steps.restore_accounts import ready
-from onlyvips.steps.sound import Reader, find_sound
+from onlyvips.steps.sound import Reader, Sound, find_sound
 from onlyvips.steps.swap import make_views, swap
 
 
 def restore(
-    plan: RestorePlan, target: LiveDatabase, reader: Reader, clock: Clock, accounts: AccountsTarget | None = None
+    plan: RestorePlan,
+    target: LiveDatabase,
+    reader: Reader,
+    clock: Clock,
+    accounts: AccountsTarget | None = None,
+    claim: Claim | None = None,
 ) -> Restored:
     """Do it; users and roles too where the plan has them. It may be run again after it died anywhere, and goes on.
 
     Raises Refused, with the target untouched, for what cannot be restored; see ``find_sound``, ``marker.begin`` and
-    ``restore_accounts.ready``.
+    ``restore_accounts.ready``. Raises Fenced when another run (with a ``claim`` of its own) went on with it.
     """
     began = clock.monotonic()
     looked = markers.look(plan, target)  # before copies are read for it
     people = ready(plan, accounts, reader)
+    sound = None if looked.swapping else find_sound(plan, reader)
     with _room(plan, target):
-        done = _finished(plan, looked) if looked.swapping else _bring(plan, target, reader)
-        marker = looked if looked.swapping else markers.look(plan, target)
-        if plan.over is not None:
-            swap(plan, target, marker)
-        make_views(plan, target)
-        if people:
-            done = replace(done, accounts=people.bring(), flaws=(*done.flaws, *people.flaws))
-        marker.remove()
+        marker = markers.begin(plan, target, claim or Claim())
+        try:
+            done = _carry_on(plan, Ours(marker, target), reader, sound)
+            if people:
+                marker.still_ours()
+                done = replace(done, accounts=people.bring(), flaws=(*done.flaws, *people.flaws))
+            marker.remove()
+        except Permanent:
+            marker.still_ours()  # what another run did meanwhile explains the rest
+            raise
     done = replace(done, stays=marker.stays, remade=marker.remade)
     return replace(done, seconds=clock.monotonic() - began)
 
 
-def _bring(plan: RestorePlan, target: TargetDatabase, reader: Reader) -> Restored:
+def _carry_on(plan: RestorePlan, ours: Ours, reader: Reader, sound: Sound | None) -> Restored:
+    marker = ours.marker
+    done = _bring(plan, ours, reader, sound, marker) if sound and not marker.swapping else _finished(plan, marker)
+    if plan.over is not None:
+        swap(plan, ours, marker)
+    make_views(plan, ours)
+    return done
+
+
+def _bring(plan: RestorePlan, target: TargetDatabase, reader: Reader, sound: Sound, marker: Marker) -> Restored:
     """Everything but the views, compared."""
-    sound = find_sound(plan, reader)
-    marker = markers.begin(plan, target)
     load = Load(plan, target, marker, sound, reader)
     load.run()
     translator = Translator(plan.names, plan.start, plan.until or NOWHERE, _indexes(plan))
@@ -78,7 +94,7 @@ def _room(plan: RestorePlan, target: TargetDatabase) -> Iterator[None]:
         raise NoSpace(f"{error} {markers.look(plan, target).told}") from error
 
 
-def _finished(plan: RestorePlan, marker: markers.Marker) -> Restored:
+def _finished(plan: RestorePlan, marker: Marker) -> Restored:
     """What can be said of it when an earlier run did it."""
     return Restored(
         namespaces=tuple((one.source, final(one.target), one.documents) for one in plan.coming),

@@ -157,7 +157,7 @@ def test_killed_before_any_write_and_run_again_it_ends_the_same(seed: int, monke
         target.life = Life()
         done = world.restore(target, plan)
         assert target.data == whole.data and target.indexes == whole.indexes
-        assert done.resumed == (death > 2)
+        assert done.resumed == (death > 3)
         assert MARKER not in target.collections("app")
 
 

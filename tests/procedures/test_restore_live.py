@@ -70,7 +70,7 @@ def test_killed_before_any_write_people_see_the_old_or_the_new_and_run_again_it_
         swapped = swapped or seen != DAMAGED
         assert seen == (world.writer.states[second] if swapped else DAMAGED)
         target.life = Life()
-        assert world.restore(target, plan).resumed == (death - fixture > 2)
+        assert world.restore(target, plan).resumed == (death - fixture > 3)
         assert target.data == whole.data and target.indexes == whole.indexes
         assert not [one for one in target.collections("app") if one.startswith(MARKER)]
     assert swapped

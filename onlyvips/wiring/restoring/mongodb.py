@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 
 from onlyvips import environment as environments
@@ -12,6 +14,7 @@ from onlyvips.adapters.memory_python import passing_by_what_is_loaded
 from onlyvips.adapters.target_accounts_mongodb import MongoAccounts
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core import restore_report as report
+from onlyvips.core.manifest import moment
 from onlyvips.core.restore import RestorePlan, Wanted, check_server, names_of, plan_restore
 from onlyvips.core.restore_accounts import check_whole, with_people
 from onlyvips.core.restore_space import check_space, space_notes
@@ -20,6 +23,7 @@ from onlyvips.environment import Environment, references
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports.accounts import AccountsTarget
 from onlyvips.steps import marker, restore_accounts
+from onlyvips.steps.marker import Claim
 from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, Tell
 from onlyvips.steps.swap import looked, replaced
@@ -61,7 +65,7 @@ def _run(asked: Asked, tell: Tell) -> Done:
     workers = environments.backup_plan(loaded).workers
     accounts = _accounts(_uri(loaded, asked)) if found.people else None
     with passing_by_what_is_loaded():
-        done = restore(found, target, Reader(stores, keys, tell, workers), SystemClock(), accounts)
+        done = restore(found, target, Reader(stores, keys, tell, workers), SystemClock(), accounts, _claim())
     return Done(report.done(done, asked.target == LIVE), report.result(done))
 
 
@@ -121,6 +125,11 @@ def _check_accounts(loaded: Environment, found: RestorePlan, asked: Asked) -> No
 
 def _check_identities(loaded: Environment, found: RestorePlan, asked: Asked) -> None:
     identities(environments.identities(loaded))
+
+
+def _claim() -> Claim:
+    """This run, for whoever goes on with the restore while it lives."""
+    return Claim(by=f"process {os.getpid()} on {socket.gethostname()}", since=moment(SystemClock().now()))
 
 
 def _uri(loaded: Environment, asked: Asked) -> str:
