@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onlyvips.core.audit import whole
+from onlyvips.core.capped import capped_note
 from onlyvips.core.catalog import NO_MANIFEST, Backup, Copy
 from onlyvips.core.chosen import Chosen, choose, newer
 from onlyvips.core.manifest import ACCOUNTS, OPLOG, Manifest, NamespaceRecord, ObjectRecord
@@ -120,7 +121,13 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
     named = names or everything(base)
     prefixes = {one.prefix: one for one in backups}
     logs = _logs(chosen, prefixes)
-    notes = [*chosen.notes, accounts(base), *(f"{name} was not read: {why}" for name, why in away.items())]
+    coming = _coming(base, named)
+    notes = [
+        *filter(None, (capped_note(one.record) for one in coming)),
+        *chosen.notes,
+        accounts(base),
+        *(f"{name} was not read: {why}" for name, why in away.items()),
+    ]
     return RestorePlan(
         environment=environment,
         base=base,
@@ -129,7 +136,7 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
         until=until if logs else None,
         reached=chosen.reached,
         names=named,
-        coming=_coming(base, named),
+        coming=coming,
         notes=tuple(notes),
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import xxhash
 
 from onlyvips.core.archive import Documents
+from onlyvips.core.capped import options_of
 from onlyvips.core.changes import Create, Drop, Write
 from onlyvips.core.little_bson import each
 from onlyvips.core.restore import Coming, RestorePlan, Source
@@ -152,8 +153,7 @@ class Load:
 
 def options(one: Coming) -> str:
     """The options of a collection or view as its metadata tells them, Extended JSON."""
-    found = json.loads(one.record.metadata).get("options", {})
-    return json.dumps(found)
+    return json.dumps(options_of(one.record))
 
 
 def views(plan: RestorePlan) -> list[Write]:

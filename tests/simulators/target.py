@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import bson
+from bson import json_util
 
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
 from onlyvips.core.drills import SCRATCH
@@ -54,6 +55,7 @@ class SimulatedTarget:
                     there.append(number)
                 elif namespace != self.forgets:
                     found[id_of(document)] = document
+                    self._evict(namespace)
         return there
 
     def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[Sequence[bytes]]:
@@ -67,6 +69,13 @@ class SimulatedTarget:
             with self._lock:
                 self.life.write()
                 self._apply(one)
+
+    def _evict(self, namespace: str) -> None:
+        """The oldest documents of a capped collection go, when there are more than its ``max``."""
+        told = self.options.get(namespace, "")
+        most = json_util.loads(told)["max"] if isinstance(told, str) and '"capped"' in told else 1 << 62
+        while len(self.data[namespace]) > most:
+            self.data[namespace].pop(next(iter(self.data[namespace])))
 
     def _fits(self, namespace: str) -> None:
         if namespace == self.full:
