@@ -44,11 +44,12 @@ def restore(
     asked = restores.asked(
         environment, kind, at, target, namespaces, overwrite, without_safety_backup, users_and_roles, confirmed
     )
-    planned = restores.plan(asked)  # what will be read and written, for people; refused unless that was named
-    safety = restores.protect(asked, planned, operator)  # what brings back what is written over
-    evidence = restores.keep_begun(asked, planned, safety, operator)
-    done = restores.run(asked)  # copies checked, loaded, compared, replayed
-    restores.keep_ended(asked, done, safety, operator, evidence)
-    restores.flush_cache(asked, operator)
-    restores.new_base(asked, operator)  # so that protection never lapses
-    return dict(done.values)
+    with restores.alone(asked, operator):  # one restore of a kind at a time
+        planned = restores.plan(asked)  # what will be read and written, for people; refused unless that was named
+        safety = restores.protect(asked, planned, operator)  # what brings back what is written over
+        evidence = restores.keep_begun(asked, planned, safety, operator)
+        done = restores.run(asked)  # copies checked, loaded, compared, replayed
+        restores.keep_ended(asked, done, safety, operator, evidence)
+        restores.flush_cache(asked, operator)
+        restores.new_base(asked, operator)  # so that protection never lapses
+        return dict(done.values)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from prefect import get_run_logger
 from prefect.runtime import flow_run
@@ -11,7 +12,7 @@ from prefect.runtime import flow_run
 from onlyvips.core.backup_report import progress
 from onlyvips.errors import OnlyVipsError, Permanent, Transient
 from onlyvips.steps.pipe import Progress
-from onlyvips.wiring import restores
+from onlyvips.wiring import restore_turn, restores
 from onlyvips.wiring.restores import Asked, Done, Planned
 from tasks.policies import backup_task
 
@@ -34,6 +35,23 @@ def asked(
 
 def _me(operator: str) -> str:
     return f"{operator or 'prefect'}, run {flow_run.name} ({flow_run.id}), attempt {flow_run.run_count}"
+
+
+@contextmanager
+def alone(asked: Asked, operator: str) -> Iterator[None]:
+    """Nobody else restores this kind of the environment while the block does."""
+    begin(asked, _me(operator))
+    try:
+        yield
+    finally:
+        restore_turn.end(asked)
+
+
+@backup_task(name="begin", task_run_name="begin")
+def begin(asked: Asked, holder: str) -> None:
+    """The lease of restores. Raises Driven, which is refused, while another run lives."""
+    if lacking := restore_turn.begin(asked, holder, Teller().tell):
+        get_run_logger().warning("%s", lacking)
 
 
 @backup_task(name="plan", task_run_name="plan {asked.at}")

@@ -18,7 +18,7 @@ from flows.commands.backup import EnvironmentName, Json, Local, me
 from onlyvips import environment as environments
 from onlyvips.core.backup_report import progress
 from onlyvips.steps.sound import Tell
-from onlyvips.wiring import restores
+from onlyvips.wiring import restore_turn, restores
 from onlyvips.wiring.restores import Asked
 from onlyvips.wiring.restoring.foreign import restore_archive
 
@@ -124,9 +124,10 @@ def run(
     api = "" if local else running.answering_server(loaded)
     if api:
         return _through_server(api, loaded, asked, json)
-    planned = restores.plan(asked)
-    with bar(json) as tell:
-        found = restores.carry_out(asked, planned, me(), tell)
+    with bar(json) as tell, restore_turn.alone(asked, me(), tell) as lacking:
+        if lacking:
+            console.complain(lacking)
+        found = restores.carry_out(asked, restores.plan(asked), me(), tell)
     if json:
         console.print_json({**found.done.values, "told": list(found.told), "failed": list(found.failed)})
         return console.FAILED if found.failed else console.OK

@@ -19,7 +19,7 @@ from onlyvips.core.swap import missing
 from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Refused
 from onlyvips.steps.pipe import Progress
 from onlyvips.steps.sound import Tell
-from onlyvips.wiring import backups, past_restores
+from onlyvips.wiring import backups, past_restores, restore_turn
 from onlyvips.wiring.places import stores_of
 from onlyvips.wiring.restoring import BUILT, LIVE, Asked, Done, Planned
 
@@ -189,7 +189,7 @@ def run(asked: Asked, tell: Tell) -> Done:
     """Do it, or go on with it. Raises Refused, with the target untouched, for all that can be known before."""
     check(asked)
     check_confirmed(asked)
-    return BUILT[asked.kind].run(asked, tell)
+    return BUILT[asked.kind].run(asked, restore_turn.telling(asked, tell))
 
 
 def flush_cache(asked: Asked, holder: str, tell: Progress) -> list[str]:

@@ -331,7 +331,7 @@ def test_what_comes_after_a_restore_and_fails_is_told_as_that_and_nobody_restore
 def as_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flow's tasks without Prefect."""
     monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("restore"))
-    names = ("plan", "protect", "keep_begun", "run", "keep_ended", "flush_cache", "new_base")
+    names = ("begin", "plan", "protect", "keep_begun", "run", "keep_ended", "flush_cache", "new_base")
     for name in names:
         monkeypatch.setattr(tasks, name, getattr(tasks, name).fn)
 
