@@ -1,4 +1,4 @@
-"""Rehearse a restore: the newest base and its slices into a scratch database, compared, timed, signed, cleaned up."""
+"""Rehearse a restore: the newest base with slices into a scratch database, compared, timed, signed, cleaned up."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ def drill(
     """Rehearse a restore.
 
     Its record, signed, is kept at every destination of backups, also that of a drill that failed; the run fails then.
-    Run again after it died, it is another drill, which removes what the dead one left.
+    Cancelled, it cleans up first. Run again after it died, it is another drill, which removes what the dead one left.
 
     Args:
         environment: Name of a file in deployments/environments, for example lab or production.
         kind: What to rehearse.
-        at: latest, a moment like 2026-08-01T12:00:00Z, or SECONDS:ORDINAL; a base and slices must lead there.
+        at: latest, a moment like 2026-08-01T12:00:00Z, or SECONDS:ORDINAL; a base and slices must lead there. Only a
+            drill of latest counts as the newest one.
         operator: Who asks for it.
     """
     with drills.rehearsing(environment, kind, at, operator) as id:

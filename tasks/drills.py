@@ -23,18 +23,21 @@ from tasks.restores import Teller
 
 @contextmanager
 def rehearsing(environment: str, kind: str, at: str, operator: str) -> Iterator[str]:
-    """Hold the lease of the environment's drills while the block does one; the value is its id."""
+    """Hold the lease of the environment's drills while the block does one; the value is its id. Whatever else ends the
+    block, a cancelled run too: the drill is cleaned up, and its record says so."""
     holder = f"{operator or 'prefect'}, run {flow_run.name} ({flow_run.id}), attempt {flow_run.run_count}"
     id = begin(environment, kind, at, holder, Teller())
     try:
         yield id
-    finally:
-        drills.end(id)
+    except BaseException as error:
+        drills.end(id, error)
+        raise
+    drills.end(id)
 
 
 @contextmanager
 def noted(id: str) -> Iterator[None]:
-    """What fails in the block makes the drill one that failed, and is not raised; a bug is."""
+    """What fails in the block makes the drill one that failed, and is not raised; a bug is, and fails it too."""
     try:
         yield
     except OnlyVipsError as error:
@@ -54,7 +57,7 @@ def begin(environment: str, kind: str, at: str, holder: str, teller: Teller) -> 
 def clear(id: str) -> None:
     """What drills that died have left, removed and named."""
     for name in drills.clear(id):
-        get_run_logger().warning("Removed %s, which a drill that died had left.", name)
+        get_run_logger().warning("Removed %s, which an earlier drill had left.", name)
 
 
 @backup_task(name="restore", task_run_name="restore {id}")

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from flows.commands import console, running
+from flows.commands import console, following, running
 from flows.commands.backup import EnvironmentName, Json, Local, me
 from flows.commands.restore import bar
 from onlyvips import environment as environments
 from onlyvips.core import drills as core
-from onlyvips.core.drills import DrillRecord
+from onlyvips.core.drills import Begun, DrillRecord
 from onlyvips.errors import Refused
 from onlyvips.steps.signature import make_key
 from onlyvips.wiring import backups, drill_records, drills, trend
@@ -35,7 +35,10 @@ def run(
     local: Local = False,
     json: Json = False,
 ) -> int:
-    """Restore the newest base and its slices into a scratch database, compare it, measure, and keep a signed record.
+    """Restore the newest base with slices into a scratch database, compare it, measure, and keep a signed record.
+
+    Only one of latest counts as the newest drill; one of an older moment is listed and shown as such. Ctrl-C removes
+    the scratch database and keeps a record that says so.
 
     Where the environment's Prefect server answers, a run of its deployment is started there and followed; else it is
     done in this process. Exits 0 when the drill passed, 1 when it failed (its record says why), 2 when it was refused
@@ -45,8 +48,13 @@ def run(
     api = "" if local else running.answering_server(loaded)
     if api:
         return _through_server(api, loaded, kind, at, json)
-    with bar(json) as tell, drills.rehearsing(environment, kind, at, me(), tell) as id:
-        record, kept = drills.run(id)
+    try:
+        with bar(json) as tell, drills.rehearsing(environment, kind, at, me(), tell) as id:
+            record, kept = drills.run(id)
+    except BaseException as error:
+        for note in getattr(error, "__notes__", ()):  # what became of a drill that was interrupted
+            console.complain(note)
+        raise
     if why := backups.measure(environment):
         console.complain(why)
     for refusal in kept.refusals:
@@ -62,21 +70,22 @@ def _through_server(api: str, loaded: Any, kind: str, at: str, quiet: bool) -> i
     if not quiet:
         console.say(f"Run {found.name}: {address}")
     state = running.follow(found, address, quiet=quiet)
-    ok = state.is_completed()
+    ok, message = state.is_completed(), state.message or "no message"
+    refused = following.ours(message)[0] in following.REFUSALS  # a drill that failed is told as Permanent
     if quiet:
-        result = {"ok": ok, "run": str(found.id), "address": address, "state": state.name}
+        result = {"ok": ok, "run": str(found.id), "address": address, "state": state.name, "message": message}
         mine = drill_records.of_run(loaded, str(found.id))
         console.print_json({**result, **(asdict(mine) if mine else {})})
     elif not ok:
-        console.complain(f"{state.name}: {state.message or 'no message'}")
-    return console.OK if ok else console.FAILED
+        console.complain(f"{state.name}: {message}")
+    return console.OK if ok else console.REFUSED if refused else console.FAILED
 
 
-def _tell(record: DrillRecord, json: bool) -> None:
+def _tell(record: DrillRecord | Begun, json: bool) -> None:
     if json:
         console.print_json(asdict(record))
         return
-    for line in core.lines(record):
+    for line in core.lines(record) if isinstance(record, DrillRecord) else core.begun_lines(record):
         console.say(line)
 
 
@@ -84,20 +93,23 @@ def _tell(record: DrillRecord, json: bool) -> None:
 def list_(*, environment: EnvironmentName, json: Json = False) -> int:
     """Every drill whose record is signed by a key of the environment, oldest first; others are named and ignored.
 
-    Needs no Prefect. Exits 1 when a record is ignored or a destination could not be read.
+    One that began and has no record never ended. Needs no Prefect. Exits 1 when a record is ignored or a destination
+    could not be read.
     """
     found = drill_records.records(environments.load(environment))
     away = dict(found.away or {})
     if json:
         ignored = [asdict(one) for one in found.unverified]
-        console.print_json({"drills": [asdict(one) for one in found.records], "ignored": ignored, "away": away})
+        ended, unended = ([asdict(one) for one in each] for each in (found.records, found.unended))
+        told = {"drills": ended, "unended": unended, "running": found.running, "ignored": ignored, "away": away}
+        console.print_json(told)
     else:
-        console.table(core.HEADS, [core.row(one) for one in found.records])
+        console.table(core.HEADS, core.rows(found))
         for one in found.unverified:
             console.complain(core.told_unverified(one))
         for name, why in away.items():
             console.complain(f"{name} could not be read: {why}")
-        if not found.records:
+        if not found.records and not found.unended:
             console.say(f"{environment} has no drill yet that can be believed.")
     return console.FAILED if found.unverified or away else console.OK
 

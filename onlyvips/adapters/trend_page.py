@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from onlyvips.adapters import pages
-from onlyvips.adapters.pages import BLUE, RED, moment
+from onlyvips.adapters.pages import BLUE, GREY, RED, moment
 from onlyvips.core import drills
 from onlyvips.core.trend import Plot, Trend
 
 _TICKS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600)
 """Seconds that are marked: 1 s to 30 d."""
+_SERIES: tuple[tuple[bool, bool, dict[str, Any]], ...] = (
+    (True, True, {"color": BLUE, "marker": "o", "markersize": 5, "linewidth": 1.5, "label": "passed"}),
+    (False, True, {"color": RED, "marker": "x", "markersize": 8, "linestyle": "none", "label": "failed"}),
+    (
+        True,
+        False,
+        {"color": GREY, "marker": "o", "markersize": 5, "linestyle": "none", "label": "passed, older moment"},
+    ),
+    (
+        False,
+        False,
+        {"color": GREY, "marker": "x", "markersize": 8, "linestyle": "none", "label": "failed, older moment"},
+    ),
+)
+"""Passed, of the latest moment, how it is drawn."""
 _DAY, _LEAST = 86400.0, 0.5
 """Seconds; what took less than the least is drawn there."""
 
@@ -19,28 +36,25 @@ _DAY, _LEAST = 86400.0, 0.5
 def page(trend: Trend) -> str:
     """One HTML document that needs nothing else."""
     plots = [pages.inline(picture(one)) for one in trend.plots]
-    heads, rows = drills.HEADS, [drills.row(one) for one in trend.rows]
-    return pages.rendered("trend_page.html.j2", trend=trend, plots=plots, heads=heads, rows=rows)
+    return pages.rendered("trend_page.html.j2", trend=trend, plots=plots, heads=drills.HEADS)
 
 
 def picture(plot: Plot) -> str:
-    """One plot as SVG: each drill, and the target as a line."""
+    """One plot as SVG: each drill, and the target as a line; drills of older moments stand apart, in no line."""
     return pages.drawn(lambda axes: _draw(axes, plot), plot.title, (9, 3.2))
 
 
 def _draw(axes: Axes, plot: Plot) -> None:
-    known = [(moment(one.at), max(one.value, _LEAST), one.passed) for one in plot.points if one.value is not None]
-    good = [(at, value) for at, value, passed in known if passed]
-    values = [plot.target, *(value for _, value, _ in known)]
+    values = [plot.target, *(max(one.value, _LEAST) for one in plot.points if one.value is not None)]
     bottom, top = min(values) / 2, max(values) * 2
-    bad = [(at, value) for at, value, passed in known if not passed]
-    bad += [(moment(one.at), bottom * 1.15) for one in plot.points if one.value is None]
-    told = f"{plot.name}: {drills.span(plot.target)}"
-    axes.axhline(plot.target, color=RED, linewidth=1.5, linestyle="--", label=told)
-    if good:
-        axes.plot(*zip(*good, strict=True), color=BLUE, marker="o", markersize=5, linewidth=1.5, label="passed")
-    if bad:
-        axes.plot(*zip(*bad, strict=True), color=RED, marker="x", markersize=8, linestyle="none", label="failed")
+    axes.axhline(
+        plot.target, color=RED, linewidth=1.5, linestyle="--", label=f"{plot.name}: {drills.span(plot.target)}"
+    )
+    for passed, of_latest, style in _SERIES:
+        chosen = [one for one in plot.points if (one.passed, one.of_latest) == (passed, of_latest)]
+        drawn = [(moment(one.at), bottom * 1.15 if one.value is None else max(one.value, _LEAST)) for one in chosen]
+        if drawn:
+            axes.plot(*zip(*drawn, strict=True), **style)
     axes.set_title(f"{plot.name}: {plot.title}", loc="left", fontsize=12)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes.set_yscale("log")

@@ -17,8 +17,8 @@ from onlyvips.core.oplog_chain import Chain, best_chain
 from onlyvips.core.oplog_entry import position
 
 Severity = Literal["fault", "warning", "note"]
-_LATE = 1.5
-"""A backup is overdue at this many times the time between two."""
+LATE = 1.5
+"""A backup, or a drill, is overdue at this many times the time between two."""
 CLOCKS_APART = 300.0
 """Seconds that a clock may be ahead of ours."""
 
@@ -195,7 +195,7 @@ def _of_standing(one: Standing, plan: AuditPlan, now: float, leads_on: str) -> I
             )
             yield Finding("fault", one.kind, told, todo)
     age, every = now - seconds(one.finished), plan.every[one.kind]
-    if one.kind != OPLOG and every and age > _LATE * every:
+    if one.kind != OPLOG and every and age > LATE * every:
         told = f"the newest backup, {one.newest}, is {_span(age)} old; one is due every {_span(every)}"
         yield Finding("fault", one.kind, told, _take(one.kind, plan))
     if not one.recoverable:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onlyvips.core.audit import Report, Standing
+from onlyvips.core.drill_findings import last_good
 from onlyvips.core.drills import DrillRecord, Drills
 from onlyvips.core.manifest import seconds
 
@@ -30,7 +31,7 @@ _HELP = {
     "onlyvips_backup_faults": "Faults that the audit found.",
 }
 _OF_DRILLS = {
-    "onlyvips_drill_last_success_timestamp_seconds": "When the newest good drill ended, unix time.",
+    "onlyvips_drill_last_success_timestamp_seconds": "When the newest good drill (of latest) ended, unix time.",
     "onlyvips_drill_recovery_time_seconds": "How long the restore of the newest good drill took.",
     "onlyvips_drill_recovery_point_seconds": "How old the newest moment to be had was as the newest good drill began.",
 }
@@ -45,12 +46,13 @@ def gauges(report: Report) -> list[Gauge]:
     ]
 
 
-def drill_gauges(environment: str, drills: Drills) -> list[Gauge]:
-    """The newest good drill of each kind; of a kind without one there is nothing."""
-    good = {one.kind: one for one in drills.records if one.passed}
+def drill_gauges(environment: str, drills: Drills, now: float) -> list[Gauge]:
+    """The newest good drill of each kind, as the audit counts them; of a kind without one there is nothing."""
+    good = {one.kind: last_good(drills, one.kind, now) for one in drills.records}
     return [
         Gauge(name, _OF_DRILLS[name], (("environment", environment), ("kind", kind)), value)
         for kind, one in good.items()
+        if one is not None
         for name, value in _of_drill(one)
     ]
 

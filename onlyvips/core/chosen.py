@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from onlyvips.core.manifest import OPLOG, Edge, Manifest, moment, seconds
@@ -26,15 +27,25 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose(manifests: Iterable[Manifest], at: str, all_of_it: bool = True) -> Chosen:
+def choose(manifests: Iterable[Manifest], at: str, all_of_it: bool = True, sliced: bool = False) -> Chosen:
     """The base and the slices that lead to ``at``. Raises Refused, which says what can be had instead. Of ``all_of_it``
-    an entry that no replay of the whole database can do is the end; of some collections it is told alone."""
+    an entry that no replay of the whole database can do is the end; of some collections it is told alone. Where
+    ``sliced``, a base that has slices comes before one that has none."""
     every = list(manifests)
     bases = sorted((one for one in every if one.kind == "mongodb"), key=lambda one: (one.finished, one.id))
     slices = [one for one in every if one.kind == OPLOG]
     if not bases:
         raise Refused("There is no base that could be restored: onlyvips backup list. Nothing was read.")
     found = chains(bases, slices, heed=all_of_it)
+    if sliced and (long := [one for one in found if one.slices]):
+        with suppress(Refused):
+            return _among(bases, slices, long, at, all_of_it)
+    return _among(bases, slices, found, at, all_of_it)
+
+
+def _among(
+    bases: Sequence[Manifest], slices: Sequence[Manifest], found: Sequence[Chain], at: str, all_of_it: bool
+) -> Chosen:
     if at == "latest":
         return _latest(found) if found else _alone(bases[-1], slices, all_of_it)
     if said := _POSITION.fullmatch(at):
@@ -154,10 +165,12 @@ def _end(one: Chain) -> Edge:
 # --- what is newer, and not whole ------------------------------------------------------------------------------------
 
 
-def newer(chosen: Chosen, whole: Iterable[Manifest], every: Iterable[Manifest], all_of_it: bool) -> Chosen:
+def newer(
+    chosen: Chosen, whole: Iterable[Manifest], every: Iterable[Manifest], all_of_it: bool, sliced: bool = False
+) -> Chosen:
     """The ``latest`` of the ``whole`` ones, with a note where ``every`` one there is, whole or not, leads further."""
     try:
-        other = choose(every, "latest", all_of_it)
+        other = choose(every, "latest", all_of_it, sliced)
     except Refused:
         return chosen
     if position(other.chain.end) <= position(chosen.chain.end):

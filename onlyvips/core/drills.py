@@ -1,24 +1,27 @@
-"""A drill: a restore that is rehearsed and timed. Its record, what an audit finds in all of them, what they say of how
-long a restore takes. Pure."""
+"""A drill: a restore that is rehearsed and timed. What is stored of it as it begins and when it ended, and what all of
+them say of how long a restore takes. Pure; ``core.drill_findings`` has what an audit finds in them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from onlyvips.core.audit import CLOCKS_APART, Finding
-from onlyvips.core.manifest import moment, seconds
+from onlyvips.core.manifest import moment
 from onlyvips.core.strict_json import counts, from_json, matches, to_json
 from onlyvips.errors import Refused
 
 PASSED, FAILED = "passed", "failed"
+UNENDED, RUNNING = "never ended", "running"
+LATEST = "latest"
+"""What a drill is of that counts: one of an older moment says nothing of the backups that came since."""
 SCRATCH = "drill_"
 """How the databases begin that drills restore into."""
 _ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
 _MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-_AT = re.compile(rf"latest|{_MOMENT}|\d{{1,10}}:\d{{1,10}}")
-_KEY = re.compile(rf"[^/]+/evidence/drills/({_ID})\.(json|sig)")
+_AT = re.compile(rf"{LATEST}|{_MOMENT}|\d{{1,10}}:\d{{1,10}}")
+_KEY = re.compile(rf"[^/]+/evidence/drills/({_ID})(\.begun)?\.(json|sig)")
 _LONGEST_NAME = 30
 """Of an environment's name in a database's, which is 63 bytes at most."""
 _RESTS_ON = 5
@@ -99,9 +102,46 @@ class DrillRecord:
         return self.verdict == PASSED
 
     @property
+    def of_latest(self) -> bool:
+        """Whether it was of the newest moment that could be had."""
+        return self.at == LATEST
+
+    @property
     def key(self) -> str:
         """Where it is in every destination."""
         return record_key(self.environment, self.id)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What is stored before a drill does anything, so that one that dies is known by name. ``scratch``: the database
+    that it restores into."""
+
+    id: str
+    environment: str
+    kind: str
+    operator: str
+    tool: str
+    at: str
+    started: str
+    scratch: str
+
+    def __post_init__(self) -> None:
+        matches("id", self.id, _ID)
+        matches("started", self.started, _MOMENT)
+
+    @property
+    def of_latest(self) -> bool:
+        """As of a record."""
+        return self.at == LATEST
+
+    @property
+    def key(self) -> str:
+        """Where it is in every destination."""
+        return begun_key(self.environment, self.id)
+
+
+Stored = TypeVar("Stored", DrillRecord, Begun)
 
 
 @dataclass(frozen=True)
@@ -115,11 +155,14 @@ class Unverified:
 @dataclass(frozen=True)
 class Drills:
     """The records whose signatures are good, oldest first; those that count for nothing; destinations that could not be
-    read, each with the reason."""
+    read, each with the reason; those that began and of which no record says how they ended, oldest first, and the one
+    of them that may be running now, by its id."""
 
     records: tuple[DrillRecord, ...] = ()
     unverified: tuple[Unverified, ...] = ()
     away: Mapping[str, str] | None = None
+    unended: tuple[Begun, ...] = ()
+    running: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,25 +182,38 @@ def record_key(environment: str, id: str) -> str:
     return f"{environment}/evidence/drills/{id}.json"
 
 
+def begun_key(environment: str, id: str) -> str:
+    """Where it stands, in every destination, that a drill began."""
+    return f"{environment}/evidence/drills/{id}.begun.json"
+
+
 def signature_key(key: str) -> str:
     """Where the signature of a record is."""
     return key.removesuffix(".json") + ".sig"
 
 
 def id_of_key(key: str) -> str:
-    """The drill's id in the key of a record or signature; "" for any other key."""
+    """The drill's id in the key of a record, of its beginning, or of a signature; "" for any other key."""
     found = _KEY.fullmatch(key)
     return found[1] if found else ""
 
 
-def as_stored(record: DrillRecord) -> bytes:
+def as_stored(record: DrillRecord | Begun) -> bytes:
     """The bytes that are signed and stored."""
     return to_json(record)
 
 
 def read_record(data: bytes, environment: str, id: str) -> DrillRecord:
     """The record. Raises BadManifest for what is none, Refused for one of another environment or drill."""
-    record = from_json(data, DrillRecord)
+    return _in_its_place(from_json(data, DrillRecord), environment, id)
+
+
+def read_begun(data: bytes, environment: str, id: str) -> Begun:
+    """That it began. Raises as ``read_record``."""
+    return _in_its_place(from_json(data, Begun), environment, id)
+
+
+def _in_its_place(record: Stored, environment: str, id: str) -> Stored:
     if (record.environment, record.id) != (environment, id):
         raise Refused(f"it is the record of {record.id} in {record.environment}, and was put in the place of this one")
     return record
@@ -181,70 +237,6 @@ def is_scratch(environment: str, database: str) -> bool:
 
 def _scratch(environment: str) -> str:
     return f"{SCRATCH}{environment[:_LONGEST_NAME].replace('-', '_')}_"
-
-
-# --- what an audit finds ---------------------------------------------------------------------------------------------
-
-
-def findings(drills: Drills, plan: DrillPlan, now: float, kind: str = "mongodb") -> list[Finding]:
-    """What is wrong with the drills of ``kind`` at ``now``, unix seconds.
-
-    No drill, the last one failed, the last good one too old, a restore slower than the RTO, and a record after the last
-    good one that nobody can believe are faults. The recovery point of back then is a warning: the audit measures that
-    of now itself.
-    """
-    return list(_findings(drills, plan, now, kind)) if plan.rehearsed else [_not_rehearsed(plan, kind)]
-
-
-def _not_rehearsed(plan: DrillPlan, kind: str) -> Finding:
-    told = f"restores of {plan.environment} are not rehearsed: recovery.drill names no target"
-    return Finding("warning", kind, told, "docs/runbooks/drill.md says how to set drills up")
-
-
-def _findings(drills: Drills, plan: DrillPlan, now: float, kind: str) -> Iterator[Finding]:
-    again = f"onlyvips drill run -e {plan.environment}"
-    ours = [one for one in drills.records if one.kind == kind]
-    known = [one for one in ours if seconds(one.ended) - now <= CLOCKS_APART]
-    last = known[-1] if known else None
-    good = next((one for one in reversed(known) if one.passed), None)
-    yield from _of_unverified(drills, good, kind)
-    for one in ours[len(known) :]:
-        told = f"drill {one.id} says that it ended at {one.ended}, which is still to come: it does not count"
-        yield Finding("warning", kind, told, "set the clocks of the workers")
-    if last is None:
-        yield Finding("fault", kind, "no restore was rehearsed yet", again)
-        return
-    for name in last.left:
-        told = f"the last drill, {last.id}, left a database on the scratch server, with what it restored: {name}"
-        yield Finding("warning", kind, told, f"drop it by hand, or {again}, which removes it")
-    if not last.passed:
-        told = f"the last drill, {last.id}, failed: {' '.join(last.reasons).rstrip('.')}"
-        yield Finding("fault", kind, told, f"correct it, then {again}")
-    if good is None:
-        yield Finding("fault", kind, "no drill has passed yet", again)
-        return
-    if (age := now - seconds(good.ended)) > plan.limit:
-        told = f"the last good drill, {good.id}, is {span(age)} old; at most {span(plan.limit)} is accepted"
-        yield Finding("fault", kind, told, again)
-    yield from _of_targets(good, plan, kind)
-
-
-def _of_unverified(drills: Drills, good: DrillRecord | None, kind: str) -> Iterator[Finding]:
-    """Of what came after the last good drill nobody knows how it ended."""
-    for one in drills.unverified:
-        newer = good is None or one.id > good.id
-        told = f"drill {one.id} is unsigned or forged, and counts for nothing ({one.why})"
-        todo = "find out who wrote it; where the key changed, add the old public key to recovery.drill.public_keys"
-        yield Finding("fault" if newer else "warning", kind, told, todo)
-
-
-def _of_targets(good: DrillRecord, plan: DrillPlan, kind: str) -> Iterator[Finding]:
-    if good.recovery_time_ms is not None and (took := good.recovery_time_ms / 1000) > plan.rto:
-        told = f"the restore of the last good drill, {good.id}, took {span(took)}; the RTO is {span(plan.rto)}"
-        yield Finding("fault", kind, told, "give the restore more workers or a faster target, or change the target")
-    if good.recovery_point_ms is not None and (lost := good.recovery_point_ms / 1000) > plan.rpo:
-        told = f"as the last good drill, {good.id}, began, the newest moment to be had was {span(lost)} ago"
-        yield Finding("warning", kind, f"{told}; the RPO is {span(plan.rpo)}", "see that slices are taken on time")
 
 
 def span(duration: float) -> str:
@@ -287,12 +279,16 @@ def how_long(size: int, found: Speed) -> str:
 
 def headline(record: DrillRecord) -> str:
     """One drill in a sentence."""
-    told = f"Drill {record.id} of {record.kind} in {record.environment} {record.verdict}"
+    told = f"Drill {record.id} of {record.kind} in {record.environment}{_older(record.at)} {record.verdict}"
     if record.recovery_time_ms is not None:
         told += f": {record.documents:,} documents and {record.entries:,} entries back in {_time(record)}"
     if record.recovery_point_ms is not None:
-        told += f", the newest moment {span(record.recovery_point_ms / 1000)} before it began"
+        told += f", the newest moment to be had {span(record.recovery_point_ms / 1000)} before it began"
     return f"{told}. {' '.join(record.reasons)}".rstrip()
+
+
+def _older(at: str) -> str:
+    return "" if at == LATEST else f", to {at} and not to the latest moment,"
 
 
 def _time(record: DrillRecord) -> str:
@@ -316,19 +312,35 @@ def lines(record: DrillRecord) -> Iterator[str]:
     for flaw in record.flaws:
         yield f"  not used: {flaw}"
     for name in record.removed:
-        yield f"  removed {name}, which a drill that died had left"
+        yield f"  removed {name}, which an earlier drill had left"
     for name in record.left:
         yield f"  {name} could not be removed from the scratch server: remove it by hand, or run the next drill"
+
+
+def begun_lines(one: Begun) -> Iterator[str]:
+    """All that is known of a drill of which no record says how it ended."""
+    yield f"Drill {one.id} of {one.kind} in {one.environment} began, and no record says that it ended: it runs or died."
+    yield f"  began {one.started}, asked for {one.at} by {one.operator or 'nobody in particular'}"
+    yield f"  it restores into {one.scratch} on the scratch server, which the next drill removes where it died"
 
 
 def row(record: DrillRecord) -> tuple[str, ...]:
     """One drill in a table; see ``HEADS``."""
     time = _time(record) if record.recovery_time_ms is not None else "-"
     point = span(record.recovery_point_ms / 1000) if record.recovery_point_ms is not None else "-"
-    return record.id, record.kind, record.verdict, time, point, record.reached or "-"
+    return record.id, record.kind, record.at, record.verdict, time, point, record.reached or "-"
 
 
-HEADS = ("drill", "kind", "verdict", "restored in", "newest moment", "restored to")
+HEADS = ("drill", "kind", "of", "verdict", "restored in", "newest moment", "restored to")
+
+
+def rows(drills: Drills) -> list[tuple[str, ...]]:
+    """Every drill in a table, oldest first, also those that never ended."""
+    unended = [
+        (one.id, one.kind, one.at, RUNNING if one.id == drills.running else UNENDED, "-", "-", "-")
+        for one in drills.unended
+    ]
+    return sorted([*(row(one) for one in drills.records), *unended])
 
 
 def told_unverified(one: Unverified) -> str:

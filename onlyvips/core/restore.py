@@ -25,10 +25,12 @@ _PAIR = re.compile(r"([^.*=\s]+)\.(\*|[^*=\s]+)=([^.*=\s]+)\.(\*|[^*=\s]+)")
 @dataclass(frozen=True)
 class Wanted:
     """What a person asked for: ``at`` is latest, a moment in UTC, SECONDS:ORDINAL, or the name of a base; ``names``
-    are pairs ``DB.COLLECTION=DB.COLLECTION``, none for everything under its own name."""
+    are pairs ``DB.COLLECTION=DB.COLLECTION``, none for everything under its own name. ``sliced``: a base with slices is
+    wanted, where there is one, though a newer base alone may lead further."""
 
     at: str
     names: tuple[str, ...] = ()
+    sliced: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
     """
     names = names_of(wanted.names)
     known = [one for one in backups if one.manifest and _somewhere(one)]
-    chosen = _chosen(known, wanted.at, names is None or _every(names))
+    chosen = _chosen(known, wanted, names is None or _every(names))
     base, until = chosen.chain.base, chosen.until
     named = names or everything(base)
     prefixes = {one.prefix: one for one in backups}
@@ -141,16 +143,16 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
     )
 
 
-def _chosen(known: Sequence[Backup], at: str, all_of_it: bool) -> Chosen:
-    every = [one.manifest for one in known if one.manifest]
+def _chosen(known: Sequence[Backup], wanted: Wanted, all_of_it: bool) -> Chosen:
+    every, at, sliced = [one.manifest for one in known if one.manifest], wanted.at, wanted.sliced
     try:
-        chosen = choose(whole(known), at, all_of_it)
+        chosen = choose(whole(known), at, all_of_it, sliced)
     except Refused as refusal:
         try:
-            return choose(every, at, all_of_it)
+            return choose(every, at, all_of_it, sliced)
         except Refused:
             raise refusal from None
-    return newer(chosen, whole(known), every, all_of_it) if at == "latest" else chosen
+    return newer(chosen, whole(known), every, all_of_it, sliced) if at == "latest" else chosen
 
 
 def names_of(pairs: Sequence[str]) -> Names | None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from onlyvips.core.drills import (
+    Begun,
     DrillRecord,
     Drills,
+    Stored,
     Unverified,
     as_stored,
+    begun_key,
     id_of_key,
+    read_begun,
     read_record,
     record_key,
     signature_key,
@@ -38,6 +42,15 @@ def keep_record(record: DrillRecord, signer: Signer, stores: Sequence[ObjectStor
 
     Raises Transient when no store took it.
     """
+    return _keep(record, f"the record of drill {record.id} ({record.verdict})", signer, stores)
+
+
+def keep_begun(begun: Begun, signer: Signer, stores: Sequence[ObjectStore]) -> KeptRecord:
+    """That a drill began, stored as its record is. Raises Transient when no store took it."""
+    return _keep(begun, f"that drill {begun.id} begins, so it does not", signer, stores)
+
+
+def _keep(record: DrillRecord | Begun, told: str, signer: Signer, stores: Sequence[ObjectStore]) -> KeptRecord:
     data = as_stored(record)
     taken, refusals = list[str](), list[str]()
     for store in stores:
@@ -49,50 +62,73 @@ def keep_record(record: DrillRecord, signer: Signer, stores: Sequence[ObjectStor
             continue
         taken.append(store.name)
     if not taken:
-        told = "; ".join(refusals)
-        raise Transient(f"No store took the record of drill {record.id} ({record.verdict}): {told}", delay=5.0)
+        raise Transient(f"No store took {told}: {'; '.join(refusals)}", delay=5.0)
     return KeptRecord(record.key, tuple(taken), tuple(refusals))
 
 
 def read_records(stores: Sequence[ObjectStore], environment: str, keys: Sequence[str], newest: int = 0) -> Drills:
-    """Every record, or the ``newest`` so many of them; of each the first copy whose signature is good by one of the
-    public ``keys``. Raises Transient when no store answers."""
+    """Every drill, or the ``newest`` so many of them: its record, or where there is none, that it began; of each the
+    first copy whose signature is good by one of the public ``keys``. Raises Transient when no store answers."""
     with ThreadPoolExecutor(max(1, len(stores))) as pool:
-        listed = list(pool.map(lambda store: _ids(store, environment), stores))
+        listed = list(pool.map(lambda store: _keys(store, environment), stores))
     away = {store.name: found for store, found in zip(stores, listed, strict=True) if isinstance(found, str)}
     if len(away) == len(stores):
         raise Transient(f"No destination could be asked for records of drills: {' '.join(away.values())}")
     holding = {store: found for store, found in zip(stores, listed, strict=True) if not isinstance(found, str)}
-    ids = sorted(set().union(*holding.values()))[-newest if newest else 0 :]
+    every = set[str]().union(*holding.values())
+    ids = sorted({id_of_key(key) for key in every})[-newest if newest else 0 :]
+    ended = [id for id in ids if record_key(environment, id) in every]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = list(pool.map(lambda id: _one(environment, id, holding, keys), ids))
+        found = list(
+            pool.map(
+                lambda id: _one(id, _Place(record_key(environment, id), environment, keys), read_record, holding), ended
+            )
+        )
+        begun = list(
+            pool.map(
+                lambda id: _one(id, _Place(begun_key(environment, id), environment, keys), read_begun, holding),
+                [id for id in ids if id not in ended],
+            )
+        )
     return Drills(
         records=tuple(one for one in found if isinstance(one, DrillRecord)),
-        unverified=tuple(one for one in found if isinstance(one, Unverified)),
+        unverified=tuple(
+            sorted((one for one in (*found, *begun) if isinstance(one, Unverified)), key=lambda one: one.id)
+        ),
         away=away,
+        unended=tuple(one for one in begun if isinstance(one, Begun)),
     )
 
 
-def _ids(store: ObjectStore, environment: str) -> set[str] | str:
-    """The records that a store lists (of a signature alone the record was never written); or why it cannot be read."""
+@dataclass(frozen=True)
+class _Place:
+    """Where something is in every destination, of which environment, and by which public keys it is signed."""
+
+    key: str
+    environment: str
+    keys: Sequence[str]
+
+
+def _keys(store: ObjectStore, environment: str) -> set[str] | str:
+    """What a store lists of drills (of a signature alone nothing was ever written); or why it cannot be read."""
     try:
         found = store.list(record_key(environment, "").removesuffix(".json"))
     except OnlyVipsError as error:
         return str(error)
-    return {id for one in found if one.key.endswith(".json") and (id := id_of_key(one.key))}
+    return {one.key for one in found if one.key.endswith(".json") and id_of_key(one.key)}
 
 
 def _one(
-    environment: str, id: str, holding: Mapping[ObjectStore, set[str]], keys: Sequence[str]
-) -> DrillRecord | Unverified:
+    id: str, place: _Place, read: Callable[[bytes, str, str], Stored], holding: Mapping[ObjectStore, set[str]]
+) -> Stored | Unverified:
     why, silent = list[str](), list[Transient]()
-    for store in (one for one, ids in holding.items() if id in ids):
+    for store in (one for one, keys in holding.items() if place.key in keys):
         try:
-            found = _believed(store, environment, id, keys)
+            found = _believed(store, id, place, read)
         except Transient as error:
             silent.append(error)
             continue
-        if isinstance(found, DrillRecord):
+        if not isinstance(found, str):
             return found
         why.append(f"{store.name}: {found}")
     if silent:
@@ -100,21 +136,20 @@ def _one(
     return Unverified(id, "; ".join(why))
 
 
-def _believed(store: ObjectStore, environment: str, id: str, keys: Sequence[str]) -> DrillRecord | str:
-    """The record in one store when it may be believed, else why not."""
-    key = record_key(environment, id)
+def _believed(store: ObjectStore, id: str, place: _Place, read: Callable[[bytes, str, str], Stored]) -> Stored | str:
+    """What is in one store when it may be believed, else why not."""
     try:
-        data = b"".join(store.read(key))
-        signature = b"".join(store.read(signature_key(key)))
+        data = b"".join(store.read(place.key))
+        signature = b"".join(store.read(signature_key(place.key)))
     except NotFound:
         return "it has no signature"
     except Permanent as error:
         return str(error).rstrip(".")
-    if not keys:
+    if not place.keys:
         return "no public key is known to check it with"
-    if not signed_by(data, signature, keys):
+    if not signed_by(data, signature, place.keys):
         return "its signature is not by a key of recovery.drill.public_keys, or not of these bytes"
     try:
-        return read_record(data, environment, id)
+        return read(data, place.environment, id)
     except Permanent as error:
         return str(error).rstrip(".")

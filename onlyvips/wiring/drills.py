@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
@@ -21,7 +23,7 @@ from onlyvips.errors import Misuse, Refused, Transient
 from onlyvips.steps import drill as steps
 from onlyvips.steps.backup import TOOL
 from onlyvips.steps.drill import Rehearsal, Stage, check_stage
-from onlyvips.steps.drill_records import KeptRecord, keep_record
+from onlyvips.steps.drill_records import KeptRecord, keep_begun, keep_record
 from onlyvips.steps.lease import CellLease, Wording
 from onlyvips.steps.signature import Signer, signer
 from onlyvips.steps.sound import Reader, Tell
@@ -39,6 +41,12 @@ class _Running:
     loaded: Environment
     rehearsal: Rehearsal
     signer: Signer
+    stopping: threading.Event = field(default_factory=threading.Event)
+    kept: KeptRecord | None = None
+
+
+class _Stopped(Exception):
+    """Who waits for this thread was interrupted."""
 
 
 _running: dict[str, _Running] = {}
@@ -65,22 +73,31 @@ def rehearsing(environment: str, kind: str, at: str, holder: str, tell: Tell) ->
     loaded = check(environment, kind, at)
     key = _signer(loaded)
     identities(environments.identities(loaded))
+    stopping = threading.Event()
     with _lease(loaded, holder) as lease, lively(lease.progress) as alive:
 
-        def told(doing: str, size: int) -> None:
+        def living() -> None:
+            if stopping.is_set():
+                raise _Stopped("It was told to stop.")
             alive()
+
+        def told(doing: str, size: int) -> None:
+            living()
             tell(doing, size)
 
         stage = _stage(loaded, told)
         if stage.live is not None:
             _early(stage)
         began = SystemClock().now()
-        rehearsal = Rehearsal(replace(stage, alive=alive), _record(loaded, kind, at, holder, began), began)
-        _running[rehearsal.record.id] = _Running(loaded, rehearsal, key)
+        rehearsal = Rehearsal(replace(stage, alive=living), _record(loaded, kind, at, holder, began), began)
+        keep_begun(rehearsal.begun, key, stores_of(loaded))
+        id = rehearsal.record.id
+        _running[id] = _Running(loaded, rehearsal, key, stopping)
         try:
-            yield rehearsal.record.id
+            with steps.lifetime(rehearsal, lambda _: keep(id)):
+                yield id
         finally:
-            del _running[rehearsal.record.id]
+            del _running[id]
 
 
 def begin(environment: str, kind: str, at: str, holder: str, tell: Tell) -> str:
@@ -91,16 +108,16 @@ def begin(environment: str, kind: str, at: str, holder: str, tell: Tell) -> str:
     return id
 
 
-def end(id: str) -> None:
-    """Give up the lease of what ``begin`` began."""
-    _begun_here.pop(id).close()
+def end(id: str, error: BaseException | None = None) -> None:
+    """The end of what ``begin`` began, where ``error`` is what ended it: as if it had been raised in the block."""
+    _begun_here.pop(id).__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
 
 
 def clear(id: str) -> tuple[str, ...]:
     """Remove what drills that died have left; returns the names of it."""
-    found = _one(id).rehearsal
-    found.clear()
-    return found.record.removed
+    found = _one(id)
+    _stoppable(found, found.rehearsal.clear)
+    return found.rehearsal.record.removed
 
 
 def restore(id: str) -> DrillRecord:
@@ -108,15 +125,15 @@ def restore(id: str) -> DrillRecord:
     found = _one(id)
     backups = catalog(found.loaded.name)
     with passing_by_what_is_loaded():
-        found.rehearsal.restore(backups.backups, backups.away)
+        _stoppable(found, lambda: found.rehearsal.restore(backups.backups, backups.away))
     return found.rehearsal.record
 
 
 def verify(id: str) -> DrillRecord:
     """Read the scratch database again, and compare. The record as it is by then."""
-    found = _one(id).rehearsal
-    found.verify()
-    return found.record
+    found = _one(id)
+    _stoppable(found, found.rehearsal.verify)
+    return found.rehearsal.record
 
 
 def fail(id: str, why: str) -> None:
@@ -127,22 +144,24 @@ def fail(id: str, why: str) -> None:
 def clean(id: str) -> tuple[str, ...]:
     """Remove the scratch database; returns what could not be removed."""
     found = _one(id).rehearsal
-    steps.clean(found)
+    found.clean()
     return found.record.left
 
 
 def keep(id: str) -> tuple[DrillRecord, KeptRecord]:
-    """Sign the record and store it at every destination. Raises Transient when none took it."""
+    """Sign the record and store it at every destination, once. Raises Transient when none took it."""
     found = _one(id)
     record = found.rehearsal.ended()
-    return record, keep_record(record, found.signer, stores_of(found.loaded))
+    if found.kept is None:
+        found.kept = keep_record(record, found.signer, stores_of(found.loaded))
+    return record, found.kept
 
 
 def run(id: str) -> tuple[DrillRecord, KeptRecord]:
     """All of it."""
     found = _one(id)
     with passing_by_what_is_loaded():
-        steps.rehearse(found.rehearsal, lambda: catalog(found.loaded.name))
+        _stoppable(found, lambda: steps.rehearse(found.rehearsal, lambda: catalog(found.loaded.name)))
     return keep(id)
 
 
@@ -153,6 +172,19 @@ def _one(id: str) -> _Running:
     if id not in _running:
         raise Misuse(f"Drill {id} is not done by this process.")
     return _running[id]
+
+
+def _stoppable(found: _Running, do: Callable[[], None]) -> None:
+    """Do it in a thread: an interrupt is heard at once, and ends it and all its threads at their next sign of life, so
+    that nobody writes to the scratch database any more when it is removed."""
+    with ThreadPoolExecutor(1, thread_name_prefix="drill") as pool:
+        doing = pool.submit(do)
+        try:
+            doing.result()
+        except BaseException:
+            if not doing.done():
+                found.stopping.set()
+            raise
 
 
 def _early(stage: Stage) -> None:

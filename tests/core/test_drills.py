@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from onlyvips.core import drills
+from onlyvips.core import drill_findings, drills
 from onlyvips.core.audit import Finding
-from onlyvips.core.drills import Compared, DrillPlan, DrillRecord, Drills, Unverified
+from onlyvips.core.drills import Begun, Compared, DrillPlan, DrillRecord, Drills, Unverified
 from onlyvips.core.manifest import moment, seconds
 from onlyvips.core.strict_json import BadManifest
 from onlyvips.errors import Refused
@@ -52,8 +52,19 @@ def record(day: int) -> DrillRecord:
     return replace(RECORD, id=drills.id_of(at, b"\0\0\0\1"), started=moment(at), ended=moment(at + 600))
 
 
-def found(*records: DrillRecord, plan: DrillPlan = PLAN, now: float = NOW, bad: tuple[Unverified, ...] = ()):
-    return drills.findings(Drills(records, bad), plan, now)
+def older(day: int) -> DrillRecord:
+    """One of an older moment, that passed."""
+    return replace(record(day), at="2026-07-01T12:00:00Z")
+
+
+def begun(day: int, at: str = "latest") -> Begun:
+    """One of which there is no record."""
+    one = record(day)
+    return Begun(one.id, "lab", "mongodb", "Ada", one.tool, at, one.started, drills.scratch_name("lab", one.id))
+
+
+def found(*records: DrillRecord, plan: DrillPlan = PLAN, now: float = NOW, bad: tuple[Unverified, ...] = (), **more):
+    return drill_findings.findings(Drills(records, bad, **more), plan, now)
 
 
 def faults(findings: list[Finding]) -> list[str]:
@@ -77,7 +88,8 @@ def test_an_environment_that_rehearses_nothing_is_named_as_not_covered():
 
 def test_a_drill_older_than_the_limit_is_stale_to_the_minute():
     limit = seconds(RECORD.ended) + PLAN.limit
-    assert found(RECORD, now=limit) == []
+    assert faults(found(RECORD, now=limit)) == []
+    assert [one.severity for one in found(RECORD, now=limit + 60)] == ["fault"]
     assert faults(found(RECORD, now=limit + 60)) == [
         f"the last good drill, {RECORD.id}, is 30 d 1 min old; at most 30 d is accepted"
     ]
@@ -87,7 +99,7 @@ def test_the_last_drill_that_failed_is_a_fault_with_its_sentence_whatever_was_go
     told = faults(found(RECORD, failed(1), now=NOW + 2 * 86400))
     assert told == [f"the last drill, {failed(1).id}, failed: There is no slice"]
     assert found(failed(0), record(1), now=NOW + 2 * 86400) == []
-    assert faults(found(failed(0)))[1:] == ["no drill has passed yet"]
+    assert faults(found(failed(0)))[1:] == ["no drill of the latest moment has passed yet"]
 
 
 def test_a_restore_slower_than_the_rto_is_a_fault_and_an_old_recovery_point_a_warning():
@@ -111,6 +123,60 @@ def test_a_database_that_the_last_drill_left_is_a_warning_until_the_next_one():
     (one,) = found(left)
     assert one.severity == "warning" and "drill_lab_x" in one.what
     assert found(left, record(1), now=NOW + 86400) == []
+
+
+def test_a_drill_is_overdue_at_one_and_a_half_times_the_time_between_two_whether_it_passed_or_not():
+    due = seconds(RECORD.ended) + 1.5 * PLAN.every
+    assert found(RECORD, now=due) == []
+    (one,) = found(RECORD, now=due + 120)
+    assert one.severity == "warning"
+    assert one.what == f"the newest drill, {RECORD.id}, ended 10 d 12 h ago; one is due every 7 d"
+    assert "warning" in [one.severity for one in found(record(-1), failed(0), now=due + 120)]
+    assert [one.severity for one in found(RECORD, older(9), now=due + 120)] == ["warning"]
+
+
+def test_a_drill_of_an_older_moment_that_passed_clears_nothing_and_one_that_failed_breaks_nothing():
+    told = faults(found(RECORD, failed(1), older(2), now=NOW + 2 * 86400))
+    assert told == [f"the last drill, {failed(1).id}, failed: There is no slice"]
+    wrong = replace(failed(1), at="2026-07-01T12:00:00Z")
+    assert found(RECORD, wrong, now=NOW + 86400) == []
+    slow = replace(older(1), recovery_time_ms=9_000_000)
+    assert found(RECORD, slow, now=NOW + 86400) == []
+    assert faults(found(older(0))) == [
+        f"no restore of the latest moment was rehearsed yet (drill {older(0).id} was of an older one)"
+    ]
+    assert drill_findings.last_good(Drills((RECORD, older(1))), "mongodb", NOW + 86400) == RECORD
+
+
+def test_a_drill_that_began_and_never_ended_is_a_fault_with_its_name_until_another_one_ends():
+    dead = begun(1)
+    told = found(RECORD, unended=(dead,), now=NOW + 86400)
+    assert [one.severity for one in told] == ["warning", "fault"]
+    assert f"drill {dead.id} died and may have left a database on the scratch server" in told[0].what
+    assert dead.scratch in told[0].what
+    assert told[1].what == f"the last drill, {dead.id}, began at {dead.started}, and no record says that it ended"
+    assert found(RECORD, record(2), unended=(dead,), now=NOW + 2 * 86400) == []
+    away = found(RECORD, unended=(dead,), away={"s3-b": "It is away."}, now=NOW + 86400)
+    assert "may be where nobody answers: s3-b" in away[1].what
+    assert faults(found(unended=(dead,), now=NOW + 86400)) == [
+        told[1].what,
+        "no drill of the latest moment has passed yet",
+    ]
+
+
+def test_what_a_dead_drill_left_is_told_until_one_says_that_it_removed_it():
+    dead = begun(1)
+    wrong = failed(2)
+    assert any(dead.scratch in one.what for one in found(wrong, unended=(dead,), now=NOW + 2 * 86400))
+    removed = replace(failed(2), removed=(dead.scratch,))
+    assert not any(dead.scratch in one.what for one in found(removed, unended=(dead,), now=NOW + 2 * 86400))
+    (one,) = found(RECORD, unended=(begun(1, "2026-07-01T12:00:00Z"),), now=NOW + 86400)
+    assert one.severity == "warning" and dead.scratch in one.what
+
+
+def test_a_drill_that_runs_is_neither_dead_nor_has_it_left_anything():
+    (one,) = found(RECORD, unended=(begun(1),), running=begun(1).id, now=NOW + 86400)
+    assert one.severity == "note" and f"drill {begun(1).id} runs since" in one.what
 
 
 def test_a_drill_of_tomorrow_does_not_count():
@@ -187,4 +253,17 @@ def test_a_drill_in_words_says_what_failed_and_what_was_left():
         assert part in told
     wrong = replace(RECORD.compared[0], read_documents=3)
     assert "reads back as 3 documents" in "\n".join(drills.lines(replace(failed(0), compared=(wrong,))))
-    assert drills.row(RECORD) == (RECORD.id, "mongodb", "passed", "5 min", "2 min", RECORD.reached)
+    assert drills.row(RECORD) == (RECORD.id, "mongodb", "latest", "passed", "5 min", "2 min", RECORD.reached)
+    assert "to 2026-07-01T12:00:00Z and not to the latest moment, passed" in drills.headline(older(0))
+
+
+def test_drills_that_never_ended_stand_in_the_table_where_they_began():
+    dead, runs = begun(1), begun(3)
+    rows = drills.rows(Drills((RECORD, record(2)), unended=(dead, runs), running=runs.id))
+    assert [(row[0], row[3]) for row in rows] == [
+        (RECORD.id, "passed"),
+        (dead.id, "never ended"),
+        (record(2).id, "passed"),
+        (runs.id, "running"),
+    ]
+    assert any(dead.scratch in line for line in drills.begun_lines(dead))

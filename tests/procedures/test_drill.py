@@ -11,12 +11,14 @@ import pytest
 from onlyvips.core import drills
 from onlyvips.core.catalog import read_catalog
 from onlyvips.core.changes import Put
-from onlyvips.core.drills import DrillPlan, DrillRecord
+from onlyvips.core.drill_findings import findings
+from onlyvips.core.drills import DrillPlan, DrillRecord, Drills
 from onlyvips.core.manifest import moment
+from onlyvips.core.restore import Wanted, plan_restore
 from onlyvips.errors import Fenced, Permanent, Refused, Transient
 from onlyvips.steps import signature
-from onlyvips.steps.drill import Rehearsal, Stage, check_stage, rehearse
-from onlyvips.steps.drill_records import keep_record, read_records
+from onlyvips.steps.drill import Rehearsal, Stage, check_stage, lifetime, rehearse
+from onlyvips.steps.drill_records import keep_begun, keep_record, read_records
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.sound import Reader
 from onlyvips.wiring.backups import Catalog
@@ -74,8 +76,27 @@ class Scene:
     def backups(self):
         return read_catalog(read_shelves(self.world.places, "lab"))
 
-    def run(self, drill: Rehearsal | None = None) -> DrillRecord:
-        return rehearse(drill or self.drill(), lambda: Catalog(tuple(self.backups()), {}))
+    def run(self, drill: Rehearsal | None = None, meanwhile: Callable[[], None] = lambda: None) -> DrillRecord:
+        """As the command does it, ``meanwhile`` as its catalog is read."""
+        drill = drill or self.drill()
+        keep_begun(drill.begun, SIGNER, self.world.places)
+
+        def catalog() -> Catalog:
+            meanwhile()
+            return Catalog(tuple(self.backups()), {})
+
+        with lifetime(drill, self.keep):
+            rehearse(drill, catalog)
+        self.keep(drill.ended())
+        return drill.ended()
+
+    def keep(self, record: DrillRecord) -> None:
+        if self.target.life.is_over:
+            raise Killed
+        keep_record(record, SIGNER, self.world.places)
+
+    def known(self) -> Drills:
+        return read_records(self.world.places, "lab", [SIGNER.public])
 
     def by_steps(self, between: Callable[[Rehearsal], None]) -> DrillRecord:
         """With something done between the restore and its verification."""
@@ -162,8 +183,10 @@ def test_a_chain_without_a_slice_is_a_failed_drill_that_says_so_and_takes_none()
     before = [set(place.objects) for place in scene.world.places]
     found = scene.run()
     assert not found.passed and "a drill always includes slices" in found.reasons[0]
+    assert "onlyvips backup run -e lab --kind oplog" in found.reasons[0]
     assert found.base == scene.world.base.prefix and found.slices == ()
-    assert [set(place.objects) for place in scene.world.places] == before
+    backups = [{key for key in place.objects if "/evidence/" not in key} for place in scene.world.places]
+    assert backups == before
     assert scene.target.life.writes == 0
 
 
@@ -226,7 +249,7 @@ def test_killed_before_any_write_the_next_drill_names_and_removes_what_is_left_a
     assert whole.run().passed
     assert whole.target.life.writes > 20
     for death in range(1, whole.target.life.writes + 1):
-        scene = Scene(scene.world)
+        scene = Scene(scene.world, number=2 * death)
         scene.target.life = Life(death)
         dead = scene.drill()
         with pytest.raises(Killed):
@@ -245,12 +268,113 @@ def test_when_nobody_comes_what_is_left_is_known_by_its_name_and_no_record_says_
     with pytest.raises(Killed):
         scene.run(dead)
     assert scene.scratch.databases() == [dead.name] and drills.is_scratch("lab", dead.name)
-    assert read_records(scene.world.places, "lab", [SIGNER.public]).records == ()
+    known = scene.known()
+    assert known.records == () and known.unended == (dead.begun,)
+    told = [one.what for one in findings(known, PLAN, scene.clock.now()) if dead.record.id in one.what]
+    assert "no record says that it ended" in told[1] and dead.name in told[0]
+    scene.target.life = Life()
+    assert scene.run().removed == (dead.name,)
+    assert findings(scene.known(), PLAN, scene.clock.now()) == []
+
+
+class Bug(Exception):
+    """What nobody expects."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt(), "interrupted by a person (Ctrl-C)"),
+        (SystemExit(15), "ended by SystemExit"),
+        (Bug("at mongodb://root:hunter2-Sw0rdfish@db/"), "ended by Bug: at mongodb://"),
+    ],
+    ids=["Ctrl-C", "a cancelled run", "a bug"],
+)
+def test_whatever_ends_a_drill_it_cleans_up_says_why_in_its_record_and_is_raised_again(error: BaseException, told: str):
+    scene = Scene()
+    drill = scene.drill()
+    applied = scene.target.apply
+
+    def apply(writes: object) -> None:
+        if len(scene.target.data) == 2 and scene.target.life.writes > 20 and not drill._reasons:
+            raise error
+        applied(writes)  # type: ignore[arg-type]
+
+    scene.target.apply = apply  # type: ignore[method-assign]
+    with pytest.raises(type(error)) as raised:
+        scene.run(drill)
+    assert scene.target.life.writes > 20 and scene.target.data == {}
+    (record,) = scene.known().records
+    assert not record.passed and told in record.reasons[0] and "hunter2" not in record.reasons[0]
+    assert record.left == () and any("is kept as one that failed" in note for note in raised.value.__notes__)
+    assert scene.known().unended == ()
+
+
+def test_what_an_interrupted_drill_cannot_remove_is_named_in_its_record_and_with_the_error():
+    scene = Scene()
+    drill = scene.drill()
+    scene.target.data[f"{drill.name}.users"] = {}
+    scene.scratch.stays = True
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        scene.run(drill, interrupted)
+    (record,) = scene.known().records
+    assert f"{drill.name} ({drill.name} is still there" in record.left[0]
+    assert any(drill.name in note for note in raised.value.__notes__)
+    assert any(drill.name in one.what for one in findings(scene.known(), PLAN, scene.clock.now()))
+
+
+def test_a_database_of_a_dead_drill_that_does_not_go_is_named_as_left_and_never_as_removed():
+    scene = Scene()
+    name = drills.scratch_name("lab", "20260801T120000Z-0badcafe")
+    scene.target.data[f"{name}.users"] = {}
+    scene.scratch.stays = True
+    found = scene.run()
+    assert not found.passed and found.removed == () and any(one.startswith(name) for one in found.left)
+
+
+def test_a_drill_that_was_interrupted_as_its_record_was_kept_keeps_the_record_it_had():
+    scene = Scene()
+    drill = scene.drill()
+    with pytest.raises(KeyboardInterrupt), lifetime(drill, scene.keep):
+        rehearse(drill, lambda: Catalog(tuple(scene.backups()), {}))
+        scene.keep(drill.ended())
+        raise KeyboardInterrupt
+    (record,) = scene.known().records
+    assert record.passed and record == drill.ended()
+
+
+# --- between a base and the next slice
+
+
+def test_between_a_base_and_the_next_slice_the_base_before_is_rehearsed_with_its_slices():
+    scene = Scene()
+    reached = moment(scene.world.writer.at)
+    newer = scene.world.take_base()
+    assert plan_restore("lab", scene.backups(), {}, Wanted("latest")).base == newer
+    found = scene.run()
+    assert found.passed and found.base == scene.world.base.prefix and len(found.slices) == 3
+    assert found.reached == reached and found.recovery_point_ms == 9_000  # by the newer base alone
+    take_slice(scene.world.log, scene.world.places)
+    found = scene.run()
+    assert found.passed and found.slices and found.reached == moment(scene.world.writer.at)
+
+
+def test_a_moment_that_a_base_alone_and_one_with_slices_lead_to_is_had_by_the_one_with_slices():
+    scene = Scene()
+    scene.world.take_base()
+    found = scene.run(scene.drill(moment(scene.world.writer.at - 25)))
+    assert found.passed and found.base == scene.world.base.prefix
 
 
 def test_killed_while_its_record_is_stored_the_next_drill_stores_its_own_and_nothing_is_forged():
     scene = Scene()
-    record = scene.run()
+    drill = scene.drill()
+    rehearse(drill, lambda: Catalog(tuple(scene.backups()), {}))
+    record = drill.ended()
     for death in range(1, 7):
         life = Life(death)
         for place in scene.world.places:

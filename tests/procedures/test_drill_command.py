@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import stat
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,13 +23,16 @@ from flows.drill import drill as flow
 from onlyvips import environment as environments
 from onlyvips.core.audit import Report, audit
 from onlyvips.core.drills import FAILED, Drills
+from onlyvips.core.manifest import seconds
 from onlyvips.errors import Permanent, Refused, Transient
+from onlyvips.ports import Term
 from onlyvips.steps import signature
-from onlyvips.steps.drill_records import KeptRecord, keep_record
+from onlyvips.steps.drill import lifetime
+from onlyvips.steps.drill_records import KeptRecord, keep_begun, keep_record
 from onlyvips.wiring import backups, drill_records, drills, trend
 from tasks import drills as tasks
 from tests.core.test_audit import NOW, PLAN, everywhere, locked
-from tests.core.test_drills import RECORD, record
+from tests.core.test_drills import RECORD, begun, older, record
 from tests.procedures.test_backup import stores
 from tests.procedures.test_drill import Scene
 
@@ -130,6 +137,30 @@ def test_where_a_server_answers_the_run_is_made_there(
     assert found["state"] == "Failed" and found["reasons"] == ["No slice leads on."]
 
 
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("Flow run encountered an exception: Refused: lab names no scratch target: nothing was done.", 2),
+        ("Flow run encountered an exception: Driven: Ada does drills of lab and is alive: nothing was changed.", 2),
+        ("Flow run encountered an exception: Permanent: Drill x failed. It was ended by Bug: Refused: no.", 1),
+        ("Flow run was cancelled.", 1),
+    ],
+)
+def test_what_a_run_refused_exits_2_as_here_and_what_failed_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], message: str, code: int
+) -> None:
+    ended = SimpleNamespace(is_completed=lambda: False, name="Failed", message=message)
+    monkeypatch.setattr(running, "answering_server", lambda _: "http://127.0.0.1:1/api")
+    monkeypatch.setattr(running, "begin", lambda *given: SimpleNamespace(id="7", name="owl"))
+    monkeypatch.setattr(running, "address_of", lambda *_: "http://there/7")
+    monkeypatch.setattr(running, "follow", lambda *_, **__: ended)
+    monkeypatch.setattr(drill_records, "records", lambda *_: Drills())
+    assert run(["drill", "run", *HERE]) == code
+    capsys.readouterr()
+    assert run(["drill", "run", *HERE, "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["message"] == message
+
+
 # --- records
 
 
@@ -141,6 +172,42 @@ def test_list_and_show_tell_what_is_signed(places: Any, capsys: pytest.CaptureFi
     assert run(["drill", "show", "2026", *HERE]) == 2
     assert "more than one drill `2026`" in capsys.readouterr().err
     assert run(["drill", "show", "2030", *HERE]) == 2
+
+
+@pytest.mark.parametrize(("renewed", "state"), [(0.0, "running"), (-3600.0, "never ended")])
+def test_list_and_show_tell_what_began_and_never_ended(
+    places: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    renewed: float,
+    state: str,
+) -> None:
+    dead = begun(2)
+    keep_begun(dead, PAIR, places)
+    term = Term(dead.operator, 3, 15.0, time.time() + renewed, "v")
+    monkeypatch.setattr(drill_records, "lease_cell", lambda *_: SimpleNamespace(read=lambda: term))
+    assert run(["drill", "list", *HERE]) == 0
+    assert f"{dead.id}  mongodb  latest  {state}" in capsys.readouterr().out
+    assert run(["drill", "show", dead.id, *HERE]) == 0
+    assert dead.scratch in capsys.readouterr().out
+    assert run(["drill", "list", *HERE, "--json"]) == 0
+    assert [one["id"] for one in json.loads(capsys.readouterr().out)["unended"]] == [dead.id]
+    report, _ = drill_records.audited(
+        environments.load("lab"), audit(everywhere(), {}, PLAN, NOW, locked(everywhere()))
+    )
+    told = [one.severity for one in report.findings if dead.id in one.what and "left a database" not in one.what]
+    assert told == (["note"] if state == "running" else ["fault"])
+
+
+def test_the_last_good_drill_is_found_behind_any_number_of_those_of_older_moments(
+    places: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill_records, "_NEWEST", 3)
+    for day in range(2, 6):
+        keep_record(older(day), PAIR, places)
+    report, gauges = drill_records.audited(environments.load("lab"), Report("lab", "", (), ()))
+    assert f"the last good drill, {record(1).id}" in report.findings[0].what
+    assert gauges[0].value == seconds(record(1).ended)
 
 
 def test_a_forged_record_is_named_and_ignored_by_list_and_refused_by_show(
@@ -241,11 +308,15 @@ def scene(monkeypatch: pytest.MonkeyPatch, logged: None) -> Scene:
     for name in ("clear", "restore", "verify", "clean", "keep"):
         monkeypatch.setattr(tasks, name, getattr(tasks, name).fn)
 
-    @contextmanager
-    def rehearsing(*_: Any) -> Iterator[str]:
-        yield drill.record.id
+    def begin(*_: Any) -> str:
+        drills._begun_here[drill.record.id] = stack = ExitStack()
+        stack.enter_context(lifetime(drill, lambda _: drills.keep(drill.record.id)))
+        return drill.record.id
 
-    monkeypatch.setattr(tasks, "rehearsing", rehearsing)
+    nobody = SimpleNamespace(name="owl", id="7", run_count=1)
+    monkeypatch.setattr(tasks, "flow_run", nobody)
+    monkeypatch.setattr(tasks, "Teller", SimpleNamespace)
+    monkeypatch.setattr(tasks, "begin", begin)
     monkeypatch.setattr(tasks, "show", lambda _: None)
     return scene
 
@@ -268,6 +339,52 @@ def test_a_flow_whose_restore_fails_cleans_up_keeps_the_record_and_is_red(
     assert scene.target.data == {}
     (record,) = drill_records.records(environments.load("lab")).records
     assert record.reasons == ("The replay broke.",) and record.entries > 0
+
+
+class Cancelled(BaseException):
+    """As Prefect ends a run that is cancelled."""
+
+
+@pytest.mark.parametrize("error", [Cancelled(), KeyboardInterrupt(), ZeroDivisionError("no zero")], ids=repr)
+@pytest.mark.parametrize("step", ["clear", "restore", "verify", "clean", "keep"])
+def test_a_flow_that_is_cancelled_or_meets_a_bug_at_any_step_cleans_up_and_its_record_says_so(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    def ends(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(tasks, step, ends)
+    with pytest.raises(type(error)):
+        flow.fn("lab")
+    assert scene.target.data == {} and drills._begun_here == {}
+    (record,) = drill_records.records(environments.load("lab")).records
+    assert not record.passed and record.left == ()
+    assert any(word in record.reasons[0] for word in ("Cancelled", "Ctrl-C", "ZeroDivisionError: no zero"))
+
+
+def test_an_interrupt_in_the_middle_of_a_restore_stops_its_threads_before_the_database_is_removed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (id,) = drills._running
+    found = drills._running[id]
+    began, writes = threading.Event(), list[bool]()
+
+    def slow() -> None:
+        began.set()
+        while not found.stopping.wait(0.01):
+            pass
+        writes.append(True)
+        raise drills._Stopped
+
+    monkeypatch.setattr(found.rehearsal, "verify", slow)
+    interrupt = threading.Thread(target=lambda: (began.wait(), os.kill(os.getpid(), signal.SIGINT)))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        flow.fn("lab")
+    interrupt.join()
+    assert writes == [True] and scene.target.data == {}
+    (record,) = drill_records.records(environments.load("lab")).records
+    assert record.reasons == ("It was interrupted by a person (Ctrl-C).",) and record.entries > 0
 
 
 def test_a_trend_that_cannot_be_drawn_fails_no_drill(monkeypatch: pytest.MonkeyPatch, logged: None) -> None:

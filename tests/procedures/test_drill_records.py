@@ -10,8 +10,8 @@ import pytest
 from onlyvips.core.drills import DrillRecord, signature_key
 from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.steps import signature
-from onlyvips.steps.drill_records import keep_record, read_records
-from tests.core.test_drills import RECORD, record
+from onlyvips.steps.drill_records import keep_begun, keep_record, read_records
+from tests.core.test_drills import RECORD, begun, record
 from tests.procedures.test_backup import stores
 from tests.simulators.objects import SimulatedStore
 
@@ -144,6 +144,41 @@ def test_a_signature_whose_record_was_never_written_is_no_record(places: list[Si
     everywhere(places, lambda objects: objects.pop(RECORD.key) and None)
     found = read(places)
     assert found.records == () and found.unverified == ()
+
+
+def test_what_began_is_known_until_its_record_is_there_and_believed_only_where_it_is_signed(
+    places: list[SimulatedStore],
+):
+    dead, ended = begun(1), begun(0)
+    assert keep_begun(dead, SIGNER, places).stores == ("a", "b", "c")
+    found = read(places)
+    assert found.records == (RECORD,) and found.unended == (dead,)
+    assert read(places, newest=1).unended == (dead,) and read(places, newest=1).records == ()
+    keep_begun(ended, SIGNER, places)
+    keep_record(record(0), SIGNER, places)
+    assert read(places).unended == (dead,) and record(0) in read(places).records
+    assert read(places, "production").unended == ()
+    for place in places:
+        place.objects[dead.key] = place.objects[dead.key].replace(b'"Ada"', b'"Bob"')
+    found = read(places)
+    assert found.unended == () and [one.id for one in found.unverified] == [dead.id]
+
+
+def test_a_beginning_put_in_the_place_of_another_one_is_ignored(places: list[SimulatedStore]):
+    dead, other = begun(1), begun(2)
+    keep_begun(dead, SIGNER, places)
+    for place in places:
+        for key in (dead.key, signature_key(dead.key)):
+            place.objects[key.replace(dead.id, other.id)] = place.objects[key]
+    found = read(places)
+    assert found.unended == (dead,) and "was put in the place of this one" in found.unverified[0].why
+
+
+def test_a_drill_whose_beginning_nobody_takes_does_not_begin(places: list[SimulatedStore]):
+    for place in places:
+        place.refuses_writes()
+    with pytest.raises(Transient, match=r"No store took that drill .* begins, so it does not"):
+        keep_begun(begun(1), SIGNER, places)
 
 
 def test_a_destination_that_is_away_is_told_and_what_cannot_be_read_is_not_called_forged(places: list[SimulatedStore]):

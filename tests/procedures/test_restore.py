@@ -13,7 +13,7 @@ import pyrage
 import pytest
 
 from onlyvips.core.catalog import read_catalog
-from onlyvips.core.manifest import moment
+from onlyvips.core.manifest import Manifest, moment
 from onlyvips.core.replayable import Watch
 from onlyvips.core.restore import MARKER, RestorePlan, Wanted, check_server, plan_restore
 from onlyvips.core.restored import Restored
@@ -68,12 +68,18 @@ class World:
         self.writer = Writer(START, seed)
         self.places = stores("a", "b", "c")
         self.write(12)
-        source = Source(self.writer, self.log, meanwhile)
-        run = Run(1, Later(), lambda n: b"\xaa" * n)
-        self.base = take(base(source, self.places, BASE_PLAN, run, oplog=self.log)).manifest
+        self.meanwhile, self.bases = meanwhile, 0
+        self.base = self.take_base()
         for _ in range(slices):
             self.write(10)
             take_slice(self.log, self.places)
+
+    def take_base(self) -> Manifest:
+        """Another one."""
+        self.bases += 1
+        source = Source(self.writer, self.log, self.meanwhile)
+        run = Run(self.bases, Later(), lambda n: bytes([0xA9 + self.bases]) * n)
+        return take(base(source, self.places, BASE_PLAN, run, oplog=self.log)).manifest
 
     def write(self, count: int) -> None:
         for _ in range(count):

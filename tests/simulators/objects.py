@@ -31,6 +31,11 @@ class Life:
             if self._ends_at and self.writes >= self._ends_at:
                 raise Killed
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the process died."""
+        return bool(self._ends_at) and self.writes >= self._ends_at
+
 
 class SimulatedStore:
     """Objects in a dictionary. ``uploads`` are those begun and neither finished nor aborted."""
