@@ -1,17 +1,13 @@
-"""``onlyvips drill …`` and the flow's tasks: exit codes, what is printed, what is refused, and that no key is shown."""
+"""``onlyvips drill …``: exit codes, what is printed, what is refused, and that no key is shown."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import signal
 import stat
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,22 +15,18 @@ from typing import Any
 import pytest
 
 from flows.commands import run, running
-from flows.drill import drill as flow
 from onlyvips import environment as environments
 from onlyvips.core.audit import Report, audit
 from onlyvips.core.drills import FAILED, Drills
 from onlyvips.core.manifest import seconds
-from onlyvips.errors import Permanent, Refused, Transient
+from onlyvips.errors import Refused, Transient
 from onlyvips.ports import Term
 from onlyvips.steps import signature
-from onlyvips.steps.drill import lifetime
 from onlyvips.steps.drill_records import KeptRecord, keep_begun, keep_record
-from onlyvips.wiring import backups, drill_records, drills, trend
-from tasks import drills as tasks
+from onlyvips.wiring import backups, drill_records, drills
 from tests.core.test_audit import NOW, PLAN, everywhere, locked
 from tests.core.test_drills import RECORD, begun, older, record
 from tests.procedures.test_backup import stores
-from tests.procedures.test_drill import Scene
 
 HERE = ["-e", "lab"]
 PAIR = signature.make_key()
@@ -269,131 +261,7 @@ def test_key_writes_the_private_half_for_its_owner_alone_and_shows_only_the_publ
     assert run(["drill", "key", "--output", str(tmp_path / "no" / "x")]) == 2
 
 
-# --- the flow's tasks
-
-
-@pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("drill"))
-
-
-def test_what_fails_in_a_drill_is_noted_and_not_raised_and_a_bug_is(
-    monkeypatch: pytest.MonkeyPatch, logged: None
-) -> None:
-    why: list[tuple[str, str]] = []
-    monkeypatch.setattr(drills, "fail", lambda *told: why.append(told))
-    with tasks.noted("7"):
-        raise Refused("No slice.")
-    assert why == [("7", "No slice.")]
-    with pytest.raises(ZeroDivisionError), tasks.noted("7"):
-        raise ZeroDivisionError
-
-
-def test_a_run_is_green_only_when_the_drill_passed(logged: None) -> None:
-    assert tasks.conclude(RECORD)["verdict"] == "passed"
-    with pytest.raises(Permanent, match=r"failed.*No slice leads on\."):
-        tasks.conclude(WRONG)
-
-
-@pytest.fixture
-def scene(monkeypatch: pytest.MonkeyPatch, logged: None) -> Scene:
-    """The flow's tasks as functions, on simulators; its lease and what it shows left out."""
-    scene = Scene()
-    drill = scene.drill()
-    running_ = drills._Running(environments.load("lab"), drill, PAIR)
-    monkeypatch.setitem(drills._running, drill.record.id, running_)
-    monkeypatch.setattr(drills, "catalog", lambda _: SimpleNamespace(backups=scene.backups(), away={}))
-    monkeypatch.setattr(drills, "stores_of", lambda _: scene.world.places)
-    monkeypatch.setattr(drill_records, "stores_of", lambda _: scene.world.places)
-    for name in ("clear", "restore", "verify", "clean", "keep"):
-        monkeypatch.setattr(tasks, name, getattr(tasks, name).fn)
-
-    def begin(*_: Any) -> str:
-        drills._begun_here[drill.record.id] = stack = ExitStack()
-        stack.enter_context(lifetime(drill, lambda _: drills.keep(drill.record.id)))
-        return drill.record.id
-
-    nobody = SimpleNamespace(name="owl", id="7", run_count=1)
-    monkeypatch.setattr(tasks, "flow_run", nobody)
-    monkeypatch.setattr(tasks, "Teller", SimpleNamespace)
-    monkeypatch.setattr(tasks, "begin", begin)
-    monkeypatch.setattr(tasks, "show", lambda _: None)
-    return scene
-
-
-def test_the_flow_does_what_the_command_does_and_its_record_is_believed(scene: Scene) -> None:
-    found = flow.fn("lab")
-    assert found["verdict"] == "passed" and scene.target.data == {}
-    assert asdict(drill_records.one_record(environments.load("lab"), found["id"])) == found
-
-
-def test_a_flow_whose_restore_fails_cleans_up_keeps_the_record_and_is_red(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_: str) -> None:
-        raise Permanent("The replay broke.")
-
-    monkeypatch.setattr(tasks, "verify", broken)
-    with pytest.raises(Permanent, match=r"failed.*The replay broke\."):
-        flow.fn("lab")
-    assert scene.target.data == {}
-    (record,) = drill_records.records(environments.load("lab")).records
-    assert record.reasons == ("The replay broke.",) and record.entries > 0
-
-
-class Cancelled(BaseException):
-    """As Prefect ends a run that is cancelled."""
-
-
-@pytest.mark.parametrize("error", [Cancelled(), KeyboardInterrupt(), ZeroDivisionError("no zero")], ids=repr)
-@pytest.mark.parametrize("step", ["clear", "restore", "verify", "clean", "keep"])
-def test_a_flow_that_is_cancelled_or_meets_a_bug_at_any_step_cleans_up_and_its_record_says_so(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
-) -> None:
-    def ends(_: str) -> None:
-        raise error
-
-    monkeypatch.setattr(tasks, step, ends)
-    with pytest.raises(type(error)):
-        flow.fn("lab")
-    assert scene.target.data == {} and drills._begun_here == {}
-    (record,) = drill_records.records(environments.load("lab")).records
-    assert not record.passed and record.left == ()
-    assert any(word in record.reasons[0] for word in ("Cancelled", "Ctrl-C", "ZeroDivisionError: no zero"))
-
-
-def test_an_interrupt_in_the_middle_of_a_restore_stops_its_threads_before_the_database_is_removed(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (id,) = drills._running
-    found = drills._running[id]
-    began, writes = threading.Event(), list[bool]()
-
-    def slow() -> None:
-        began.set()
-        while not found.stopping.wait(0.01):
-            pass
-        writes.append(True)
-        raise drills._Stopped
-
-    monkeypatch.setattr(found.rehearsal, "verify", slow)
-    interrupt = threading.Thread(target=lambda: (began.wait(), os.kill(os.getpid(), signal.SIGINT)))
-    interrupt.start()
-    with pytest.raises(KeyboardInterrupt):
-        flow.fn("lab")
-    interrupt.join()
-    assert writes == [True] and scene.target.data == {}
-    (record,) = drill_records.records(environments.load("lab")).records
-    assert record.reasons == ("It was interrupted by a person (Ctrl-C).",) and record.entries > 0
-
-
-def test_a_trend_that_cannot_be_drawn_fails_no_drill(monkeypatch: pytest.MonkeyPatch, logged: None) -> None:
-    def away(_: str) -> str:
-        raise Transient("Nobody answers.")
-
-    monkeypatch.setattr(trend, "markdown", away)
-    monkeypatch.setattr(tasks, "create_markdown_artifact", lambda *_, **__: pytest.fail("nothing is to be shown"))
-    tasks.show.fn("lab")
+# --- the trend
 
 
 def test_the_trend_is_written_to_a_file(places: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
