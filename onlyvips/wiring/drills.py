@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +34,8 @@ from onlyvips.wiring.places import lease_cell, stores_of
 
 KINDS = ("mongodb",)
 """Kinds that are rehearsed."""
+_GLANCE = 0.5
+"""Seconds after which an interrupt is heard at the latest: one that reaches another thread wakes nobody."""
 
 
 @dataclass
@@ -177,13 +179,15 @@ def _one(id: str) -> _Running:
 def _stoppable(found: _Running, do: Callable[[], None]) -> None:
     """Do it in a thread: an interrupt is heard at once, and ends it and all its threads at their next sign of life, so
     that nobody writes to the scratch database any more when it is removed."""
+    found.stopping.clear()  # set by an attempt that failed by itself
     with ThreadPoolExecutor(1, thread_name_prefix="drill") as pool:
-        doing = pool.submit(do)
         try:
+            doing = pool.submit(do)
+            while not doing.done():
+                wait([doing], _GLANCE)
             doing.result()
         except BaseException:
-            if not doing.done():
-                found.stopping.set()
+            found.stopping.set()  # before the pool waits for its thread
             raise
 
 

@@ -130,22 +130,20 @@ def test_an_interrupt_in_the_middle_of_a_restore_stops_its_threads_before_the_da
 ) -> None:
     (id,) = drills._running
     found = drills._running[id]
-    began, writes = threading.Event(), list[bool]()
+    began, stopped = threading.Event(), list[bool]()
 
     def slow() -> None:
         began.set()
-        while not found.stopping.wait(0.01):
-            pass
-        writes.append(True)
+        stopped.append(found.stopping.wait(20))
         raise drills._Stopped
 
     monkeypatch.setattr(found.rehearsal, "verify", slow)
-    interrupt = threading.Thread(target=lambda: (began.wait(), os.kill(os.getpid(), signal.SIGINT)))
+    interrupt = threading.Thread(target=lambda: began.wait(20) and os.kill(os.getpid(), signal.SIGINT), daemon=True)
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
         flow.fn("lab")
     interrupt.join()
-    assert writes == [True] and scene.target.data == {}
+    assert stopped == [True] and scene.target.data == {}
     (record,) = drill_records.records(environments.load("lab")).records
     assert record.reasons == ("It was interrupted by a person (Ctrl-C).",) and record.entries > 0
 
