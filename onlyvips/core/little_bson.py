@@ -171,18 +171,23 @@ Span = tuple[bytes, int, int, int]
 
 
 def spans(data: bytes, start: int = 0) -> list[Span]:
-    """The same as ``elements``, for half of the time."""
+    """The same as ``elements``, for a third of the time."""
     if len(data) < start + 5:
         raise ValueError("a document is cut short")
-    end = start + _INT32.unpack_from(data, start)[0]
+    size_of = _INT32.unpack_from
+    end = start + size_of(data, start)[0]
     if not start + 5 <= end <= len(data) or data[end - 1] != 0:
         raise ValueError("a document does not end where it says")
     at, last, index, fixed_of, found = start + 4, end - 1, data.index, _FIXED.get, list[Span]()
     while at < last:
         kind, stop = data[at], index(0, at + 1, end)
-        fixed = fixed_of(kind)
-        after = _after(data, kind, stop + 1) if fixed is None else stop + 1 + fixed
-        if after > last:
+        if (fixed := fixed_of(kind)) is not None:
+            after = stop + 1 + fixed
+        elif kind == _STRING and stop + 5 <= last:
+            after = stop + 5 + size_of(data, stop + 1)[0]
+        else:
+            after = _after(data, kind, stop + 1)
+        if not stop < after <= last:
             raise ValueError("an element does not fit into its document")
         found.append((data[at + 1 : stop], at, stop + 1, after))
         at = after

@@ -19,6 +19,8 @@ from onlyvips.errors import Refused
 MARKER = OURS
 """The collection, in the target, in which a restore notes how far it is; gone when it is done."""
 NOWHERE = Position(0, 0)
+VIEW = "view"
+"""The type of a namespace that has no documents of its own."""
 _PAIR = re.compile(r"([^.*=\s]+)\.(\*|[^*=\s]+)=([^.*=\s]+)\.(\*|[^*=\s]+)")
 
 

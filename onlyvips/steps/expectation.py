@@ -20,10 +20,10 @@ from onlyvips.core.diff import apply_diff
 from onlyvips.core.little_bson import each
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replay import Translator, id_of
-from onlyvips.core.restore import NOWHERE, RestorePlan, Source
+from onlyvips.core.restore import NOWHERE, VIEW, RestorePlan, Source
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import ObjectStore, TargetDatabase
-from onlyvips.steps.load import VIEW, Sum
+from onlyvips.steps.load import Sum
 from onlyvips.steps.opened import Sink
 from onlyvips.steps.sound import Reader, read_object
 

@@ -12,9 +12,10 @@ from onlyvips.core.archive import Corrupt, Documents, Entry, Event, Prelude, Rea
 from onlyvips.core.changes import Create, Index
 from onlyvips.core.little_bson import each
 from onlyvips.core.replay import Names, indexes_of
+from onlyvips.core.restore import VIEW
 from onlyvips.errors import Permanent, Refused
 from onlyvips.ports import TargetDatabase
-from onlyvips.steps.load import VIEW, Sum
+from onlyvips.steps.load import Sum
 
 Open = Callable[[], Iterable[bytes]]
 """The bytes of the archive from their beginning, each time."""

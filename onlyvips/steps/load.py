@@ -14,7 +14,7 @@ from onlyvips.core.archive import Documents
 from onlyvips.core.capped import options_of
 from onlyvips.core.changes import Create, Drop, Write
 from onlyvips.core.little_bson import each
-from onlyvips.core.restore import Coming, RestorePlan, Source
+from onlyvips.core.restore import VIEW, Coming, RestorePlan, Source
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.marker import Marker
@@ -23,7 +23,6 @@ from onlyvips.steps.sound import Reader, Sound, read_object
 _TOGETHER = 1 << 19
 """Bytes that a server is sent at a time, at least, but for the last ones."""
 _MODULUS = 1 << 128
-VIEW = "view"
 
 
 @dataclass

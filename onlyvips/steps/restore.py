@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from onlyvips.core.replay import Translator, indexes_of
-from onlyvips.core.restore import NOWHERE, RestorePlan
+from onlyvips.core.restore import RestorePlan
 from onlyvips.core.restore import accounts as left_alone
 from onlyvips.core.restored import Restored
 from onlyvips.core.swap import final
@@ -16,7 +15,7 @@ from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.ports.accounts import AccountsTarget
 from onlyvips.ports.live import LiveDatabase
 from onlyvips.steps import marker as markers
-from onlyvips.steps.load import VIEW, Load
+from onlyvips.steps.load import Load
 from onlyvips.steps.marker import Claim, Marker, Ours
 from onlyvips.steps.replay import Replay
 from onlyvips.steps.restore_accounts import ready
@@ -69,9 +68,8 @@ def _bring(plan: RestorePlan, target: TargetDatabase, reader: Reader, sound: Sou
     """Everything but the views, compared."""
     load = Load(plan, target, marker, sound, reader)
     load.run()
-    translator = Translator(plan.names, plan.start, plan.until or NOWHERE, _indexes(plan))
-    replay = Replay(plan, target, marker, translator)
-    replay.run(sound, reader)
+    replay = Replay(plan, target, marker)
+    translator = replay.run(sound, reader)
     indexes, last = translator.indexing(), translator.seen
     target.apply(indexes)
     return replace(
@@ -110,7 +108,3 @@ def _finished(plan: RestorePlan, marker: Marker) -> Restored:
         accounts=left_alone(plan.base),
         seconds=0.0,
     )
-
-
-def _indexes(plan: RestorePlan) -> dict[str, dict[str, bytes | str]]:
-    return {one.target: indexes_of(one.record.metadata) for one in plan.coming if one.record.type != VIEW}

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from onlyvips.core.archive import Documents
-from onlyvips.core.replay import Translator
 from onlyvips.core.restore import RestorePlan, Source
 from onlyvips.errors import OnlyVipsError, Refused
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.copies import hash_of
 from onlyvips.steps.opened import Sink, open_object
+from onlyvips.steps.translated import Translated, translator_of
 
 Tell = Callable[[str, int], None]
 """What is going on, and so many bytes more of it; what it raises ends it."""
@@ -22,10 +22,12 @@ Tell = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Sound:
-    """The store that has each object as its manifest says, by key; and what was wrong with other copies, in words."""
+    """The store that has each object as its manifest says, by key; what was wrong with other copies, in words; and what
+    the logs say, where that is little and no copy of them was bad."""
 
     stores: Mapping[str, ObjectStore]
     flaws: tuple[str, ...]
+    translated: Translated | None = None
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,16 @@ def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
     with ThreadPoolExecutor(reader.workers) as pool:
         for running in [pool.submit(look, source) for source in plan.archives]:
             running.result()
-    if plan.until is not None and plan.logs:
-        translator = Translator(plan.names, plan.start, plan.until)
-        for source in plan.logs:
-            look(source, lambda documents: _translate(translator, documents))
+    before, translated = len(flaws), Translated(translator_of(plan))
+    for source in plan.logs if plan.until is not None else ():
+        look(source, translated.take)
     if lost:
         raise Refused(
             f"No good copy is left of {len(lost)} objects, so nothing was written: {' · '.join(lost)}. Where they do "
             "not open, see that the identity is the right one; else restore to another moment, or by another base."
         )
-    return Sound(found, tuple(flaws))
+    kept = translated.done is not None and len(flaws) == before  # of a bad copy something may have been taken
+    return Sound(found, tuple(flaws), translated if kept else None)
 
 
 def open_sound(source: Source, reader: Reader, file: Path) -> tuple[str, ...]:
@@ -138,11 +140,6 @@ def _write(plain: BinaryIO, found: Documents) -> None:
             f"What is inside of the backup does not fit where it is to lie for a while ({error.strerror}): nothing was "
             "changed; make room there, or let TMPDIR name another place."
         ) from error
-
-
-def _translate(translator: Translator, documents: Documents) -> None:
-    for entry in documents.entries:
-        translator.translate(entry)
 
 
 def _good_copy(source: Source, reader: Reader, sink: Sink | None, opened: bool) -> tuple[ObjectStore | None, list[str]]:

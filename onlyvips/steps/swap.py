@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from onlyvips.core.changes import Drop, Rename
-from onlyvips.core.restore import RestorePlan
+from onlyvips.core.restore import VIEW, RestorePlan
 from onlyvips.core.swap import SHADOW, final, missing, same_view
 from onlyvips.errors import Permanent
 from onlyvips.ports import TargetDatabase
 from onlyvips.ports.live import LiveDatabase
-from onlyvips.steps.load import VIEW, options, views
+from onlyvips.steps.load import options, views
 from onlyvips.steps.marker import Marker
 
 
