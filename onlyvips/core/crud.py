@@ -54,11 +54,11 @@ class Heads:
 
     def read(self, data: bytes) -> Crud | None:
         """The entry in ``data``, one whole document; None where it must be read in full."""
-        begin = _begin(data)
-        at = data.find(_WHAT, begin)
-        if (known := self._known.get(data[begin:at])) is None:
-            return None
         try:
+            begin = _begin(data)
+            at = data.find(_WHAT, begin)
+            if (known := self._known.get(data[begin:at])) is None:
+                return None
             what, at = _document(data, at + len(_WHAT))
             which = b""
             if data.startswith(_WHICH, at):

@@ -62,8 +62,17 @@ def test_one_of_a_known_head_is_read_as_the_whole_entry_says(write: dict[str, An
         entry(6, t=5),
         entry(6, extra=1),
         entry(6, o2="no document"),
+        b"\x0e\0\0\0\x03lsid\0\0\0\0",
     ],
-    ids=["another collection", "nothing", "a command", "a field twice", "a field more", "another o2"],
+    ids=[
+        "another collection",
+        "nothing",
+        "a command",
+        "a field twice",
+        "a field more",
+        "another o2",
+        "nothing but a session",
+    ],
 )
 def test_what_is_not_exactly_of_a_known_form_is_not_read(then: bytes) -> None:
     assert read(entry(5), then) is None
