@@ -152,6 +152,8 @@ def test_what_a_killed_drill_leaves_is_named_and_removed_by_the_next_one(world: 
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (left,) = world.scratch()
+    (dead,) = drill_records.records(environments.load(ENVIRONMENT)).unended
+    assert dead.scratch == left and any(dead.id in what for what in world.found())
     found = world.drill()
     assert found.passed and found.removed == (left,) and world.scratch() == []
     assert world.found() == []
