@@ -95,7 +95,8 @@ class Watch:
         """The next ones. Writes of documents are passed by at once: nearly all are, and a replay does them."""
         for one in entries:
             if isinstance(one, Crud):
-                if ".system." in one.namespace or (one.op == "u" and not common(one.what)):
+                _, _, op, namespace, what, _, _ = one
+                if (op == "u" and not common(what)) or ".system." in namespace:
                     self._try(one)
             elif one.entry.op != "n":
                 self._try(Logged(one.entry._replace(role=""), one.fields))
@@ -129,9 +130,9 @@ class Watch:
 def common(what: bytes) -> bool:
     """Whether an update is, by its first bytes, one that each replay does: a diff, a whole document of FerretDB, or a
     whole document without ``$``. False says nothing."""
-    if what.startswith((_DIFF, _WHOLE), 4):
-        alone = int.from_bytes(what[_INSIDE : _INSIDE + 4], "little") + _INSIDE + 1 == len(what)
-        return alone and (what.startswith(_DIFF, 4) or what[_INSIDE + 5 : _INSIDE + 9] == b"_id\0")
+    head = what[4:_INSIDE]
+    if head == _DIFF or (head == _WHOLE and what[_INSIDE + 5 : _INSIDE + 9] == b"_id\0"):
+        return int.from_bytes(what[_INSIDE : _INSIDE + 4], "little") + _INSIDE + 1 == len(what)
     return b"$" not in what
 
 
