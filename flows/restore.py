@@ -52,4 +52,5 @@ def restore(
         restores.keep_ended(asked, done, safety, operator, evidence)
         restores.flush_cache(asked, operator)
         restores.new_base(asked, operator)  # so that protection never lapses
+        restores.finish(asked)  # until here the same parameters, run again, do only what is left
         return dict(done.values)

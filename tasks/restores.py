@@ -112,6 +112,12 @@ def new_base(asked: Asked, operator: str) -> None:
     _after(restores.new_base, asked, operator)
 
 
+@backup_task(name="finish", task_run_name="finish")
+def finish(asked: Asked) -> None:
+    """Nothing is left of the restore."""
+    _after(lambda asked, holder, tell: restores.finish(asked) or [], asked, "")
+
+
 def _after(step: Callable[[Asked, str, Progress], list[str]], asked: Asked, operator: str) -> None:
     try:
         for line in step(asked, _me(operator), restores.counted(Teller().tell)):

@@ -69,6 +69,11 @@ def as_json(plan: RestorePlan, how_long: str) -> dict[str, Any]:
 
 def done(found: Restored, live: bool = False) -> str:
     """What was done, in a few sentences; of another place than the live one, what is to be done when it goes live."""
+    if found.before:
+        return (
+            f"Restored to {found.reached} by an earlier run already, at {found.before}: nothing was restored again, "
+            "what was written since is there. Only what comes after was left to do."
+        )
     told = f"Restored to {found.reached}: {found.documents:,} documents of the base read back equal"
     told += f", {found.entries:,} entries of the oplog replayed up to {found.until}" if found.until else ""
     told += f", {_count(found.indexes, 'index', 'indexes')} built, in {found.seconds:.1f} s."

@@ -11,7 +11,8 @@ class Restored:
     last of them ``until``; this run wrote ``written`` documents for them; ``doubled`` were in an archive twice.
     ``stays`` are collections and views of the live database that the moment does not have, ``remade`` views that were
     there with another definition. ``flaws`` are copies that were not used, for they are not as they were written.
-    ``resumed``: an earlier run had begun it. ``accounts``: what became of users and roles, in words."""
+    ``resumed``: an earlier run had begun it. ``accounts``: what became of users and roles, in words.
+    ``before``: when an earlier run had done all of it, so that this one restored nothing."""
 
     namespaces: tuple[tuple[str, str, int], ...]
     documents: int
@@ -27,3 +28,4 @@ class Restored:
     seconds: float
     stays: tuple[str, ...] = ()
     remade: tuple[str, ...] = ()
+    before: str = ""

@@ -14,12 +14,12 @@ from onlyvips.core.manifest import moment
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replayable import LAST
 from onlyvips.core.restore import MARKER, RestorePlan
-from onlyvips.core.swap import SHADOW
+from onlyvips.core.swap import SHADOW, final
 from onlyvips.errors import Fenced, Refused
 from onlyvips.ports import TargetDatabase
 from onlyvips.ports.live import LiveDatabase
 
-_RESTORE, _HOLDER, _DONE, _SWAPPING = "restore", "holder", "done ", "swapping"
+_RESTORE, _HOLDER, _DONE, _SWAPPING, _RESTORED = "restore", "holder", "done ", "swapping", "restored"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Claim:
 class Marker:
     """``done``: collections of the target whose base is there and verified; ``position``: the last entry replayed;
     ``swapping``: all of it is there, and shadows take their places; what ``stays`` and is ``remade`` then. ``claim`` is
-    that of the run that writes; None: who looks."""
+    that of the run that writes; None: who looks. ``restored``: since when all of it is done but what comes after."""
 
     target: TargetDatabase
     namespace: str
@@ -46,6 +46,7 @@ class Marker:
     swapping: bool = False
     stays: tuple[str, ...] = ()
     remade: tuple[str, ...] = ()
+    restored: str = ""
 
     def note_done(self, namespace: str) -> None:
         """The base of this collection is there, verified."""
@@ -61,6 +62,11 @@ class Marker:
         """All of it is there and verified; from now on what was there goes, but what ``stays``."""
         self.note(_SWAPPING, bson.string("beside", json.dumps([stays, remade])))
         self.swapping, self.stays, self.remade = True, stays, remade
+
+    def note_restored(self, when: str) -> None:
+        """All of it is in its place; what comes after a restore over the live database is not done yet."""
+        self.note(_RESTORED, bson.string("when", when))
+        self.restored = when
 
     @property
     def told(self) -> str:
@@ -165,6 +171,7 @@ def begin(plan: RestorePlan, target: TargetDatabase, claim: Claim) -> Marker:
             bson.string("plan", plan.identity),
             bson.string("at", told_until(plan)),
             bson.string("base", plan.base.id),
+            bson.string("targets", json.dumps([to for _, to in plan.names.pairs])),
         )
         marker.note(_RESTORE, *told)
     return marker
@@ -205,35 +212,59 @@ def occupied(plan: RestorePlan, target: TargetDatabase) -> list[str]:
     return [one for one in found if one in coming or one.partition(".")[0] in whole]
 
 
+def finish(plan: RestorePlan, target: TargetDatabase) -> None:
+    """What comes after a restore is done too: nothing is left of it. Nothing where another run is at it by now."""
+    marker = look(plan, target)
+    if marker.restored:
+        target.apply([Drop(marker.namespace)])
+
+
 def _read(marker: Marker, plan: RestorePlan) -> None:
     if MARKER not in marker.target.collections(plan.databases[0]):
         return
-    for raw in (one for batch in marker.target.documents(marker.namespace) for one in batch):
-        told = {one.name: one for one in bson.elements(raw)}
-        name = told["_id"].text()
-        if name == _RESTORE:
-            _same(told, plan)
-            marker.resumed = True
-        elif name == "position":
+    found = [bson.fields(one) for batch in marker.target.documents(marker.namespace) for one in batch]
+    kept = {told["_id"].text(): told for told in found}
+    for name, told in kept.items():
+        if name == "position":
             marker.position = Position(told["seconds"].number() or 0, told["ordinal"].number() or 0)
         elif name == _SWAPPING:
             marker.swapping = True
-            if "beside" in told:
-                marker.stays, marker.remade = map(tuple, json.loads(told["beside"].text()))
+            stays, remade = json.loads(told["beside"].text())
+            marker.stays, marker.remade = tuple(stays), tuple(remade)
+        elif name == _RESTORED:
+            marker.restored = told["when"].text()
         elif name.startswith(_DONE):
             marker.done.add(name.removeprefix(_DONE))
+    if begun := kept.get(_RESTORE):
+        marker.resumed = True
+        if begun["plan"].text() != plan.identity:
+            raise Refused(_other(marker, begun, told_until(plan)))
 
 
-def _same(told: dict[str, bson.Element], plan: RestorePlan) -> None:
-    if told["plan"].text() == plan.identity:
-        return
-    raise Refused(
-        f"Another restore is not done in that target ({plan.databases[0]}): of the base {told['base'].text()}. Finish "
-        f"it by the same command with --at {told['at'].text()}, or drop {_leftovers(plan)}; nothing was changed."
-    )
+def _other(marker: Marker, begun: dict[str, bson.Element], asked: str) -> str:
+    """What another restore is, that is not done there, and both ways out of it."""
+    at, base = begun["at"].text(), begun["base"].text()
+    told = f"Another restore is not done in that target ({marker.namespace}): of the base {base}, to {at}. "
+    same = f"Finish it by the same command with --at {at}"
+    if at == asked:
+        same = "Finish it by the very same command, where it was another one"
+    there = _written(marker, json.loads(begun["targets"].text())) if "targets" in begun else []
+    if marker.restored:
+        how = "all of it is there: flush the cache and take a new base by hand, then drop"
+    elif marker.swapping:
+        renames = [f"{one} to {final(one)}" for one in there]
+        how = f"rename by hand, with dropTarget, {', '.join(renames) or 'nothing more'}: they are whole; then drop"
+    else:
+        how = f"drop by hand {', '.join((*there, 'and'))}" if there else "drop"
+    return f"{told}{same}; where its base is pruned or not whole by now, {how} {marker.namespace}. Nothing was changed."
 
 
-def _leftovers(plan: RestorePlan) -> str:
-    if plan.over is None:
-        return "that database"
-    return f"the collections there that begin with {MARKER}, unless it was swapping them in already"
+def _written(marker: Marker, targets: list[str]) -> list[str]:
+    """What it has written that is there, by name."""
+    found = [
+        f"{name}.{one}"
+        for name in sorted({to.partition(".")[0] for to in targets})
+        for one in marker.target.collections(name)
+        if one != MARKER
+    ]
+    return [one for one in found if any(one == to or (to.endswith("*") and one.startswith(to[:-1])) for to in targets)]

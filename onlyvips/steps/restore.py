@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from onlyvips.core.manifest import moment
 from onlyvips.core.restore import RestorePlan
 from onlyvips.core.restore import accounts as left_alone
 from onlyvips.core.restored import Restored
@@ -33,6 +34,9 @@ def restore(
 ) -> Restored:
     """Do it; users and roles too where the plan has them. It may be run again after it died anywhere, and goes on.
 
+    Over the live database the marker stays until ``marker.finish``: what comes after is a part of it. Run again until
+    then, nothing is restored a second time.
+
     Raises Refused, with the target untouched, for what cannot be restored; see ``find_sound``, ``marker.begin`` and
     ``restore_accounts.ready``. Raises Fenced when another run (with a ``claim`` of its own) went on with it.
     """
@@ -47,7 +51,10 @@ def restore(
             if people:
                 marker.still_ours()
                 done = replace(done, accounts=people.bring(), flaws=(*done.flaws, *people.flaws))
-            marker.remove()
+            if plan.over is None:
+                marker.remove()
+            elif not marker.restored:
+                marker.note_restored(moment(clock.now()))
         except Permanent:
             marker.still_ours()  # what another run did meanwhile explains the rest
             raise
@@ -57,6 +64,8 @@ def restore(
 
 def _carry_on(plan: RestorePlan, ours: Ours, reader: Reader, sound: Sound | None) -> Restored:
     marker = ours.marker
+    if marker.restored:
+        return replace(_finished(plan, marker), before=marker.restored)
     done = _bring(plan, ours, reader, sound, marker) if sound and not marker.swapping else _finished(plan, marker)
     if plan.over is not None:
         swap(plan, ours, marker)

@@ -174,15 +174,27 @@ def carry_out(asked: Asked, planned: Planned, holder: str, tell: Tell) -> Carrie
             told += step(asked, holder, counted(tell))
         except OnlyVipsError as error:
             failed.append(after_all(error))
+    try:
+        if not failed:
+            finish(asked)
+    except OnlyVipsError as error:
+        failed.append(after_all(error))
     return Carried(done, (*told, *filter(None, {lacking, lacking_too})), tuple(failed))
 
 
 def after_all(error: OnlyVipsError) -> str:
     """What to do when only what comes after a restore failed."""
     return (
-        f"All of it is restored, but what comes after failed: {error} Do not restore again: flush the cache by hand "
-        "(redis-cli FLUSHDB) and take a new base (onlyvips backup run --kind mongodb)."
+        f"All of it is restored, but what comes after failed: {error} Run the same command again: it does not restore "
+        "again, it does only what is left (flush the cache, take a new base)."
     )
+
+
+def finish(asked: Asked) -> None:
+    """All of it is done, also what comes after: the same command means another restore from now on."""
+    done = BUILT[asked.kind].finish
+    if done is not None:
+        done(asked)
 
 
 def run(asked: Asked, tell: Tell) -> Done:

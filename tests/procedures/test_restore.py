@@ -21,6 +21,7 @@ from onlyvips.errors import Permanent, Refused
 from onlyvips.ports import Namespace
 from onlyvips.steps.backup import Run, take
 from onlyvips.steps.base import base
+from onlyvips.steps.marker import finish
 from onlyvips.steps.restore import restore
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.sound import Reader
@@ -97,7 +98,11 @@ class World:
 
     def restore(self, target: SimulatedTarget, plan: RestorePlan | None = None, keys: Any = None) -> Restored:
         reader = Reader({one.name: one for one in self.places}, keys or IDENTITIES[:1], lambda doing, size: None, 1)
-        return restore(plan or self.plan(), target, reader, SimClock())
+        plan = plan or self.plan()
+        done = restore(plan, target, reader, SimClock())
+        if plan.over is not None:
+            finish(plan, target)
+        return done
 
     def keys(self, part: str) -> list[str]:
         return sorted(key for key in self.places[0].objects if part in key)

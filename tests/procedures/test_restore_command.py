@@ -322,7 +322,7 @@ def test_what_comes_after_a_restore_and_fails_is_told_as_that_and_nobody_restore
     assert run(["restore", "run", *there(live), "--overwrite", "app.*"]) == 1
     found = capsys.readouterr()
     assert "Restored to" in found.out and "Safety backup: safety-backup-e1." in found.out
-    assert "Do not restore again" in found.err and "Nobody does it." in found.err
+    assert "Run the same command again: it does not restore again" in found.err and "Nobody does it." in found.err
     assert live.done == ["safety backup", *done]
     assert state(live.target, "app.orders") == world.writer.documents
 
@@ -331,7 +331,7 @@ def test_what_comes_after_a_restore_and_fails_is_told_as_that_and_nobody_restore
 def as_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flow's tasks without Prefect."""
     monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("restore"))
-    names = ("begin", "plan", "protect", "keep_begun", "run", "keep_ended", "flush_cache", "new_base")
+    names = ("begin", "plan", "protect", "keep_begun", "run", "keep_ended", "flush_cache", "new_base", "finish")
     for name in names:
         monkeypatch.setattr(tasks, name, getattr(tasks, name).fn)
 
@@ -353,7 +353,7 @@ def test_the_flow_does_what_the_command_does_in_that_order(
 
 def test_a_flow_whose_new_base_fails_says_that_all_is_restored(world: World, live: Live, as_functions: None) -> None:
     live.fails = "new base"
-    with pytest.raises(Transient, match="All of it is restored.*Do not restore again"):
+    with pytest.raises(Transient, match="All of it is restored.*Run the same command again"):
         flow.fn("lab", "live", at=live.base, overwrite=["app.*"])
     assert state(live.target, "app.orders") == world.writer.documents
 

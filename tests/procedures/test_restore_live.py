@@ -101,9 +101,9 @@ def test_another_restore_that_is_not_done_is_named_and_nobody_is_told_to_drop_th
     with pytest.raises(Killed):
         world.restore(target, planned(world, world.first + 4, "app.*"))
     target.life = Life()
-    with pytest.raises(Refused, match=f"--at {moment(world.first + 4)}, or drop the collections there") as refused:
+    with pytest.raises(Refused, match=f"--at {moment(world.first + 4)}; where its base") as refused:
         world.restore(target, planned(world, world.first + 5, "app.*"))
-    assert "drop that database" not in str(refused.value)
+    assert f"drop by hand app.{SHADOW}orders, app.{SHADOW}users, and app.{MARKER}." in str(refused.value)
 
 
 def test_a_base_has_nothing_of_a_restore_that_is_going_on():

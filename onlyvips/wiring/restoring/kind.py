@@ -79,6 +79,7 @@ class Kind:
         plan: Writes nothing, and reads no more of a backup than that takes. Raises Refused for what cannot be had.
         run: Does it, or goes on with it; every object is checked before the target is touched. Raises Refused with the
             target untouched.
+        finish: Called once what comes after a restore is done too; None where nothing is kept until then.
         confirmed: Whether into what is live only who typed the environment's name may write.
         named: Whether names of what is in it may stand in evidence, which is not encrypted.
     """
@@ -88,3 +89,4 @@ class Kind:
     run: Callable[[Asked, Tell], Done]
     confirmed: bool = False
     named: bool = True
+    finish: Callable[[Asked], None] | None = None

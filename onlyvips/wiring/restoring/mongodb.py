@@ -36,7 +36,7 @@ from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
 
 def _planned(asked: Asked) -> Planned:
     loaded, found = _plan(asked)
-    refusals, over = list[str](), tuple[str, ...]()
+    refusals, over, restored = list[str](), tuple[str, ...](), ""
     for check in (_check_target, _check_accounts, _check_identities):
         try:
             check(loaded, found, asked)
@@ -49,11 +49,28 @@ def _planned(asked: Asked) -> Planned:
             f"changed; say --at {marker.told_until(found)}."
         )
     elif found.over is not None and not refusals:
-        over = replaced(found, _target(_uri(loaded, asked)))
+        target = _target(_uri(loaded, asked))
+        restored = marker.look(found, target).restored
+        over = () if restored else replaced(found, target)
     measured = drill_records.how_long(loaded, "mongodb", found.size)
     how_long = measured or past_restores.how_long(lambda: stores_of(loaded), loaded.name, "mongodb")
-    lines, values = tuple(report.lines(found, how_long)), report.as_json(found, how_long)
+    lines, values = (*_already(restored), *report.lines(found, how_long)), report.as_json(found, how_long)
     return Planned(lines, values, tuple(refusals), over, marker.told_until(found))
+
+
+def _already(restored: str) -> list[str]:
+    if not restored:
+        return []
+    return [
+        f"All of it was restored by an earlier run already, at {restored}. A run restores nothing again, it does only "
+        "what was left: the cache is flushed, a new base is taken. What the restore was:"
+    ]
+
+
+def _finish(asked: Asked) -> None:
+    loaded, found = _plan(asked)
+    if found.over is not None:
+        marker.finish(found, _target(_uri(loaded, asked)))
 
 
 def _run(asked: Asked, tell: Tell) -> Done:
@@ -152,4 +169,4 @@ def _live(loaded: Environment) -> dict[str, str] | None:
         return None
 
 
-KIND = Kind(_check, _planned, _run)
+KIND = Kind(_check, _planned, _run, finish=_finish)
