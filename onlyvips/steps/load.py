@@ -135,19 +135,38 @@ class Load:
                 self._left[name] -= 1
             ready = [todo[name] for name in names if not self._left[name]]
         for whole in ready:
-            self._compare(whole)
-            self.marker.note_done(whole.target)
+            sum = self._compare(whole)
+            self.marker.note_done(whole.target, sum.documents, sum.hash)
 
-    def _compare(self, one: Coming) -> None:
-        sum, found = self.sums[one.source], Sum()
-        for batch in self.target.documents(one.target):
-            found.add(batch)
+    def _compare(self, one: Coming) -> Sum:
+        sum, found = self.sums[one.source], read_sum(self.target, one.target)
         if (found.documents, found.hash) != (sum.documents, sum.hash):
             raise Permanent(
                 f"{one.target} reads back as {found.documents} documents with hash {found.hash:032x}; the archive of "
                 f"{one.source} has {sum.documents} with {sum.hash:032x}: the target does not keep what it is given. "
                 "See that nobody else writes there; run the restore again to load it anew."
             )
+        return found
+
+
+def read_sum(target: TargetDatabase, namespace: str) -> Sum:
+    """Of every document that is there now."""
+    found = Sum()
+    for batch in target.documents(namespace):
+        found.add(batch)
+    return found
+
+
+def distrust(marker: Marker, target: TargetDatabase) -> list[str]:
+    """Collections that an earlier run loaded and compared, and that are otherwise now: they are loaded anew. Once the
+    oplog is replayed on them nobody can tell."""
+    if marker.replaying or marker.position:
+        return []
+    read = ((name, read_sum(target, name)) for name in marker.done)
+    wrong = [name for name, found in read if (found.documents, found.hash) != marker.done[name]]
+    for name in wrong:
+        del marker.done[name]
+    return wrong
 
 
 def options(one: Coming) -> str:

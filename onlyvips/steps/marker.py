@@ -20,6 +20,7 @@ from onlyvips.ports import TargetDatabase
 from onlyvips.ports.live import LiveDatabase
 
 _RESTORE, _HOLDER, _DONE, _SWAPPING, _RESTORED = "restore", "holder", "done ", "swapping", "restored"
+_REPLAYING = "replaying"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Marker:
     target: TargetDatabase
     namespace: str
     claim: Claim | None = None
-    done: set[str] = field(default_factory=set)
+    done: dict[str, tuple[int, int]] = field(default_factory=dict)
+    replaying: bool = False
     position: Position | None = None
     resumed: bool = False
     swapping: bool = False
@@ -48,10 +50,16 @@ class Marker:
     remade: tuple[str, ...] = ()
     restored: str = ""
 
-    def note_done(self, namespace: str) -> None:
-        """The base of this collection is there, verified."""
-        self.note(_DONE + namespace)
-        self.done.add(namespace)
+    def note_done(self, namespace: str, documents: int, hash: int) -> None:
+        """The base of this collection is there, verified: so many documents with this sum of hashes."""
+        self.note(_DONE + namespace, bson.int64("documents", documents), bson.string("hash", f"{hash:032x}"))
+        self.done[namespace] = documents, hash
+
+    def note_replaying(self) -> None:
+        """From now on the oplog is replayed on what is there."""
+        if not self.replaying:
+            self.note(_REPLAYING)
+            self.replaying = True
 
     def note_position(self, position: Position) -> None:
         """Everything up to this entry is there."""
@@ -231,10 +239,14 @@ def _read(marker: Marker, plan: RestorePlan) -> None:
             marker.swapping = True
             stays, remade = json.loads(told["beside"].text())
             marker.stays, marker.remade = tuple(stays), tuple(remade)
+        elif name == _REPLAYING:
+            marker.replaying = True
         elif name == _RESTORED:
             marker.restored = told["when"].text()
         elif name.startswith(_DONE):
-            marker.done.add(name.removeprefix(_DONE))
+            count, hash = told.get("documents"), told.get("hash")
+            if count and hash:  # without them it is loaded anew
+                marker.done[name.removeprefix(_DONE)] = count.number() or 0, int(hash.text(), 16)
     if begun := kept.get(_RESTORE):
         marker.resumed = True
         if begun["plan"].text() != plan.identity:

@@ -16,7 +16,7 @@ from onlyvips.ports import Clock, TargetDatabase
 from onlyvips.ports.accounts import AccountsTarget
 from onlyvips.ports.live import LiveDatabase
 from onlyvips.steps import marker as markers
-from onlyvips.steps.load import Load
+from onlyvips.steps.load import Load, distrust
 from onlyvips.steps.marker import Claim, Marker, Ours
 from onlyvips.steps.replay import Replay
 from onlyvips.steps.restore_accounts import ready
@@ -75,8 +75,10 @@ def _carry_on(plan: RestorePlan, ours: Ours, reader: Reader, sound: Sound | None
 
 def _bring(plan: RestorePlan, target: TargetDatabase, reader: Reader, sound: Sound, marker: Marker) -> Restored:
     """Everything but the views, compared."""
+    distrust(marker, target)
     load = Load(plan, target, marker, sound, reader)
     load.run()
+    marker.note_replaying()
     replay = Replay(plan, target, marker)
     translator = replay.run(sound, reader)
     indexes, last = translator.indexing(), translator.seen

@@ -14,13 +14,14 @@ from onlyvips.core.replay import id_of
 from onlyvips.core.restore import MARKER
 from onlyvips.core.swap import SHADOW
 from onlyvips.errors import Refused
+from onlyvips.steps.marker import look
 from onlyvips.wiring import restores
 from tests.procedures.test_restore import World
 from tests.procedures.test_restore_command import Live, live, there, world  # noqa: F401 - fixtures
 from tests.procedures.test_restore_live import live as target_of
 from tests.procedures.test_restore_live import planned
 from tests.simulators.objects import Killed, Life
-from tests.simulators.target import state
+from tests.simulators.target import SimulatedTarget, state
 
 NEW = bson.encode({"_id": "written since", "n": 1})
 
@@ -109,3 +110,24 @@ def test_elsewhere_nothing_is_told_to_be_dropped_that_the_restore_did_not_write(
     target.life = Life()
     with pytest.raises(Refused, match=f"drop by hand app.rescued, and app.{MARKER}. Nothing"):
         scene.restore(target, scene.plan("latest", "app.users=app.others"))
+
+
+def test_what_an_earlier_run_loaded_and_somebody_changed_before_the_replay_is_loaded_anew():
+    scene = World(slices=1)
+    plan = scene.plan()
+    scene.restore(whole := SimulatedTarget(), plan)
+    changed = 0
+    for death in range(4, whole.life.writes):
+        target = SimulatedTarget(Life(death))
+        with pytest.raises(Killed):
+            scene.restore(target, plan)
+        target.life = Life()
+        marker = look(plan, target)
+        if marker.replaying or "app.users" not in marker.done:
+            continue
+        id = next(iter(target.data["app.users"]))
+        target.data["app.users"][id] = bson.encode({"_id": bson.decode(id)["_id"], "n": 99})
+        scene.restore(target, plan)
+        assert target.data == whole.data
+        changed += 1
+    assert changed
