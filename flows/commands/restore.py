@@ -194,7 +194,7 @@ def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
         )
     elif not ok:
         console.complain(f"{state.name}: {message}")
-    refused = "Refused: " in message  # as Prefect tells the exception that ended a run
+    refused = any(name in message for name in ("Refused: ", "Driven: "))  # as Prefect tells what ended a run
     return console.OK if ok else console.REFUSED if refused else console.FAILED
 
 

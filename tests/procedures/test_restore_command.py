@@ -359,7 +359,8 @@ def test_a_flow_whose_new_base_fails_says_that_all_is_restored(world: World, liv
 
 
 @pytest.mark.parametrize(
-    ("message", "code"), [("Flow run encountered an exception: Refused: no.", 2), ("It: Permanent: no.", 1)]
+    ("message", "code"),
+    [("Flow run encountered an exception: Refused: no.", 2), ("It: Driven: Ada does.", 2), ("It: Permanent: no.", 1)],
 )
 def test_a_run_on_the_server_exits_as_one_here_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], message: str, code: int
