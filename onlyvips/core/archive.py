@@ -180,20 +180,27 @@ class Run:
 
 def scan(buffer: bytes | bytearray, start: int = 0, most: int = 1 << 62, largest: int = LARGEST_DOCUMENT) -> Run:
     """Walk over at most ``most`` whole documents from ``start``. Raises ValueError for what cannot be a document."""
-    at, count, size = start, 0, len(buffer)
-    while at + 4 <= size and count < most:
-        length: int = _LENGTH.unpack_from(buffer, at)[0]
+    at, count, size, length_of = start, 0, len(buffer), _LENGTH.unpack_from
+    while at + 4 <= size and count < most:  # every document of a backup passes here
+        length: int = length_of(buffer, at)[0]
         if length == -1:
             return Run(at, count, True)
         if not SMALLEST_DOCUMENT <= length <= largest:
             raise ValueError(f"{at - start} bytes on, a document cannot be {length} bytes long")
-        if at + length > size:
+        after = at + length
+        if after > size:
             break
-        if buffer[at + length - 1] != 0:
+        if buffer[after - 1]:
             raise ValueError(f"{at - start} bytes on, a document of {length} bytes does not end with a zero")
-        at += length
+        at = after
         count += 1
     return Run(at, count, False)
+
+
+def cut(buffer: bytearray, start: int, end: int) -> bytes:
+    """A part of it, copied once."""
+    with memoryview(buffer) as view:
+        return bytes(view[start:end])
 
 
 State = Literal["magic", "head", "entries", "between blocks", "documents", "closing"]
@@ -255,7 +262,7 @@ class Reader:
             self._terminate(events)
             return at + 4
         if run.count:
-            self._read_item(bytes(self._buffer[at : run.end]))
+            self._read_item(cut(self._buffer, at, run.end))
         return run.end
 
     def _read_magic(self, at: int) -> int:
@@ -269,7 +276,7 @@ class Reader:
     def _read_documents(self, at: int, events: list[Event]) -> int:
         run = scan(self._buffer, at)
         if run.count:
-            data = bytes(self._buffer[at : run.end])
+            data = cut(self._buffer, at, run.end)
             self._open[self._current].add(data, run.count, self.crc)
             events.append(Documents(*self._current, data, run.count))
         if not run.terminated:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from onlyvips.core.archive import LARGEST_DOCUMENT, Corrupt, Crc, Documents, Tally, scan
+from onlyvips.core.archive import LARGEST_DOCUMENT, Corrupt, Crc, Documents, Tally, cut, scan
 from onlyvips.core.crud import Crud, Heads
 from onlyvips.core.manifest import OPLOG, Edge, NamespaceRecord, Window, moment
 from onlyvips.core.oplog_entry import Entry, Logged, Position, Transactions, forbidden, logged, position
@@ -50,7 +50,7 @@ class Reader:
             run = scan(self._rest, largest=LARGEST_ENTRY)
             if run.terminated:
                 raise ValueError("a document cannot be -1 bytes long")
-            whole, at = bytes(self._rest[: run.end]), 0
+            whole, at = cut(self._rest, 0, run.end), 0
             while at < run.end:
                 end = at + int.from_bytes(whole[at : at + 4], "little")
                 entries.append(self._read(whole[at:end]))
