@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,12 +155,34 @@ def test_any_moment_is_what_the_writers_own_journal_says(world: World, moments: 
     assert len({str(world.journal.at(one)) for one in chosen}) > moments / 2
 
 
-def test_by_the_command_the_whole_database_comes_back_beside_the_live_one(world: World) -> None:
+@contextmanager
+def flipped(lab: Lab, *keys: str) -> Iterator[None]:
+    """The last byte of these objects is another one in the directory's copy."""
+    files = [Path(lab.env["ONLYVIPS_LAB_DIRECTORY"], key) for key in keys]
+    kept = [file.read_bytes() for file in files]
+    for file, data in zip(files, kept, strict=True):
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    try:
+        yield
+    finally:
+        for file, data in zip(files, kept, strict=True):
+            file.write_bytes(data)
+
+
+def test_by_the_command_the_whole_database_comes_back_beside_the_live_one_though_two_copies_are_bad(
+    world: World, lab: Lab
+) -> None:
     options = ("-e", ENVIRONMENT, "--target", TARGET, "--namespace", "onlyvips.*=restored_whole.*", "--json")
     plan = told(world.platform.onlyvips("restore", "plan", *options))
     assert plan["refusals"] == [] and plan["overwritten"] == []
-    done = world.platform.onlyvips("restore", "run", "--local", *options)
+    objects = plan["archives"][0], plan["logs"][-1]
+    assert all(one["destinations"][0] == "directory" for one in objects), "which is tried first"
+    bad = [one["key"] for one in objects]
+    with flipped(lab, *bad):
+        done = world.platform.onlyvips("restore", "run", "--local", *options)
     assert done.returncode == 0, done.stdout + done.stderr
+    flaws = told(done)["flaws"]
+    assert len(flaws) == 2 and all("directory" in flaw and key in flaw for flaw, key in zip(flaws, bad, strict=True))
     compare(world, "restored_whole")
     again = world.platform.onlyvips("restore", "run", "--local", *options)
     assert again.returncode == 2 and "The target already has restored_whole." in told(again)["error"]
