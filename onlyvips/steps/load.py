@@ -20,7 +20,7 @@ from onlyvips.ports import TargetDatabase
 from onlyvips.steps.marker import Marker
 from onlyvips.steps.sound import Reader, Sound, read_object
 
-_TOGETHER = 1 << 19
+_TOGETHER = 1 << 21
 """Bytes that a server is sent at a time, at least, but for the last ones."""
 _MODULUS = 1 << 128
 
