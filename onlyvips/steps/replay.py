@@ -16,10 +16,10 @@ from onlyvips.core.changes import Batch, Change, Operation, Put, Remove
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replay import Translator, id_of
 from onlyvips.core.restore import NOWHERE, RestorePlan
-from onlyvips.errors import Permanent, Transient
+from onlyvips.errors import Permanent
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.marker import Marker
-from onlyvips.steps.sound import Reader, Sound, read_object
+from onlyvips.steps.sound import Reader, Sound, read_again
 from onlyvips.steps.translated import Done, translator_of
 
 _MOST, _LARGEST = 1000, 8 << 20
@@ -75,12 +75,7 @@ class Replay:
                     self._entry(here, operations)
 
         for source in self.plan.logs:
-            store = sound.stores[source.key]
-            if wrong := read_object(source, store, reader, "replaying", take):
-                raise Transient(
-                    f"{store.name}: {source.key} was good when it was checked, and is not now ({wrong}): run this "
-                    "restore again, it goes on where it is."
-                )
+            read_again(source, sound.stores[source.key], reader, "replaying", take)
         return translator
 
     def _entry(self, here: Position, operations: Sequence[Operation]) -> None:

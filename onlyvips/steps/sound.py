@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from onlyvips.core.archive import Documents
 from onlyvips.core.restore import RestorePlan, Source
-from onlyvips.errors import OnlyVipsError, Refused
+from onlyvips.errors import OnlyVipsError, Refused, Transient
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.copies import hash_of
 from onlyvips.steps.opened import Sink, open_object
@@ -23,7 +23,7 @@ Tell = Callable[[str, int], None]
 @dataclass(frozen=True)
 class Sound:
     """The store that has each object as its manifest says, by key; what was wrong with other copies, in words; and what
-    the logs say, where that is little and no copy of them was bad."""
+    the logs say, where that is little."""
 
     stores: Mapping[str, ObjectStore]
     flaws: tuple[str, ...]
@@ -32,12 +32,14 @@ class Sound:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads objects of a plan from ``stores`` with ``identities``."""
+    """Reads objects of a plan from ``stores`` with ``identities``; what logs say is kept while it takes no more than
+    ``keeps`` bytes of memory, about."""
 
     stores: Mapping[str, ObjectStore]
     identities: Sequence[Any]
     tell: Tell
     workers: int = 4
+    keeps: int = 128 << 20
 
 
 def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
@@ -61,16 +63,29 @@ def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
     with ThreadPoolExecutor(reader.workers) as pool:
         for running in [pool.submit(look, source) for source in plan.archives]:
             running.result()
-    before, translated = len(flaws), Translated(translator_of(plan))
-    for source in plan.logs if plan.until is not None else ():
+    before, translated = len(flaws), Translated(translator_of(plan), reader.keeps)
+    logs = plan.logs if plan.until is not None else ()
+    for source in logs:
         look(source, translated.take)
     if lost:
         raise Refused(
             f"No good copy is left of {len(lost)} objects, so nothing was written: {' · '.join(lost)}. Where they do "
             "not open, see that the identity is the right one; else restore to another moment, or by another base."
         )
-    kept = translated.done is not None and len(flaws) == before  # of a bad copy something may have been taken
-    return Sound(found, tuple(flaws), translated if kept else None)
+    if len(flaws) > before:  # of a bad copy something may have been taken
+        translated = Translated(translator_of(plan), reader.keeps)
+        for source in logs:
+            read_again(source, found[source.key], reader, "checking", translated.take)
+    return Sound(found, tuple(flaws), translated if translated.done is not None else None)
+
+
+def read_again(source: Source, store: ObjectStore, reader: Reader, doing: str, sink: Sink) -> None:
+    """Open what was found to be good. Raises Transient when it is not any more what it was."""
+    if wrong := read_object(source, store, reader, doing, sink):
+        raise Transient(
+            f"{store.name}: {source.key} was good when it was checked, and is not now ({wrong}): run this restore "
+            "again, it goes on where it is."
+        )
 
 
 def open_sound(source: Source, reader: Reader, file: Path) -> tuple[str, ...]:

@@ -11,8 +11,6 @@ from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replay import Translator, indexes_of
 from onlyvips.core.restore import NOWHERE, VIEW, RestorePlan
 
-_ROOM = 128 << 20
-"""Bytes of memory that what is kept may take, about."""
 _OVERHEAD = 400
 """Bytes that an operation takes beside its document."""
 Done = tuple[Position, Sequence[Operation]]
@@ -28,11 +26,11 @@ def translator_of(plan: RestorePlan) -> Translator:
 
 @dataclass
 class Translated:
-    """Every entry that is to be replayed, in order; ``done`` is None once they are too many to be kept."""
+    """Every entry that is to be replayed, in order; ``done`` is None once they take more than ``room`` bytes."""
 
     translator: Translator
+    room: int
     done: list[Done] | None = field(default_factory=list)
-    room: int = _ROOM
 
     def take(self, found: Documents) -> None:
         """The next entries. Raises Untranslatable."""

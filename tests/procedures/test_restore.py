@@ -64,6 +64,8 @@ class Source(Logged):
 class World:
     """A writer, its base and slices in three copies."""
 
+    keeps = 1 << 20
+
     def __init__(self, seed: int = 1, meanwhile: int = 1, slices: int = 3) -> None:
         self.log = SimulatedOplog(entry(START, op="n", ns=""))
         self.writer = Writer(START, seed)
@@ -97,7 +99,8 @@ class World:
         return plan_restore("lab", read_catalog(read_shelves(self.places, "lab")), {}, Wanted(at, names))
 
     def restore(self, target: SimulatedTarget, plan: RestorePlan | None = None, keys: Any = None) -> Restored:
-        reader = Reader({one.name: one for one in self.places}, keys or IDENTITIES[:1], lambda doing, size: None, 1)
+        places = {one.name: one for one in self.places}
+        reader = Reader(places, keys or IDENTITIES[:1], lambda doing, size: None, 1, self.keeps)
         plan = plan or self.plan()
         done = restore(plan, target, reader, SimClock())
         if plan.over is not None:
