@@ -27,7 +27,7 @@ _receiving = threading.Lock()
 """Held while a large reply is received, which takes several times its size: one at a time is enough of them."""
 _MOST, _LARGEST = 1000, 8 << 20
 """Statements and bytes of one command; a larger statement goes alone."""
-_FIRST, _MOST_ASKED, _ASKED = 100, 10_000, 1 << 20
+FIRST, _MOST_ASKED, _ASKED = 100, 10_000, 1 << 20
 """Documents in the first batch of a cursor, at most in any, and bytes of one, about."""
 _VALUE = 9
 """Where the value of ``{_id: …}`` begins."""
@@ -73,7 +73,7 @@ def delete(database: Any, collection: str, filters: Iterable[bytes], *, limit: i
         _all(_done(database, SON([("delete", collection), ("deletes", [_Run(run)])]), options))
 
 
-def find(database: Any, asked: Mapping[str, Any], first: int = _FIRST) -> Iterator[list[bytes]]:
+def find(database: Any, asked: Mapping[str, Any], first: int = FIRST) -> Iterator[list[bytes]]:
     """The documents that ``asked`` (find's own fields) finds, about 1 MiB at a time, the ``first`` ones in the first
     batch, all by one session. While the caller looks at a batch, the next one comes; not where they are large."""
     client, name = database.client, {"collection": asked["find"]}

@@ -73,7 +73,9 @@ class MongoTarget:
         database, collection = self._of(namespace)
         asked = SON([("find", collection), ("filter", {} if ids is None else RawBSONDocument(raw_mongodb.ids(ids)))])
         with self._database.explained(f"read {namespace}"):
-            yield from raw_mongodb.find(database, asked)
+            yield from raw_mongodb.find(
+                database, asked, raw_mongodb.FIRST if ids is None else len(ids) + 1
+            )  # one answer has all
 
     def apply(self, writes: Sequence[Write]) -> None:
         for namespace, group in groupby(writes, lambda one: one.namespace if isinstance(one, Put | Remove) else ""):

@@ -8,8 +8,6 @@ a later entry settles it, as on the server.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from onlyvips.core import little_bson as bson
 from onlyvips.core.little_bson import ARRAY, DOCUMENT, Element
 
@@ -23,15 +21,15 @@ _NOTHING: Value = (_NULL, b"")
 
 def apply_diff(document: bytes, diff: bytes) -> bytes:
     """The document after ``diff``. Raises ValueError for a diff of a kind that is not known."""
-    told = _of_document(diff)
-    changed, come, inside, replaced, pieces = told.changed, told.come, told.inside, set[bytes](), list[bytes]()
-    kept, others = _HEAD, told.gone | come.keys() | changed.keys() | inside.keys()
+    gone, changed, come, inside = _of_document(diff)
+    replaced, pieces = set[bytes](), list[bytes]()
+    kept, others = _HEAD, {*gone, *changed, *come, *inside}
     for name, begin, value, end in bson.spans(document):
         if name not in others:
             continue
         pieces.append(document[kept:begin])  # what nothing is said of stays as it is, in one piece
         kept = end
-        if name in told.gone or name in come:
+        if name in gone or name in come:
             continue
         if name in changed:
             pieces.append(changed[name])
@@ -44,32 +42,25 @@ def apply_diff(document: bytes, diff: bytes) -> bytes:
     return bson.document(*pieces, *(last[name] for name in last if name not in replaced))
 
 
-@dataclass
-class _Told:
-    """By name: what goes; whole elements that change, and that come; diffs of what is inside."""
-
-    gone: set[bytes] = field(default_factory=set)
-    changed: dict[bytes, bytes] = field(default_factory=dict)
-    come: dict[bytes, bytes] = field(default_factory=dict)
-    inside: dict[bytes, bytes] = field(default_factory=dict)
+Pieces = dict[bytes, bytes]
+"""Elements of the document, or diffs of what is inside of them, by name."""
 
 
-def _of_document(diff: bytes) -> _Told:
-    told = _Told()
+def _of_document(diff: bytes) -> tuple[Pieces, Pieces, Pieces, Pieces]:
+    """What goes, whole elements that change, and that come, and diffs of what is inside."""
+    gone, changed, come, inside = Pieces(), Pieces(), Pieces(), Pieces()
+    told = {b"d": gone, b"u": changed, b"i": come}
     for name, begin, value, end in bson.spans(diff):
         if diff[begin] != DOCUMENT:
             raise ValueError(f"a diff has no section {name.decode()} of kind {diff[begin]:#04x}")
-        if name == b"d":
-            told.gone.update(one for one, *_ in bson.spans(diff, value))
-        elif name == b"u":
-            told.changed.update((one, diff[at:to]) for one, at, _, to in bson.spans(diff, value))
-        elif name == b"i":
-            told.come.update((one, diff[at:to]) for one, at, _, to in bson.spans(diff, value))
+        if (section := told.get(name)) is not None:
+            for one, at, _, to in bson.spans(diff, value):
+                section[one] = diff[at:to]
         elif name.startswith(b"s"):
-            told.inside[name[1:]] = diff[value:end]
+            inside[name[1:]] = diff[value:end]
         else:
             raise ValueError(f"a diff has no section {name.decode()}")
-    return told
+    return gone, changed, come, inside
 
 
 def _inside(value: Value, diff: bytes) -> Value:

@@ -225,6 +225,8 @@ def id_of(document: bytes) -> bytes:
         if (place := next(found, None)) is None:
             raise ValueError("a document has no _id")
         _, begin, _, end = place
+    if end - begin == len(document) - _EMPTY:
+        return document  # it has nothing else
     return bson.document(document[begin:end])
 
 
