@@ -83,7 +83,7 @@ class Translator:
     entries: int = 0
     _transactions: Transactions = field(default_factory=Transactions)
     _open: dict[bytes, list[Fields]] = field(default_factory=dict)
-    _targets: dict[str, str | None] = field(default_factory=dict)
+    _targets: dict[str, str] = field(default_factory=dict)
 
     def translate(self, logged: Logged | Crud) -> list[Operation]:
         """What an entry does. Raises Untranslatable."""
@@ -104,13 +104,12 @@ class Translator:
 
     def _written(self, op: str, namespace: str, what: bytes, which: bytes) -> list[Operation]:
         """What an insert, update or delete does."""
-        if namespace not in self._targets:
-            self._targets[namespace] = self.names.target(namespace)
-        target = self._targets[namespace]
-        if target is None:
-            return []
-        if namespace.partition(".")[2].startswith(("system.views", "system.buckets.")):
-            raise ValueError(f"it changes a view or a time series ({namespace})")
+        if (target := self._targets.get(namespace)) is None:
+            if (target := self.names.target(namespace)) is None:
+                return []
+            if namespace.partition(".")[2].startswith(("system.views", "system.buckets.")):
+                raise ValueError(f"it changes a view or a time series ({namespace})")
+            self._targets[namespace] = target
         return [_write(op, target, what, which)]
 
     def _committed(self, entry: Entry, fields: Fields) -> list[Fields]:
