@@ -32,7 +32,7 @@ def everything(
     *,
     megabytes: Count = 1000,
     files: Count = 20_000,
-    operations: Count = 100_000,
+    operations: Count = 200_000,
     rounds: Count = 5,
     as_json: Json = False,
 ) -> int:
@@ -75,7 +75,7 @@ def only_media(*, files: Count = 20_000, rounds: Count = 5, as_json: Json = Fals
 
 @app.command(name="restore")
 def only_restore(
-    *, megabytes: Count = 1000, operations: Count = 100_000, rounds: Count = 5, as_json: Json = False
+    *, megabytes: Count = 1000, operations: Count = 200_000, rounds: Count = 5, as_json: Json = False
 ) -> int:
     """Restores.
 
