@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import count
 from typing import Any
 
@@ -77,8 +77,7 @@ def find(database: Any, asked: Mapping[str, Any], first: int = FIRST) -> Iterato
     """The documents that ``asked`` (find's own fields) finds, about 1 MiB at a time, the ``first`` ones in the first
     batch, all by one session. While the caller looks at a batch, the next one comes; not where they are large."""
     client, name = database.client, {"collection": asked["find"]}
-    has_sessions = client.topology_description.logical_session_timeout_minutes is not None
-    with ThreadPoolExecutor(1) as beside, client.start_session() if has_sessions else nullcontext() as session:
+    with ThreadPoolExecutor(1) as beside, _session(client) as session:
         how = {"codec_options": _RAW, "session": session, "read_preference": client.read_preference}
         number, array = _batch(database.command(SON({**asked, "batchSize": first}), **how))
         documents = little_bson.inside(array)
@@ -112,6 +111,16 @@ def ids(documents: Sequence[bytes]) -> bytes:
     values = (one[4:5] + key + one[_VALUE:-1] for one, key in zip(documents, keys, strict=False))
     array = b"\x04$in\0" + little_bson.document(*values)
     return little_bson.document(little_bson.embedded("_id", little_bson.document(array)))
+
+
+def _session(client: Any) -> AbstractContextManager[Any]:
+    """A session, where the server has any: a cursor goes on in the one that it began in."""
+    if client.topology_description.logical_session_timeout_minutes is None:  # or it was not asked of late
+        client.admin.command("ping")
+    if client.topology_description.logical_session_timeout_minutes is None:
+        return nullcontext()
+    session: AbstractContextManager[Any] = client.start_session()
+    return session
 
 
 def _runs(documents: Iterable[bytes]) -> Iterator[bytes]:
