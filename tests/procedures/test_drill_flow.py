@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -125,6 +126,15 @@ def test_a_flow_that_is_cancelled_or_meets_a_bug_at_any_step_cleans_up_and_its_r
     assert any(word in record.reasons[0] for word in ("Cancelled", "Ctrl-C", "ZeroDivisionError: no zero"))
 
 
+@pytest.fixture
+def as_in_a_terminal() -> Iterator[None]:
+    """An interrupt is heard, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_in_a_terminal")
 def test_an_interrupt_in_the_middle_of_a_restore_stops_its_threads_before_the_database_is_removed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
