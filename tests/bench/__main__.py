@@ -23,6 +23,8 @@ app = App(name="tests.bench", help="Our backups beside the usual tools.", result
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 WIDTH = 130
+FURTHER = "500us"
+"""How long each answer takes of a server that is a little further away."""
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 
@@ -163,11 +165,12 @@ def parts_media(files: int, rounds: int) -> list[report.Part]:
 
 
 def parts_restore(megabytes: int, operations: int, rounds: int) -> list[report.Part]:
-    """Measured: a base, and the oplog."""
+    """Measured: a base, and the oplog, into a server that answers at once, and into one a little further away."""
     programs = prepare(console)
     loaded = restore.measure_load(programs, megabytes, rounds, console)
     replayed = restore.measure_replay(programs, operations, rounds, console)
-    return [report.of_load(loaded), report.of_replay(replayed)]
+    further = restore.measure_replay(programs, operations // 4, rounds, console, FURTHER)
+    return [report.of_load(loaded), report.of_replay(replayed), report.of_replay(further)]
 
 
 def tell(parts: list[report.Part], as_json: bool) -> int:

@@ -26,7 +26,7 @@ from tests.bench.base import ZSTD, plan, s3, zstd
 from tests.bench.measure import Cost, Failed
 from tests.bench.oplog import COLLECTION, History, history
 from tests.bench.programs import Programs
-from tests.bench.servers import DATABASE, serving, sink
+from tests.bench.servers import AT_ONCE, DATABASE, serving, sink
 from tests.bench.setting import Command, Round, Setting, set_up, take_turns
 from tests.simulators.oplog import SimulatedOplog
 
@@ -79,9 +79,11 @@ def _mongorestore(setting: Setting) -> Command:
 # --- the oplog -------------------------------------------------------------------------------------------------------
 
 
-def measure_replay(programs: Programs, operations: int, rounds: int, console: Console) -> Found:
-    """A slice of so many operations on a base of nearly nothing; both sides read the very same object."""
-    with set_up(programs, ("s3-a",)) as setting:
+def measure_replay(programs: Programs, operations: int, rounds: int, console: Console, delay: str = AT_ONCE) -> Found:
+    """A slice of so many operations on a base of nearly nothing; both sides read the very same object. Each answer of
+    the server comes after ``delay``."""
+    with set_up(programs, ("s3-a",)) as at_once:
+        setting = replace(at_once, delay=delay)
         told = history(operations)
         with serving(programs["firehose"], 0) as source:
             key = _taken(setting, source.uri, told)
@@ -92,6 +94,7 @@ def measure_replay(programs: Programs, operations: int, rounds: int, console: Co
         }
         found = take_turns(sides, rounds, console)
         title = f"A slice of the oplog of {operations} operations, {told.size / 1e6:.0f} MB, replayed"
+        title += "" if delay == AT_ONCE else f" where each answer takes {delay}"
         return Found(title, operations, found, _steps(setting, "replay", operations / 1e5, console))
 
 
@@ -166,7 +169,7 @@ def _plain(setting: Setting, key: str) -> list[Command]:
 
 def _into_sink(setting: Setting, expected: Sums, check: bool, act: Callable[[Setting], Cost]) -> Cost:
     """A side into a new server. Raises Failed when it left anything else than ``expected`` there."""
-    with sink(setting.programs["firehose"]) as empty:
+    with sink(setting.programs["firehose"], setting.delay) as empty:
         into = replace(setting, source=empty)
         cost = act(into)
         if check:

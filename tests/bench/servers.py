@@ -21,6 +21,7 @@ DOCUMENT_SIZE = 1024
 DATABASE = "bench"
 BUCKET = "bench"
 ACCESS, SECRET, REGION = "bench", "bench-secret", "us-east-1"
+AT_ONCE = "0s"
 _PATIENCE = 15.0
 
 
@@ -72,9 +73,10 @@ def serving(program: Path, megabytes: int) -> Iterator[Source]:
 
 
 @contextmanager
-def sink(program: Path) -> Iterator[Source]:
-    """A firehose with nothing, which keeps in memory what is written and serves it, until the block ends."""
-    with _firehose(program, "-store", "-docs=0") as empty:
+def sink(program: Path, delay: str = AT_ONCE) -> Iterator[Source]:
+    """A firehose with nothing, which keeps in memory what is written and serves it, until the block ends; each of its
+    answers comes after ``delay``."""
+    with _firehose(program, "-store", "-docs=0", f"-delay={delay}") as empty:
         yield empty
 
 

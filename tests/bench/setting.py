@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tests.bench.measure import Cost, run
 from tests.bench.programs import Programs
-from tests.bench.servers import ACCESS, BUCKET, REGION, SECRET, Bucket, Source, bucket
+from tests.bench.servers import ACCESS, AT_ONCE, BUCKET, REGION, SECRET, Bucket, Source, bucket
 
 Command = Sequence[str | Path]
 Round = Mapping[str, Cost]
@@ -33,6 +33,7 @@ class Setting:
     buckets: tuple[Bucket, ...]
     folder: Path
     source: Source | None = None
+    delay: str = AT_ONCE
 
     @property
     def recipients(self) -> tuple[str, ...]:
