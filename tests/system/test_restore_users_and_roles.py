@@ -23,11 +23,12 @@ from onlyvips.core.drills import Drills
 from onlyvips.steps.backup import Run, take
 from onlyvips.steps.base import base
 from onlyvips.steps.shelves import read_shelves
-from onlyvips.wiring import restores
+from onlyvips.wiring import restore_turn, restores
 from onlyvips.wiring.backups import Catalog
 from onlyvips.wiring.restoring import mongodb
 from tests import firehose
 from tests.procedures.test_backup import PLAN
+from tests.simulators.cell import SimCell
 
 pytestmark = pytest.mark.lab
 HERE = ["-e", "lab", "--target", "env:TARGET", "--users-and-roles"]
@@ -48,6 +49,8 @@ def base_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         take(base(MongoDatabase(uri), [store], plan, Run(1, SystemClock(), os.urandom)))
     for module in (restores, mongodb):
         monkeypatch.setattr(module, "stores_of", lambda _: [store])
+    cell = SimCell()
+    monkeypatch.setattr(restore_turn, "lease_cell", lambda *_: cell)
     monkeypatch.setattr(mongodb.environments, "identities", lambda _: ())
     monkeypatch.setattr(mongodb, "identities", lambda _: keys[:1])
     monkeypatch.setattr(mongodb, "catalog", lambda _: Catalog(tuple(read_catalog(read_shelves([store], "lab"))), {}))
