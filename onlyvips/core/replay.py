@@ -24,9 +24,9 @@ _NO_COMMANDS = ("startIndexBuild", "abortIndexBuild", "setMultikeyMetadata", "dr
 _DROPS_INDEXES = ("dropIndexes", "dropIndex", "deleteIndexes", "deleteIndex")
 _NO_OPTIONS = ("create", "idIndex", "uuid", "recordIdsReplicated")
 _ID, _EMPTY = b"_id", 5
-_DIFF = b"\x10$v\0\x02\0\0\0\x03diff\0"
+DIFF = b"\x10$v\0\x02\0\0\0\x03diff\0"
 """How an update by a diff begins, after its length."""
-_DIFF_AT = 4 + len(_DIFF)
+_DIFF_AT = 4 + len(DIFF)
 Fields = Mapping[str, Element]
 
 
@@ -195,7 +195,7 @@ def _write(op: str, target: str, what: bytes, which: bytes) -> Put | Remove | Ch
         raise ValueError("an update has no o2, which says of what document it is")
     id = id_of(which)
     size = int.from_bytes(what[_DIFF_AT : _DIFF_AT + 4], "little")
-    if what.startswith(_DIFF, 4) and size == len(what) - _DIFF_AT - 1:
+    if what.startswith(DIFF, 4) and size == len(what) - _DIFF_AT - 1:
         return Change(target, id, what[_DIFF_AT:-1])
     told = bson.fields(what)
     if not any(name.startswith("$") for name in told):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from onlyvips.core.crud import Crud
 from onlyvips.core.manifest import Fact, Manifest
 from onlyvips.core.oplog_entry import Logged, Position
-from onlyvips.core.replay import Names, Translator, Untranslatable
+from onlyvips.core.replay import DIFF, Names, Translator, Untranslatable
 
 NOT_REPLAYABLE = "not_replayable"
 """A fact of a slice, or of a base with a window, for each such entry: ``SECONDS:ORDINAL WHY``."""
@@ -23,9 +23,8 @@ _MOST = 20
 _LONGEST = 200
 _FACT = re.compile(r"(\d+):(\d+)(?:-(\d+):(\d+))? (.+)", re.DOTALL)
 _EVER = Position(1 << 32, 0)
-_DIFF = b"\x10$v\0\2\0\0\0\x03diff\0"
 _WHOLE = b"\x10$v\0\1\0\0\0\x03$set\0"
-_INSIDE = 4 + len(_DIFF)
+_INSIDE = 4 + len(DIFF)
 """Where the document begins that follows one of these, as the only thing after it."""
 
 
@@ -131,7 +130,7 @@ def common(what: bytes) -> bool:
     """Whether an update is, by its first bytes, one that each replay does: a diff, a whole document of FerretDB, or a
     whole document without ``$``. False says nothing."""
     head = what[4:_INSIDE]
-    if head == _DIFF or (head == _WHOLE and what[_INSIDE + 5 : _INSIDE + 9] == b"_id\0"):
+    if head == DIFF or (head == _WHOLE and what[_INSIDE + 5 : _INSIDE + 9] == b"_id\0"):
         return int.from_bytes(what[_INSIDE : _INSIDE + 4], "little") + _INSIDE + 1 == len(what)
     return b"$" not in what
 

@@ -245,8 +245,10 @@ def _read(marker: Marker, plan: RestorePlan) -> None:
             marker.restored = told["when"].text()
         elif name.startswith(_DONE):
             count, hash = told.get("documents"), told.get("hash")
-            if count and hash:  # without them it is loaded anew
+            if count and hash:
                 marker.done[name.removeprefix(_DONE)] = count.number() or 0, int(hash.text(), 16)
+            elif "position" in kept:  # of an earlier version, and replayed on: only without both is it loaded anew
+                marker.done[name.removeprefix(_DONE)] = 0, 0
     if begun := kept.get(_RESTORE):
         marker.resumed = True
         if begun["plan"].text() != plan.identity:

@@ -11,9 +11,8 @@ from onlyvips.errors import Transient
 from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, find_sound
 from tests.procedures.test_backup import IDENTITIES
-from tests.procedures.test_restore import World, flip
+from tests.procedures.test_restore import World, flip, killed_until_it_ends
 from tests.simulators.clock import SimClock
-from tests.simulators.objects import Killed, Life
 from tests.simulators.target import SimulatedTarget, state
 
 
@@ -39,15 +38,9 @@ def test_a_long_log_is_read_again_and_every_moment_is_had_exactly():
 
 def test_killed_again_and_again_in_a_long_log_it_goes_on_each_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("onlyvips.steps.replay._MOST", 3)
-    world, dice, target, deaths = Long(3), random.Random(7), SimulatedTarget(), 0
-    while True:
-        target.life = Life(dice.randrange(20, 60))
-        try:
-            world.restore(target)
-            break
-        except Killed:
-            deaths += 1
-    assert deaths and state(target, "app.orders") == world.writer.documents
+    world, target = Long(3), SimulatedTarget()
+    assert killed_until_it_ends(world, target, random.Random(7))
+    assert state(target, "app.orders") == world.writer.documents
 
 
 def test_a_long_log_that_is_not_what_was_checked_any_more_ends_the_restore_and_run_again_it_goes_on():
