@@ -85,8 +85,8 @@ class Platform:
         )
 
     def begin_deployment(self, name: str, parameters: dict[str, str]) -> str:
-        """A run of a deployment, for the lab's worker; returns its id. Asked for again, as Prefect's own client does, where
-        the server's database is busy; it makes one run of them all."""
+        """A run of a deployment, for the lab's worker; returns its id. Asked for again, as Prefect's own client does,
+        where the server's database is busy; it makes one run of them all."""
         api = self.lab.env["ONLYVIPS_LAB_PREFECT_API_URL"]
         found = httpx.get(f"{api}/deployments/name/{name}", trust_env=False).raise_for_status().json()
         asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": os.urandom(8).hex()}
