@@ -25,7 +25,7 @@ _RAW: Any = CodecOptions(document_class=RawBSONDocument)
 _LARGE = 4 << 20
 _receiving = threading.Lock()
 """Held while a large reply is received, which takes several times its size: one at a time is enough of them."""
-_MOST, _LARGEST = 1000, 8 << 20
+_MOST, _LARGEST = 10_000, 8 << 20
 """Statements and bytes of one command; a larger statement goes alone."""
 FIRST, _MOST_ASKED, _ASKED = 100, 10_000, 1 << 20
 """Documents in the first batch of a cursor, at most in any, and bytes of one, about."""

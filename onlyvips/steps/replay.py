@@ -6,27 +6,26 @@ each document only the outcome is written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 
 from onlyvips.core.archive import Documents
-from onlyvips.core.changes import Batch, Change, Operation, Put, Remove
+from onlyvips.core.batches import Filled, Step
+from onlyvips.core.changes import Batch, Put, Remove
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replay import Translator, id_of
-from onlyvips.core.restore import NOWHERE, RestorePlan
+from onlyvips.core.restore import RestorePlan
 from onlyvips.errors import Permanent
 from onlyvips.ports import TargetDatabase
 from onlyvips.steps.marker import Marker
 from onlyvips.steps.sound import Reader, Sound, read_again
-from onlyvips.steps.translated import Done, translator_of
+from onlyvips.steps.translated import Translated, batches_of
 
-_MOST, _LARGEST = 1000, 8 << 20
-"""Documents, and bytes of entries, in one batch."""
-
-
-_OF_DOCUMENTS = (Put, Remove, Change)
+_LARGEST = 8 << 20
+"""Bytes of documents, about, that diffs are applied to before they are written."""
 
 
 @dataclass
@@ -37,72 +36,50 @@ class Replay:
     target: TargetDatabase
     marker: Marker
     written: int = 0
-    _batch: Batch = field(default_factory=Batch)
-    _whole: Position | None = None
     _beside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _writing: Future[None] | None = None
-    _fuzzy: Position = NOWHERE
 
     def run(self, sound: Sound, reader: Reader) -> Translator:
         """All of the plan's logs; what translated them. Raises Transient when one of them is not any more what it was
         when it was checked."""
-        self._fuzzy = self.plan.fuzzy_until
         with self._beside:
-            if (kept := sound.translated) is not None:
-                self._all(kept.done or (), reader)
-                translator = kept.translator
+            kept = sound.translated
+            if kept is not None and kept.batches.after == self.marker.position:
+                translator = self._all(kept, reader)
             else:
                 translator = self._read(sound, reader)
-            self._flush()
             self._settled()
         return translator
 
-    def _all(self, done: Sequence[Done], reader: Reader) -> None:
-        for number, (here, operations) in enumerate(done):
-            if number % _MOST == 0:
-                reader.tell("replaying", 0)
-            self._entry(here, operations)
-        reader.tell("replaying", sum(one.record.size for one in self.plan.logs))
+    def _all(self, kept: Translated, reader: Reader) -> Translator:
+        steps, size = kept.steps or deque[Step](), sum(one.record.size for one in self.plan.logs)
+        told, number = 0, len(steps)
+        while steps:
+            self._do([steps.popleft()])
+            done = size * (number - len(steps)) // number
+            reader.tell("replaying", done - told)
+            told = done
+        return kept.batches.translator
 
     def _read(self, sound: Sound, reader: Reader) -> Translator:
-        translator = translator_of(self.plan)
+        batches = batches_of(self.plan, self.marker.position)
 
         def take(found: Documents) -> None:
-            for entry in found.entries:
-                before = translator.seen
-                operations = translator.translate(entry)
-                if (here := translator.seen) is not None and here != before:
-                    self._entry(here, operations)
+            self._do(batches.take(found.entries))
 
         for source in self.plan.logs:
             read_again(source, sound.stores[source.key], reader, "replaying", take)
-        return translator
+        self._do(batches.rest())
+        return batches.translator
 
-    def _entry(self, here: Position, operations: Sequence[Operation]) -> None:
-        if self.marker.position and here <= self.marker.position:
-            return
-        if here > self._fuzzy >= (self._whole or here):
-            self._flush()  # after the window nothing may be missing
-        for one in operations:
-            self._do(one)
-        self._whole = here
-        commands = operations and not isinstance(operations[-1], _OF_DOCUMENTS)
-        if commands or len(self._batch) >= _MOST or self._batch.size >= _LARGEST:
-            self._flush()
-
-    def _do(self, one: Operation) -> None:
-        if not isinstance(one, _OF_DOCUMENTS):
-            self._flush()
+    def _do(self, steps: Iterable[Step]) -> None:
+        """Each once the one before it is there; batches while others go on."""
+        for one in steps:
             self._settled()
-            self.target.apply([one])
-            return
-        self._batch.add(one)
-
-    def _flush(self) -> None:
-        """Write the batch once the one before it is there, while others go on."""
-        batch, self._batch = self._batch, Batch()
-        self._settled()
-        self._writing = self._beside.submit(self._write, batch, self._whole)
+            if isinstance(one, Filled):
+                self._writing = self._beside.submit(self._write, *one)
+            else:
+                self.target.apply([one])
 
     def _settled(self) -> None:
         writing, self._writing = self._writing, None
@@ -111,20 +88,33 @@ class Replay:
 
     def _write(self, batch: Batch, here: Position | None) -> None:
         """Write a batch, read it back, and note up to where all is there."""
-        self._settle(batch, here)
-        if writes := batch.writes():
-            self.target.apply(writes)
-            self._read_back(writes)
-            self.written += len(writes)
+        whole = False
+        while not whole:
+            whole = self._settle(batch)
+            if whole:
+                self._none_missing(batch, here)
+            if writes := batch.writes():
+                self.target.apply(writes)
+                self._read_back(writes)
+                self.written += len(writes)
+            batch.known.clear()
         if here and here != self.marker.position:
             self.marker.note_position(here)
 
-    def _settle(self, batch: Batch, here: Position | None) -> None:
+    def _settle(self, batch: Batch) -> bool:
+        """Apply diffs to what is there. Whether to all; not where that is large by then, for it is written first."""
+        size = 0
         for namespace, ids in batch.wanted().items():
             for found in self.target.documents(namespace, ids):
                 for document in found:
                     batch.settle((namespace, id_of(document)), document)
-        if batch.changed and here and here > self._fuzzy:
+                    size += len(document)
+                if size >= _LARGEST:
+                    return False
+        return True
+
+    def _none_missing(self, batch: Batch, here: Position | None) -> None:
+        if batch.changed and here and here > self.plan.fuzzy_until:
             names = sorted({namespace for namespace, _ in batch.changed})
             raise Permanent(
                 f"The oplog changes {len(batch.changed)} documents of {', '.join(names)} before {here.seconds}:"

@@ -43,7 +43,7 @@ def restore(
     began = clock.monotonic()
     looked = markers.look(plan, target)  # before copies are read for it
     people = ready(plan, accounts, reader)
-    sound = None if looked.swapping else find_sound(plan, reader)
+    sound = None if looked.swapping else find_sound(plan, reader, looked.position)
     with _room(plan, target):
         marker = markers.begin(plan, target, claim or Claim())
         try:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from onlyvips.core.archive import Documents
+from onlyvips.core.oplog_entry import Position
 from onlyvips.core.restore import RestorePlan, Source
 from onlyvips.errors import OnlyVipsError, Refused, Transient
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.copies import hash_of
 from onlyvips.steps.opened import Sink, open_object
-from onlyvips.steps.translated import Translated, translator_of
+from onlyvips.steps.translated import Translated, batches_of
 
 Tell = Callable[[str, int], None]
 """What is going on, and so many bytes more of it; what it raises ends it."""
@@ -42,9 +43,10 @@ class Reader:
     keeps: int = 128 << 20
 
 
-def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
+def find_sound(plan: RestorePlan, reader: Reader, after: Position | None = None) -> Sound:
     """A good copy of every object. All of each copy's bytes are hashed; logs are opened, and their entries translated
-    without writing anything; of the archives the smallest is opened, to see that the identity is the right one.
+    without writing anything (those up to ``after`` are there already); of the archives the smallest is opened, to see
+    that the identity is the right one.
 
     Raises Refused with all that is wrong when an object has no good copy, and for an entry that cannot be replayed.
     """
@@ -63,7 +65,7 @@ def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
     with ThreadPoolExecutor(reader.workers) as pool:
         for running in [pool.submit(look, source) for source in plan.archives]:
             running.result()
-    before, translated = len(flaws), Translated(translator_of(plan), reader.keeps)
+    before, translated = len(flaws), Translated(batches_of(plan, after), reader.keeps)
     logs = plan.logs if plan.until is not None else ()
     for source in logs:
         look(source, translated.take)
@@ -73,10 +75,11 @@ def find_sound(plan: RestorePlan, reader: Reader) -> Sound:
             "not open, see that the identity is the right one; else restore to another moment, or by another base."
         )
     if len(flaws) > before:  # of a bad copy something may have been taken
-        translated = Translated(translator_of(plan), reader.keeps)
+        translated = Translated(batches_of(plan, after), reader.keeps)
         for source in logs:
             read_again(source, found[source.key], reader, "checking", translated.take)
-    return Sound(found, tuple(flaws), translated if translated.done is not None else None)
+    translated.end()
+    return Sound(found, tuple(flaws), translated if translated.steps is not None else None)
 
 
 def read_again(source: Source, store: ObjectStore, reader: Reader, doing: str, sink: Sink) -> None:

@@ -159,7 +159,7 @@ def test_collections_come_back_under_other_names_and_alone():
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_before_any_write_and_run_again_it_ends_the_same(seed: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("onlyvips.steps.replay._MOST", 3)
+    monkeypatch.setattr("onlyvips.core.batches.MOST", 3)
     world = World(seed, slices=2)
     plan = world.plan()
     world.restore(whole := SimulatedTarget(), plan)
@@ -197,7 +197,7 @@ def test_what_an_earlier_version_left_in_the_middle_of_its_replay_is_gone_on_wit
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Its marks of collections have no counts. Loaded again, they would lack the entries up to the position."""
-    monkeypatch.setattr("onlyvips.steps.replay._MOST", 3)
+    monkeypatch.setattr("onlyvips.core.batches.MOST", 3)
     world, target = World(slices=2), SimulatedTarget()
     world.restore(whole := SimulatedTarget())
     target.life = Life(whole.life.writes - 8)

@@ -37,7 +37,7 @@ def test_a_long_log_is_read_again_and_every_moment_is_had_exactly():
 
 
 def test_killed_again_and_again_in_a_long_log_it_goes_on_each_time(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("onlyvips.steps.replay._MOST", 3)
+    monkeypatch.setattr("onlyvips.core.batches.MOST", 3)
     world, target = Long(3), SimulatedTarget()
     assert killed_until_it_ends(world, target, random.Random(7))
     assert state(target, "app.orders") == world.writer.documents

@@ -63,7 +63,7 @@ def prepared(target: Paused, live: bool) -> Paused:
 def test_a_run_that_wakes_up_after_another_one_ended_the_restore_stops_before_its_next_write(
     live: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("onlyvips.steps.replay._MOST", 3)
+    monkeypatch.setattr("onlyvips.core.batches.MOST", 3)
     world = World(slices=1)
     plan = planned(world, live)
     world.restore(alone := prepared(Paused("look"), live), plan)
@@ -79,7 +79,7 @@ def test_a_run_that_wakes_up_after_another_one_ended_the_restore_stops_before_it
 
 
 def test_of_what_was_sent_already_one_write_arrives_and_then_the_run_stops(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("onlyvips.steps.replay._MOST", 3)
+    monkeypatch.setattr("onlyvips.core.batches.MOST", 3)
     world = World(slices=1)
     plan = planned(world, live=False)
     world.restore(alone := Paused("write"), plan)
