@@ -22,8 +22,10 @@ _NOTHING: Value = (_NULL, b"")
 def apply_diff(document: bytes, diff: bytes) -> bytes:
     """The document after ``diff``. Raises ValueError for a diff of a kind that is not known."""
     gone, changed, come, inside = _of_document(diff)
-    replaced, pieces = set[bytes](), list[bytes]()
-    kept, others = _HEAD, {*gone, *changed, *come, *inside}
+    others = {**gone, **changed, **come, **inside}
+    kept = _HEAD
+    pieces: list[bytes] = []
+    replaced: list[bytes] = []
     for name, begin, value, end in bson.spans(document):
         if name not in others:
             continue
@@ -33,13 +35,14 @@ def apply_diff(document: bytes, diff: bytes) -> bytes:
             continue
         if name in changed:
             pieces.append(changed[name])
-            replaced.add(name)
+            replaced.append(name)
         else:
             kind, raw = _inside((document[begin], document[value:end]), inside[name])
             pieces.append(bytes([kind]) + name + b"\0" + raw)
     pieces.append(document[kept:-1])
-    last = {**changed, **come}
-    return bson.document(*pieces, *(last[name] for name in last if name not in replaced))
+    if len(replaced) < len(changed):
+        pieces += [changed[name] for name in changed if name not in replaced and name not in come]
+    return bson.document(*pieces, *come.values())
 
 
 Pieces = dict[bytes, bytes]
@@ -48,7 +51,10 @@ Pieces = dict[bytes, bytes]
 
 def _of_document(diff: bytes) -> tuple[Pieces, Pieces, Pieces, Pieces]:
     """What goes, whole elements that change, and that come, and diffs of what is inside."""
-    gone, changed, come, inside = Pieces(), Pieces(), Pieces(), Pieces()
+    gone: Pieces = {}  # to call dict[…]() takes five times as long
+    changed: Pieces = {}
+    come: Pieces = {}
+    inside: Pieces = {}
     told = {b"d": gone, b"u": changed, b"i": come}
     for name, begin, value, end in bson.spans(diff):
         if diff[begin] != DOCUMENT:

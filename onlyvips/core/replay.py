@@ -24,10 +24,14 @@ _NO_COMMANDS = ("startIndexBuild", "abortIndexBuild", "setMultikeyMetadata", "dr
 _DROPS_INDEXES = ("dropIndexes", "dropIndex", "deleteIndexes", "deleteIndex")
 _NO_OPTIONS = ("create", "idIndex", "uuid", "recordIdsReplicated")
 _ID, _EMPTY = b"_id", 5
+_FIRST, _AFTER_FIRST = _ID + b"\0", 9
+_HEADS = {size: (size + _AFTER_FIRST + 1).to_bytes(4, "little") for size in bson.FIXED.values()}
+"""How ``{_id: …}`` begins, by the size of a value of fixed length."""
 DIFF = b"\x10$v\0\x02\0\0\0\x03diff\0"
 """How an update by a diff begins, after its length."""
 _DIFF_AT = 4 + len(DIFF)
 Fields = Mapping[str, Element]
+_make = tuple.__new__
 
 
 class Untranslatable(Refused):
@@ -186,9 +190,9 @@ class Translator:
 
 def _write(op: str, target: str, what: bytes, which: bytes) -> Put | Remove | Change:
     if op == "i":
-        return Put(target, id_of(what), what)
+        return _make(Put, (target, id_of(what), what))
     if op == "d":
-        return Remove(target, id_of(what))
+        return _make(Remove, (target, id_of(what)))
     if op != "u":
         raise ValueError(f"there is no operation {op}")
     if not which:
@@ -196,7 +200,7 @@ def _write(op: str, target: str, what: bytes, which: bytes) -> Put | Remove | Ch
     id = id_of(which)
     size = int.from_bytes(what[_DIFF_AT : _DIFF_AT + 4], "little")
     if what.startswith(DIFF, 4) and size == len(what) - _DIFF_AT - 1:
-        return Change(target, id, what[_DIFF_AT:-1])
+        return _make(Change, (target, id, what[_DIFF_AT:-1]))
     told = bson.fields(what)
     if not any(name.startswith("$") for name in told):
         return Put(target, id, what if "_id" in told else _with_id(id, what))
@@ -218,6 +222,10 @@ def id_of(document: bytes) -> bytes:
     """``{_id: …}`` of a document. Raises ValueError for one without."""
     if len(document) <= _EMPTY:
         raise ValueError("a document has no _id")
+    if document.startswith(_FIRST, 5) and (size := bson.FIXED.get(document[4])) is not None:
+        end = _AFTER_FIRST + size  # as nearly all are
+        if end < len(document):
+            return document if end + 1 == len(document) else _HEADS[size] + document[4:end] + b"\0"
     name, begin, _, end = bson.first_element(document)
     if name != _ID:  # the server keeps it first; others may not
         found = (one for one in bson.spans(document) if one[0] == _ID)

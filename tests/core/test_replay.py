@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
@@ -234,3 +235,33 @@ def test_names_are_changed_everywhere_and_a_rename_out_of_what_comes_back_is_ref
 
 def test_the_id_of_a_document_is_found_wherever_it_stands() -> None:
     assert id_of(bson.encode({"a": 1, "_id": {"b": 2}})) == bson.encode({"_id": {"b": 2}})
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        1,
+        bson.Int64(1),
+        1.5,
+        True,
+        None,
+        "a",
+        b"a",
+        bson.ObjectId(b"a" * 12),
+        bson.Decimal128("1"),
+        bson.Timestamp(1, 2),
+        datetime(2026, 8, 1, tzinfo=UTC),
+        {"a": 1},
+        bson.MinKey(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_the_id_of_a_document_is_its_value_of_whatever_kind(id: Any) -> None:
+    alone = bson.encode({"_id": id})
+    assert id_of(alone) == id_of(bson.encode({"_id": id, "n": 1})) == id_of(bson.encode({"n": 1, "_id": id})) == alone
+
+
+@pytest.mark.parametrize("end", range(5, 14))
+def test_a_document_that_is_cut_in_its_id_has_none(end: int) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        id_of(bson.encode({"_id": bson.Int64(1)})[:end])

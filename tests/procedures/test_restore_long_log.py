@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
+from onlyvips.core.changes import Put, Remove, Write
 from onlyvips.core.manifest import moment
 from onlyvips.errors import Transient
 from onlyvips.steps.restore import restore
@@ -13,6 +15,7 @@ from onlyvips.steps.sound import Reader, find_sound
 from tests.procedures.test_backup import IDENTITIES
 from tests.procedures.test_restore import World, flip, killed_until_it_ends
 from tests.simulators.clock import SimClock
+from tests.simulators.objects import Killed, Life
 from tests.simulators.target import SimulatedTarget, state
 
 
@@ -72,3 +75,66 @@ def test_of_a_copy_that_opens_and_is_another_log_nothing_comes_back():
     found = world.restore(target := SimulatedTarget(), plan)
     assert state(target, "app.orders") == world.writer.documents != other.writer.documents
     assert found.flaws
+
+
+class Busy(World):
+    """One with many documents that are only changed after the base."""
+
+    def write(self, count: int) -> None:
+        self.writer.kinds = "u" if self.writer.documents else "i"
+        super().write(5 * count)
+
+
+class Wide(SimulatedTarget):
+    """Notes how many documents it was given at a time."""
+
+    def __init__(self, life: Life | None = None) -> None:
+        super().__init__(life)
+        self.given: list[int] = []
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        if isinstance(writes[0], Put | Remove) and writes[0].namespace == "app.orders":
+            self.given.append(len(writes))
+        super().apply(writes)
+
+
+def test_what_diffs_make_large_is_written_in_parts_so_that_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    world = Busy(4, slices=2)
+    world.restore(whole := Wide())
+    monkeypatch.setattr("onlyvips.steps.replay._LARGEST", 1)
+    world.restore(parts := Wide())
+    assert len(parts.given) > len(whole.given) and sum(parts.given) == sum(whole.given)
+    assert whole.data == parts.data and state(parts, "app.orders") == world.writer.documents
+
+
+def test_killed_between_two_parts_of_one_batch_it_goes_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("onlyvips.steps.replay._LARGEST", 1)
+    world = Busy(4, slices=1)
+    world.restore(alone := SimulatedTarget())
+    for death in range(1, alone.life.writes):
+        target = SimulatedTarget(Life(death))
+        with pytest.raises(Killed):
+            world.restore(target)
+        target.life = Life()
+        world.restore(target)
+        assert state(target, "app.orders") == world.writer.documents
+
+
+def test_what_another_run_replayed_meanwhile_is_not_done_a_second_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("onlyvips.core.batches.MOST", 3)
+    world, alone = World(), SimulatedTarget()
+    world.restore(alone)
+    places = {one.name: one for one in world.places}
+    for death in range(1, alone.life.writes):
+        target = SimulatedTarget()
+
+        def meanwhile(doing: str, size: int, target: SimulatedTarget = target, death: int = death) -> None:
+            if doing == "checking" and not target.life.writes:
+                target.life = Life(death)
+                with pytest.raises(Killed):
+                    world.restore(target)
+                target.life = Life()
+                target.life.writes = 1
+
+        restore(world.plan(), target, Reader(places, IDENTITIES[:1], meanwhile, 1, world.keeps), SimClock())
+        assert target.data == alone.data, death

@@ -14,7 +14,10 @@ State = dict[Any, dict[str, Any]]
 
 
 class Writer:
-    """Writes to one collection, one entry a second; ``states`` is its journal, by second."""
+    """Writes to one collection, one entry a second; ``states`` is its journal, by second. ``kinds``: what it does, by
+    chance: insert, change, replace, remove."""
+
+    kinds = "iuuurd"
 
     def __init__(self, start: int, seed: int = 0, ns: str = "app.orders", documents: State | None = None) -> None:
         self.at, self.ns = start, ns
@@ -25,7 +28,7 @@ class Writer:
     def step(self) -> bytes:
         """One more entry."""
         self.at += 1
-        kind = self.dice.choice("iuuurd") if self.documents else "i"
+        kind = self.dice.choice(self.kinds) if self.documents else "i"
         made = getattr(self, f"_{kind}")()
         self.states[self.at] = copy.deepcopy(self.documents)
         return entry(self.at, ns=self.ns, **made)
