@@ -76,13 +76,15 @@ class Translator:
     """Takes entries in order; those up to ``until`` from ``start`` on become operations. An entry that comes again (a
     slice begins with the last one of the slice before) is passed by.
 
-    ``indexes`` are those that each collection (of the target) must have at the end, by name.
+    ``indexes`` are those that each collection (of the target) must have at the end, by name; ``capped`` are collections
+    that lose their oldest documents by themselves, or that did.
     """
 
     names: Names
     start: Position
     until: Position
     indexes: dict[str, dict[str, bytes | str]] = field(default_factory=dict)
+    capped: set[str] = field(default_factory=set)
     seen: Position | None = None
     entries: int = 0
     _transactions: Transactions = field(default_factory=Transactions)
@@ -158,6 +160,8 @@ class Translator:
         if source is None or target is None:
             return
         self.indexes[target] = self.indexes.pop(source, {})
+        if source in self.capped:
+            self.capped.add(target)
         yield Rename(source, target, "dropTarget" in told and told["dropTarget"].raw != b"\0")
 
     def _of_collection(self, database: str, name: str, inside: list[Element]) -> Iterator[Operation]:
@@ -170,6 +174,8 @@ class Translator:
             raise ValueError(f"no replay can do {name} ({namespace.removesuffix('.')})")
         indexes = self.indexes.setdefault(target, {})
         if name == "create":
+            if "capped" in told and told["capped"].truth():
+                self.capped.add(target)
             yield _create(target, told)
         elif name == "drop":
             self.indexes.pop(target)

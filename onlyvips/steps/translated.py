@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from onlyvips.core.archive import Documents
 from onlyvips.core.batches import Batches, Filled, Step
+from onlyvips.core.capped import options_of
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replay import Translator, indexes_of
 from onlyvips.core.restore import NOWHERE, VIEW, RestorePlan
@@ -20,7 +21,8 @@ def batches_of(plan: RestorePlan, after: Position | None) -> Batches:
     """Those of all that comes ``after``; they begin with the indexes of the base."""
     coming = [one for one in plan.coming if one.record.type != VIEW]
     indexes = {one.target: indexes_of(one.record.metadata) for one in coming}
-    translator = Translator(plan.names, plan.start, plan.until or NOWHERE, indexes)
+    capped = {one.target for one in coming if options_of(one.record).get("capped")}
+    translator = Translator(plan.names, plan.start, plan.until or NOWHERE, indexes, capped)
     return Batches(translator, plan.fuzzy_until, after)
 
 

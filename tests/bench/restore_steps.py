@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from onlyvips.core.archive import Documents
+from onlyvips.core.batches import MOST
 from onlyvips.core.changes import Batch, Change, Create, Operation, Put, Remove
 from onlyvips.core.little_bson import each
 from onlyvips.core.replay import Translator, id_of
@@ -48,8 +49,8 @@ def steps_of_replay(plan: RestorePlan, target: TargetDatabase, reader: Reader) -
     steps.take(read, lambda: read_object(source, store, reader, "", lambda found: None))
     steps.take(translated, lambda: read_object(source, store, reader, "", take))
     steps.cpu[translated] -= steps.cpu[read]
-    for at in range(0, len(done), _BATCH):
-        writes = steps.take("diffs applied", partial(_settled, target, done[at : at + _BATCH]))
+    for at in range(0, len(done), MOST):
+        writes = steps.take("diffs applied", partial(_settled, target, done[at : at + MOST]))
         steps.take("write", partial(target.apply, writes))
         steps.take("read back", partial(_read, target, writes))
     return steps.cpu

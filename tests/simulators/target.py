@@ -85,6 +85,7 @@ class SimulatedTarget:
         if isinstance(one, Put):
             self._fits(one.namespace)
             self.data.setdefault(one.namespace, {})[one.id] = one.document
+            self._evict(one.namespace)
         elif isinstance(one, Remove):
             self.data.get(one.namespace, {}).pop(one.id, None)
         elif isinstance(one, Create):
