@@ -9,7 +9,7 @@ from typing import NamedTuple
 from onlyvips.core.changes import Batch, Change, Operation, Put, Remove, Write
 from onlyvips.core.crud import Crud
 from onlyvips.core.oplog_entry import Logged, Position
-from onlyvips.core.replay import Translator
+from onlyvips.core.replay import Translator, untranslatable
 
 MOST, LARGEST = 4000, 8 << 20
 """Documents, and bytes of entries, in one batch."""
@@ -46,7 +46,10 @@ class Batches:
             before = translator.seen
             operations = translator.translate(entry)
             if (here := translator.seen) is not None and here is not before:
-                self._add(here, operations)
+                try:
+                    self._add(here, operations)
+                except ValueError as error:  # a diff that cannot be applied
+                    raise untranslatable(here, error) from error
         return self._ready
 
     def rest(self) -> Sequence[Step]:

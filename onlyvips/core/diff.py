@@ -25,7 +25,7 @@ def apply_diff(document: bytes, diff: bytes) -> bytes:
     others = {**gone, **changed, **come, **inside}
     kept = _HEAD
     pieces: list[bytes] = []
-    replaced: list[bytes] = []
+    replaced: set[bytes] = set()
     for name, begin, value, end in bson.spans(document):
         if name not in others:
             continue
@@ -35,7 +35,7 @@ def apply_diff(document: bytes, diff: bytes) -> bytes:
             continue
         if name in changed:
             pieces.append(changed[name])
-            replaced.append(name)
+            replaced.add(name)
         else:
             kind, raw = _inside((document[begin], document[value:end]), inside[name])
             pieces.append(bytes([kind]) + name + b"\0" + raw)

@@ -38,6 +38,14 @@ class Untranslatable(Refused):
     """An entry that no write does again exactly."""
 
 
+def untranslatable(position: Position, error: Exception) -> Untranslatable:
+    """What to say of the entry there."""
+    return Untranslatable(
+        f"The entry {position.seconds}:{position.ordinal} of the oplog cannot be replayed: {error}. Nothing of "
+        f"it was written. What was before it can be had: --at {moment(position.seconds - 1)}."
+    )
+
+
 OURS = "onlyvips_restore"
 """How collections begin that a restore has beside the data while it goes on: no backup has them."""
 
@@ -103,10 +111,7 @@ class Translator:
                 return self._written(logged.op, logged.namespace, logged.what, logged.which)
             return [done for one in self._committed(*logged) for done in self._operation(one)]
         except (ValueError, KeyError, IndexError) as error:
-            raise Untranslatable(
-                f"The entry {position.seconds}:{position.ordinal} of the oplog cannot be replayed: {error}. Nothing of "
-                f"it was written. What was before it can be had: --at {moment(position.seconds - 1)}."
-            ) from error
+            raise untranslatable(position, error) from error
 
     def _written(self, op: str, namespace: str, what: bytes, which: bytes) -> list[Operation]:
         """What an insert, update or delete does."""

@@ -110,11 +110,20 @@ class Replay:
         for namespace, ids in batch.wanted().items():
             for found in self.target.documents(namespace, ids):
                 for document in found:
-                    batch.settle((namespace, id_of(document)), document)
+                    self._settle_one(batch, namespace, document)
                     size += len(document)
                 if size >= _LARGEST:
                     return False
         return True
+
+    def _settle_one(self, batch: Batch, namespace: str, document: bytes) -> None:
+        try:
+            batch.settle((namespace, id_of(document)), document)
+        except ValueError as error:
+            raise Permanent(
+                f"A change that the oplog tells of a document of {namespace} cannot be done ({error}): restore to a "
+                "moment before it, or by another base, and keep these backups for those who look into it."
+            ) from error
 
     def _none_missing(self, batch: Batch, here: Position | None) -> None:
         if batch.changed and here and here > self.plan.fuzzy_until:

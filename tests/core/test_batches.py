@@ -11,7 +11,7 @@ from onlyvips.core import batches
 from onlyvips.core.batches import Batches, Filled, Step
 from onlyvips.core.changes import Create, Drop
 from onlyvips.core.oplog_entry import Logged, Position, logged
-from onlyvips.core.replay import Names, Translator
+from onlyvips.core.replay import Names, Translator, Untranslatable
 from tests.simulators.oplog import START, command, entry
 
 EVER = Position(1 << 31, 0)
@@ -80,3 +80,9 @@ def test_an_entry_that_writes_nothing_moves_the_position() -> None:
     entries = [put(START), logged(entry(START + 1, op="n", ns=""))]
     assert told(gathered(entries)) == [(1, START + 1)]
     assert not list(chain.from_iterable(one.batch.writes() for one in gathered(entries[1:]) if isinstance(one, Filled)))
+
+
+def test_a_diff_that_nobody_can_apply_is_refused_with_the_moment_before_it() -> None:
+    odd = logged(entry(START + 1, op="u", ns="app.orders", o={"$v": 2, "diff": {"x": {}}}, o2={"_id": START}))
+    with pytest.raises(Untranslatable, match=rf"entry {START + 1}:1 of the oplog cannot be replayed: .*no section x"):
+        gathered([put(START), odd])

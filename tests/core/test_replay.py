@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onlyvips.core import little_bson
 from onlyvips.core.changes import Batch, Change, Create, Drop, Index, Operation, Put, Remove, Rename
 from onlyvips.core.diff import apply_diff
 from onlyvips.core.oplog_entry import Position, logged
@@ -108,6 +109,13 @@ def test_a_diff_makes_of_a_document_what_the_server_does_in_the_same_order_of_fi
     before: dict[str, Any], diff: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert apply_diff(bson.encode(before), bson.encode(diff)) == bson.encode(expected)
+
+
+def test_a_name_that_stands_twice_in_a_document_changes_twice_and_what_is_not_there_comes_at_the_end() -> None:
+    one, two, last = (little_bson.int32("a", number) for number in (1, 2, 9))
+    before, new = little_bson.document(one, two), little_bson.int32("b", 3)
+    diff = bson.encode({"u": {"a": 9, "b": 3}})
+    assert apply_diff(before, diff) == little_bson.document(last, last, new)
 
 
 @pytest.mark.parametrize("diff", [{"b": {"x": 1}}, {"u": 1}, {"sl": {"a": True, "x1": 2}}])

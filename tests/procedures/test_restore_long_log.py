@@ -9,13 +9,15 @@ import pytest
 
 from onlyvips.core.changes import Put, Remove, Write
 from onlyvips.core.manifest import moment
-from onlyvips.errors import Transient
+from onlyvips.errors import Permanent, Transient
 from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, find_sound
 from tests.procedures.test_backup import IDENTITIES
 from tests.procedures.test_restore import World, flip, killed_until_it_ends
+from tests.procedures.test_slices import take_slice
 from tests.simulators.clock import SimClock
 from tests.simulators.objects import Killed, Life
+from tests.simulators.oplog import entry
 from tests.simulators.target import SimulatedTarget, state
 
 
@@ -138,3 +140,13 @@ def test_what_another_run_replayed_meanwhile_is_not_done_a_second_time(monkeypat
 
         restore(world.plan(), target, Reader(places, IDENTITIES[:1], meanwhile, 1, world.keeps), SimClock())
         assert target.data == alone.data, death
+
+
+def test_a_diff_that_nobody_can_apply_to_what_is_there_ends_the_restore_in_words():
+    world = World(slices=0)
+    id = min(world.writer.documents)
+    world.log.write(entry(world.writer.at + 1, op="u", o={"$v": 2, "diff": {"x": {}}}, o2={"_id": id}))
+    world.log.now = world.writer.at + 1
+    take_slice(world.log, world.places)
+    with pytest.raises(Permanent, match=r"a document of app\.orders cannot be done \(a diff has no section x\)"):
+        world.restore(SimulatedTarget())
