@@ -62,11 +62,38 @@ def open_object(
         if hose.broken is not None and not isinstance(hose.broken, _BROKEN):
             raise hose.broken from error
         wrong = f"does not open: {hose.broken or error}"
-        while hose.read(1 << 20):
-            pass
-    if digest.hexdigest() != record.sha256:
-        return f"has SHA-256 {digest.hexdigest()}, the manifest says {record.sha256}"
-    return wrong
+        hose.drain()
+    return _unlike(record, digest) or wrong
+
+
+def begin_object(chunks: Iterator[bytes], record: ObjectRecord, identities: Sequence[Any]) -> str:
+    """The same of an encrypted object of which the beginning is opened, to see that the identity is the right one; all
+    of it is hashed."""
+    digest = hashlib.sha256()
+    hose = Hose(_hashed(chunks, digest), _enough)
+    wrong = ""
+    try:
+        pyrage.decrypt_io(hose, hose, list(identities))
+    except (pyrage.DecryptError, OSError, _Enough) as error:
+        if hose.broken is not None and not isinstance(hose.broken, _Enough):
+            raise hose.broken from error
+        wrong = "" if hose.broken else f"does not open: {error}"
+    hose.drain()
+    return _unlike(record, digest) or wrong
+
+
+class _Enough(Exception):
+    """age gave something."""
+
+
+def _enough(data: bytes) -> None:
+    raise _Enough
+
+
+def _unlike(record: ObjectRecord, digest: Any) -> str:
+    if (found := digest.hexdigest()) != record.sha256:
+        return f"has SHA-256 {found}, the manifest says {record.sha256}"
+    return ""
 
 
 def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:

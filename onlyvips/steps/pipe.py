@@ -141,6 +141,12 @@ class Hose:
         piece, self._rest = self._rest[:size], self._rest[size:]
         return bytes(piece)
 
+    def drain(self) -> None:
+        """Read to the end."""
+        self._rest = memoryview(b"")
+        for _ in self._chunks:
+            pass
+
     def write(self, data: bytes) -> int:
         """Pass on what age made."""
         try:

@@ -14,7 +14,7 @@ from onlyvips.core.restore import RestorePlan, Source
 from onlyvips.errors import OnlyVipsError, Refused, Transient
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.copies import hash_of
-from onlyvips.steps.opened import Sink, open_object
+from onlyvips.steps.opened import Sink, begin_object, open_object
 from onlyvips.steps.translated import Translated, batches_of
 
 Tell = Callable[[str, int], None]
@@ -45,7 +45,7 @@ class Reader:
 
 def find_sound(plan: RestorePlan, reader: Reader, after: Position | None = None) -> Sound:
     """A good copy of every object. All of each copy's bytes are hashed; logs are opened, and their entries translated
-    without writing anything (those up to ``after`` are there already); of the archives the smallest is opened, to see
+    without writing anything (those up to ``after`` are there already); of the archives the smallest is begun, to see
     that the identity is the right one.
 
     Raises Refused with all that is wrong when an object has no good copy, and for an entry that cannot be replayed.
@@ -55,7 +55,7 @@ def find_sound(plan: RestorePlan, reader: Reader, after: Position | None = None)
     flaws, lost = list[str](), list[str]()
 
     def look(source: Source, sink: Sink | None = None) -> None:
-        store, wrong = _good_copy(source, reader, sink, opened=sink is not None or source is smallest)
+        store, wrong = _good_copy(source, reader, sink, begun=source is smallest)
         flaws.extend(wrong)
         if store is None:
             lost.append(f"{source.key} ({'; '.join(wrong) or 'no destination has it'})")
@@ -160,18 +160,14 @@ def _write(plain: BinaryIO, found: Documents) -> None:
         ) from error
 
 
-def _good_copy(source: Source, reader: Reader, sink: Sink | None, opened: bool) -> tuple[ObjectStore | None, list[str]]:
+def _good_copy(source: Source, reader: Reader, sink: Sink | None, begun: bool) -> tuple[ObjectStore | None, list[str]]:
     wrong = list[str]()
     for name in source.destinations:
         store = reader.stores.get(name)
         if store is None:
             continue
         try:
-            why = (
-                read_object(source, store, reader, "checking", sink or _nowhere)
-                if opened
-                else _hashed(source, store, reader)
-            )
+            why = _flaw(source, store, reader, sink, begun)
         except Refused:
             raise
         except OnlyVipsError as error:
@@ -182,8 +178,12 @@ def _good_copy(source: Source, reader: Reader, sink: Sink | None, opened: bool) 
     return None, wrong
 
 
-def _nowhere(documents: Documents) -> None:
-    """Only looked at."""
+def _flaw(source: Source, store: ObjectStore, reader: Reader, sink: Sink | None, begun: bool) -> str:
+    if sink is not None:
+        return read_object(source, store, reader, "checking", sink)
+    if begun:
+        return begin_object(_told(source, store, reader, "checking"), source.record, reader.identities)
+    return _hashed(source, store, reader)
 
 
 def _hashed(source: Source, store: ObjectStore, reader: Reader) -> str:

@@ -14,23 +14,19 @@ from typing import Any
 
 import pyrage
 
-from onlyvips.adapters.bucket_s3 import Address
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.adapters.database_mongodb import MongoDatabase
-from onlyvips.adapters.media_directory import DirectoryMedia
 from onlyvips.adapters.memory_glibc import give_back_large_blocks
 from onlyvips.adapters.memory_python import passing_by_what_is_loaded
 from onlyvips.adapters.objects_directory import DirectoryStore
 from onlyvips.adapters.objects_s3 import S3Store
 from onlyvips.adapters.target_mongodb import MongoTarget
-from onlyvips.adapters.tree_s3 import S3Tree
 from onlyvips.core.catalog import read_catalog
 from onlyvips.core.plan import BackupPlan
 from onlyvips.core.restore import RestorePlan, Wanted, plan_restore
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.backup import Run
 from onlyvips.steps.base import take_base
-from onlyvips.steps.media import take_media
 from onlyvips.steps.restore import restore
 from onlyvips.steps.shelves import read_shelves
 from onlyvips.steps.sound import Reader
@@ -70,6 +66,11 @@ def steps(told: Json) -> Json:
 
 def media(told: Json) -> Json:
     """A backup of a directory of media at one S3 destination; says what it lacks."""
+    from onlyvips.adapters.bucket_s3 import Address  # a base and its restore do without these
+    from onlyvips.adapters.media_directory import DirectoryMedia
+    from onlyvips.adapters.tree_s3 import S3Tree
+    from onlyvips.steps.media import take_media
+
     plan = BackupPlan(**told["plan"])
     tree = S3Tree(S3Store(**told["store"], part_size=plan.part_size), Address(**told["store"]))
     taken = take_media(DirectoryMedia(Path(told["source"])), [tree], plan, Run(1, SystemClock(), os.urandom))
