@@ -157,7 +157,7 @@ def _alone(database: Any, more: SON[str, Any], how: Mapping[str, Any]) -> tuple[
 
 def _batch(answer: Any) -> tuple[int, little_bson.Element]:
     """A cursor's number (0 with the last batch), and the array of its next batch."""
-    told = little_bson.fields(bytes(answer["cursor"].raw))
+    told = {one.name: one for one in little_bson.fields(bytes(answer.raw))["cursor"].elements()}
     return told["id"].number() or 0, told["firstBatch"] if "firstBatch" in told else told["nextBatch"]
 
 
