@@ -251,10 +251,12 @@ def test_a_bad_object_in_each_copy_another_one_each_time_is_no_loss():
     assert state(target, "app.orders") == world.writer.documents
 
 
-def test_the_wrong_identity_is_refused_before_the_target_is_touched():
+@pytest.mark.parametrize("at", ["latest", "the base"])
+def test_the_wrong_identity_is_refused_before_the_target_is_touched(at: str):
     world, target = World(slices=1), SimulatedTarget()
+    plan = world.plan() if at == "latest" else replace(world.plan(), logs=(), until=None)
     with pytest.raises(Refused, match="see that the identity is the right one"):
-        world.restore(target, keys=[pyrage.x25519.Identity.generate()])
+        world.restore(target, plan, keys=[pyrage.x25519.Identity.generate()])
     assert target.life.writes == 0
 
 
