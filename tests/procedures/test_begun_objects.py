@@ -1,4 +1,4 @@
-"""Objects of which the beginning is opened and the rest hashed: enough to know whose they are and that they are whole."""
+"""Objects of which the beginning is opened and the rest hashed: whose they are is known, and that they are whole."""
 
 from __future__ import annotations
 
