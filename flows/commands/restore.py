@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from flows.commands import console, running
+from flows.commands import console, following, running
 from flows.commands.backup import EnvironmentName, Json, Local, me
 from onlyvips import environment as environments
 from onlyvips.core.backup_report import progress
@@ -73,21 +73,23 @@ def plan(
 ) -> int:
     """What a restore would read and write, from which copies, to which moment; nothing is written anywhere.
 
-    Exits 0 when a run may begin, 2 when it would be refused, with the reasons.
+    Exits 0 when a run may begin, once it is given the options that the plan says it needs; 2 when it would be refused
+    all the same, with the reasons.
     """
     asked = Asked(environment, kind, at, target, namespace, overwrite, users_and_roles=users_and_roles)
     found = restores.plan(asked)
     if json:
         over = {"overwritten": list(found.overwritten), "refusals": list(found.refusals)}
-        console.print_json({**found.values, **found.shown, **over})
+        console.print_json({**found.values, **found.shown, **over, "needs": restores.needs(asked, found)})
         return console.REFUSED if found.refusals else console.OK
     for line in found.lines:
         console.say(line)
     for refusal in found.refusals:
         console.complain(refusal)
     if found.overwritten:
-        console.say(f"  overwritten, after a safety backup: {', '.join(found.overwritten)}", "bold")
-        console.say(f"  a run needs: {' '.join(f'--overwrite {one!r}' for one in found.overwritten)}")
+        how = "and in no backup" if restores.unprotected(asked, found) else "after a safety backup"
+        console.say(f"  overwritten, {how}: {', '.join(found.overwritten)}", "bold")
+        console.say(f"  a run needs: {' '.join(restores.needs(asked, found))}")
     if restores.needs_name(asked):
         console.say(
             f"  a run asks for the name `{environment}`, to be typed; where no terminal is: --yes {environment}"
@@ -112,10 +114,11 @@ def run(
 ) -> int:
     """Restore: copies checked first, the base compared, the oplog replayed, and over what is there only what you name.
 
-    Run again after it died, with the same options, it goes on. Where the environment's Prefect server answers, a run of
-    its deployment is started there and followed (the reference must resolve where its worker runs); else it is done in
-    this process. Into live secrets it asks for the environment's name first, to be typed. Exits 0 when all of it is
-    there and was compared, 1 when it failed on the way, 2 when it was refused with the target untouched.
+    Run again after it died or was interrupted (Ctrl-C, which exits 130), with the same options, it goes on. Where the
+    environment's Prefect server answers, a run of its deployment is started there and followed (the reference must
+    resolve where its worker runs); else it is done in this process. Into live secrets it asks for the environment's
+    name first, to be typed. Exits 0 when all of it is there and was compared, 1 when it failed on the way, 2 when it
+    was refused with the target untouched.
     """
     asked = Asked(environment, kind, at, target, namespace, overwrite, without_safety_backup, users_and_roles, yes)
     restores.check(asked)  # before anything of it stands in a parameter
@@ -127,7 +130,12 @@ def run(
     with bar(json) as tell, restore_turn.alone(asked, me(), tell) as lacking:
         if lacking:
             console.complain(lacking)
-        found = restores.carry_out(asked, restores.plan(asked), me(), tell)
+        planned = restores.plan(asked)
+        try:
+            found = restores.carry_out(asked, planned, me(), tell)
+        except KeyboardInterrupt:
+            console.complain("What was written stays there; the same command, run again, goes on where this one was.")
+            raise
     if json:
         console.print_json({**found.done.values, "told": list(found.told), "failed": list(found.failed)})
         return console.FAILED if found.failed else console.OK
@@ -194,7 +202,7 @@ def _through_server(api: str, loaded: Any, asked: Asked, quiet: bool) -> int:
         )
     elif not ok:
         console.complain(f"{state.name}: {message}")
-    refused = any(name in message for name in ("Refused: ", "Driven: "))  # as Prefect tells what ended a run
+    refused = following.ours(message)[0] in following.REFUSALS
     return console.OK if ok else console.REFUSED if refused else console.FAILED
 
 

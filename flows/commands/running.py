@@ -60,7 +60,19 @@ def begin(api: str, loaded: Environment, deployment: str, parameters: Mapping[st
 
 
 def follow(run: Any, address: str, *, quiet: bool) -> Any:
-    """Tell the run's log as it grows; returns its final state. Raises Permanent when Prefect is silent for minutes."""
+    """Tell the run's log as it grows; returns its final state. Raises Permanent when Prefect is silent for minutes.
+    Ctrl-C ends the telling alone, and that is said."""
+    try:
+        return _followed(run, address, quiet)
+    except KeyboardInterrupt:
+        console.complain(
+            f"No longer following: run {run.name} goes on, or begins once a worker takes it ({address}). To end it: "
+            f"prefect flow-run cancel {run.id}"
+        )
+        raise
+
+
+def _followed(run: Any, address: str, quiet: bool) -> Any:
     told, answered, began, warned, over = 0, time.monotonic(), time.monotonic(), False, False
     while True:
         try:

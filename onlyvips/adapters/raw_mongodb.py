@@ -27,8 +27,14 @@ _receiving = threading.Lock()
 """Held while a large reply is received, which takes several times its size: one at a time is enough of them."""
 _MOST, _LARGEST = 10_000, 8 << 20
 """Statements and bytes of one command; a larger statement goes alone."""
+_MOST_AT_ONCE = 100_000
+"""Documents of one insert, which a server takes at most (``maxWriteBatchSize``)."""
+_IDS = 1 << 20
+"""Bytes of ids, about, that are asked for at a time: all of a filter is one document, of 16 MiB at most."""
 FIRST, _MOST_ASKED, _ASKED = 100, 10_000, 1 << 20
 """Documents in the first batch of a cursor, at most in any, and bytes of one, about."""
+_KEY = 8
+"""Bytes of a key in an array, at most."""
 _VALUE = 9
 """Where the value of ``{_id: …}`` begins."""
 Failure = tuple[int, int, str]
@@ -51,7 +57,8 @@ class _Run(RawBSONDocument):
 def insert(database: Any, collection: str, run: bytes, **options: Any) -> list[Failure]:
     """Insert the documents that stand one after the other in ``run``; which of them the server did not."""
     failed, before = list[Failure](), 0
-    for part in [run] if len(run) <= _LARGEST else _runs(little_bson.each(run)):
+    whole = len(run) <= _LARGEST and little_bson.are_at_most(_MOST_AT_ONCE, run)
+    for part in [run] if whole else _runs(little_bson.each(run)):
         answer = _done(database, SON([("insert", collection), ("documents", [_Run(part)])]), options)
         wrong = answer.get("writeErrors", ())
         failed += [(before + int(one["index"]), int(one["code"]), str(one.get("errmsg", ""))) for one in wrong]
@@ -111,6 +118,18 @@ def ids(documents: Sequence[bytes]) -> bytes:
     values = (one[4:5] + key + one[_VALUE:-1] for one, key in zip(documents, keys, strict=False))
     array = b"\x04$in\0" + little_bson.document(*values)
     return little_bson.document(little_bson.embedded("_id", little_bson.document(array)))
+
+
+def portions(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The same ids, as many at a time as one filter may have."""
+    begin, size = 0, 0
+    for at, one in enumerate(ids):
+        size += len(one) + _KEY
+        if size > _IDS and at > begin:
+            yield ids[begin:at]
+            begin, size = at, len(one) + _KEY
+    if begin < len(ids):
+        yield ids[begin:]
 
 
 def _session(client: Any) -> AbstractContextManager[Any]:

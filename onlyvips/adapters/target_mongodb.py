@@ -71,11 +71,13 @@ class MongoTarget:
 
     def documents(self, namespace: str, ids: Sequence[bytes] | None = None) -> Iterator[Sequence[bytes]]:
         database, collection = self._of(namespace)
-        asked = SON([("find", collection), ("filter", {} if ids is None else RawBSONDocument(raw_mongodb.ids(ids)))])
         with self._database.explained(f"read {namespace}"):
-            yield from raw_mongodb.find(
-                database, asked, raw_mongodb.FIRST if ids is None else len(ids) + 1
-            )  # one answer has all
+            if ids is None:
+                yield from raw_mongodb.find(database, SON([("find", collection), ("filter", {})]))
+                return
+            for some in raw_mongodb.portions(ids):
+                asked = SON([("find", collection), ("filter", RawBSONDocument(raw_mongodb.ids(some)))])
+                yield from raw_mongodb.find(database, asked, len(some) + 1)  # one answer has all
 
     def apply(self, writes: Sequence[Write]) -> None:
         for namespace, group in groupby(writes, lambda one: one.namespace if isinstance(one, Put | Remove) else ""):
@@ -100,7 +102,8 @@ class MongoTarget:
     def _documents(self, namespace: str, writes: Sequence[Any]) -> None:
         where, puts = self._of(namespace), [one for one in writes if isinstance(one, Put)]
         if self._ferretdb:
-            raw_mongodb.delete(*where, [raw_mongodb.ids([one.id for one in writes])], limit=0)
+            those = raw_mongodb.portions([one.id for one in writes])
+            raw_mongodb.delete(*where, map(raw_mongodb.ids, those), limit=0)
             self._inserted(namespace, b"".join(one.document for one in puts))
             return
         # What goes goes first: to the server 1 and 1.0 are one _id, and a document may have come in another's place.

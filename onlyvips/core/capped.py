@@ -11,6 +11,8 @@ from typing import Any
 
 from onlyvips.core.manifest import NamespaceRecord
 
+TEMPORARY = "temp"
+"""Option of the collections that ``$out`` and its like write into before they rename them: refused by ``create``."""
 _STEP = 256
 """MongoDB rounds the size of a cap up to a multiple of this."""
 
@@ -18,6 +20,7 @@ _STEP = 256
 def options_of(record: NamespaceRecord) -> dict[str, Any]:
     """The options of a collection or view as its metadata tells them, Extended JSON; a cap has room for all of it."""
     found: dict[str, Any] = json.loads(record.metadata).get("options", {})
+    found.pop(TEMPORARY, None)
     return {**found, **_more(found, record)}
 
 

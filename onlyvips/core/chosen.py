@@ -35,7 +35,9 @@ def choose(manifests: Iterable[Manifest], at: str, all_of_it: bool = True, slice
     bases = sorted((one for one in every if one.kind == "mongodb"), key=lambda one: (one.finished, one.id))
     slices = [one for one in every if one.kind == OPLOG]
     if not bases:
-        raise Refused("There is no base that could be restored: onlyvips backup list. Nothing was read.")
+        raise Refused(
+            "There is no base that could be restored: see `onlyvips backup list -e ENVIRONMENT`. Nothing was read."
+        )
     found = chains(bases, slices, heed=all_of_it)
     if sliced and (long := [one for one in found if one.slices]):
         with suppress(Refused):
@@ -116,14 +118,15 @@ def _too_late(found: Sequence[Chain], before: Sequence[Chain], wanted: Position,
     best = max(before, key=lambda one: (one.until, position(one.end)))
     why, by = f" ({best.why})" if best.why else "", _at(best)
     told = f"{at} cannot be had: what there is leads to {moment(best.until)} ({by}){why}, which is had by --at {by}."
+    take = f"onlyvips backup run -e {best.base.environment} --kind"
     if not best.stopped:
-        return f"{told} What came later is lost, unless a slice can still be taken: onlyvips backup run --kind oplog."
+        return f"{told} What came later is lost, unless a slice can still be taken: {take} oplog."
     later = [_end(one) for one in found if position(_end(one)) > wanted]
     if later:
         told += f" The next moment after it is that of {min(later, key=position).ts}, by a newer base."
     return (
         f"{told} Collections that this is not about can be had alone, by --namespace; where the source still lives, "
-        "take a base now: onlyvips backup run --kind mongodb."
+        f"take a base now: {take} mongodb."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from onlyvips.core.configuration_restore import Change, diff
 from onlyvips.core.points import Point
+from onlyvips.core.restored import instead_of
 from onlyvips.errors import Refused
 
 
@@ -124,8 +125,7 @@ def done(found: RestoredConfiguration) -> str:
         told += f" {found.others} objects that the backup has not were left as they are."
     if found.secrets:
         told += f" Secrets: {'; '.join(found.secrets)}; bring them back by kind secrets."
-    if found.flaws:
-        told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
+    told += instead_of(found.flaws)
     return told
 
 

@@ -74,6 +74,8 @@ def _value(data: bytes, at: int, kind: str) -> tuple[Value, int]:
 
 DOCUMENT, ARRAY, INT32, TIMESTAMP, INT64 = 0x03, 0x04, 0x10, 0x11, 0x12
 _STRING, _BOOLEAN = 0x02, 0x08
+_SMALLEST = 10
+"""Bytes of a document that has but an ``_id``, of a kind without a value."""
 FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 _AFTER_NAME = bytes(FIXED.get(kind, -1) + 1 for kind in range(256))
 """By kind: from the end of the name to that of the element; 0 where it is of no fixed length."""
@@ -212,6 +214,17 @@ def each(data: bytes) -> Iterator[bytes]:
         end = at + size_of(data, at)[0]
         yield data[at:end]
         at = end
+
+
+def are_at_most(most: int, data: bytes) -> bool:
+    """Whether no more documents stand one after the other in ``data``; few are looked at, where they are large."""
+    at, count, size_of = 0, 0, _INT32.unpack_from
+    while count + (len(data) - at) // _SMALLEST > most:
+        if count > most:
+            return False
+        at += size_of(data, at)[0]
+        count += 1
+    return True
 
 
 def inside(array: Element) -> list[bytes]:

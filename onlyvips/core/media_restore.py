@@ -34,7 +34,10 @@ def choose(backups: Sequence[Backup], at: str) -> Chosen:
     """The backup of ``latest``, of a moment (the newest that was whole by then), or of that name. Raises Refused."""
     found = sorted((one for one in backups if _can_be_read(one)), key=lambda one: (one.finished, one.name))
     if not found:
-        raise Refused("There is no backup of media that could be restored: onlyvips backup list. Nothing was read.")
+        raise Refused(
+            "There is no backup of media that could be restored: see `onlyvips backup list -e ENVIRONMENT`. Nothing "
+            "was read."
+        )
     if at == "latest":
         return _chosen(found[-1], found)
     if _MOMENT.fullmatch(at):

@@ -9,6 +9,7 @@ from typing import Any
 from onlyvips.core.backup_report import size
 from onlyvips.core.media import Entry, Index, named
 from onlyvips.core.media_restore import Chosen, Found
+from onlyvips.core.restored import instead_of
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ def done(found: RestoredMedia) -> str:
     )
     if found.others:
         told += f" {found.others:,} files that the backup has not were left as they are."
-    if found.flaws:
-        told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
+    told += instead_of(found.flaws)
     return f"{told} Flush the CDN and caches of what was replaced, and take a new backup of media."
 
 

@@ -41,7 +41,10 @@ def choose_point(backups: Sequence[Backup], away: Mapping[str, str], kind: str, 
     """
     known = sorted((one for one in backups if one.kind == kind and _to_be_had(one)), key=_order)
     if not known:
-        raise Refused(f"There is no backup of {kind} that could be restored: onlyvips backup list. Nothing was read.")
+        raise Refused(
+            f"There is no backup of {kind} that could be restored: see `onlyvips backup list -e ENVIRONMENT`. Nothing "
+            "was read."
+        )
     if at == "latest":
         found, newer = _last(known)
     elif _MOMENT.fullmatch(at):
@@ -96,6 +99,16 @@ def _named(known: Iterable[Backup], at: str) -> Backup:
         )
         raise Refused(f"`{at}` is {what}: the newest is {every[-1].name}. Nothing was read.")
     return found[0]
+
+
+def check_past(at: str, now: str, environment: str, kind: str) -> None:
+    """Raise Refused for a moment that has not passed by ``now``: until then another backup may become the one that it
+    means, of what a restore is about to write over for one."""
+    if _MOMENT.fullmatch(at) and at >= now:
+        raise Refused(
+            f"--at {at} has not passed yet (now it is {now}, UTC), so which backup it means is not settled: nothing "
+            f"was read; say an earlier moment, or a name: onlyvips backup list -e {environment} --kind {kind}."
+        )
 
 
 def check_name(point: Point, at: str, written: Iterable[str]) -> None:

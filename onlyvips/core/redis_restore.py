@@ -10,6 +10,7 @@ from typing import Any
 from onlyvips.core.backup_report import size
 from onlyvips.core.keys import KeyServer, release
 from onlyvips.core.points import Point
+from onlyvips.core.restored import instead_of
 from onlyvips.errors import Refused
 
 MARKED = 0
@@ -215,6 +216,8 @@ def lines(plan: RedisPlan) -> Iterator[str]:
     yield f"  {target.version} key by key, then compared"
     if plan.databases is None:
         yield "  how many keys there are is not known: the backup could not count them"
+    elif not plan.keys:
+        yield "  note: the backup has no keys: where it is one from after a loss, restore an earlier one by its name"
     for number, told in sorted((plan.databases or {}).items()):
         has = target.databases.get(number, 0)
         yield f"  {name_of(number)}: {told.keys:,} keys, {told.expire:,} of them expire; the target has {has:,}"
@@ -292,8 +295,7 @@ def done(found: RestoredKeys) -> str:
         told += " An earlier run had begun it."
     if found.libraries:
         told += f" Libraries of functions do not come back: load {', '.join(found.libraries)} again."
-    if found.flaws:
-        told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
+    told += instead_of(found.flaws)
     return f"{told} Take a new backup of what goes live again."
 
 

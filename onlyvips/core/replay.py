@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from onlyvips.core import little_bson as bson
+from onlyvips.core.capped import TEMPORARY
 from onlyvips.core.changes import Change, Create, Drop, Index, Operation, Put, Remove, Rename
 from onlyvips.core.crud import Crud
 from onlyvips.core.little_bson import ARRAY, Element
@@ -22,7 +23,8 @@ from onlyvips.errors import Refused
 _NO_WRITES = ("n", "km", "ci", "cd", "cu")
 _NO_COMMANDS = ("startIndexBuild", "abortIndexBuild", "setMultikeyMetadata", "dropIdent", "dbCheck")
 _DROPS_INDEXES = ("dropIndexes", "dropIndex", "deleteIndexes", "deleteIndex")
-_NO_OPTIONS = ("create", "idIndex", "uuid", "recordIdsReplicated")
+_NO_OPTIONS = ("create", "idIndex", "uuid", "recordIdsReplicated", TEMPORARY)
+"""Of a ``create`` in the oplog: what an ordinary ``create`` is not told."""
 _ID, _EMPTY = b"_id", 5
 _FIRST, _AFTER_FIRST = _ID + b"\0", 9
 _HEADS = {size: (size + _AFTER_FIRST + 1).to_bytes(4, "little") for size in bson.FIXED.values()}

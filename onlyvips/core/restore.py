@@ -245,7 +245,12 @@ def _check_names(base: Manifest, names: Names, found: Mapping[str, Coming]) -> N
         if source not in found and not (source.endswith(".*") and any(one.startswith(source[:-1]) for one in found))
     ]
     if absent:
-        raise Refused(f"{', '.join(absent)}: the base {base.id} has no such thing. Nothing was read.")
+        data = filter(_is_data, base.objects)
+        has = ", ".join(sorted({f"{one.database}.{one.collection}" for each in data for one in each.namespaces}))
+        raise Refused(
+            f"{', '.join(absent)}: the base {base.id} has no such thing, it has {has}. What was made after it comes "
+            "back with the whole database alone: --namespace 'DB.*=OTHER.*'. Nothing was read."
+        )
     if views := [one.source for one in found.values() if one.record.type != "collection" and not _every(names)]:
         raise Refused(f"{', '.join(views)}: no plain collection, and alone it cannot be exact: restore the database.")
 

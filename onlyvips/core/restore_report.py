@@ -9,7 +9,7 @@ from typing import Any
 from onlyvips.core.backup_report import size
 from onlyvips.core.restore import RestorePlan, Source
 from onlyvips.core.restore_space import unpacked
-from onlyvips.core.restored import Restored
+from onlyvips.core.restored import Restored, instead_of
 from onlyvips.core.swap import SHADOW, final
 
 
@@ -81,8 +81,7 @@ def done(found: Restored, live: bool = False) -> str:
         told += " An earlier run had begun it."
     if found.doubled:
         told += f" {found.doubled:,} documents were in an archive twice; the replay settled them."
-    if found.flaws:
-        told += f" Other copies were used instead of bad ones ({'; '.join(found.flaws)}): onlyvips backup repair."
+    told += instead_of(found.flaws)
     if found.remade:
         told += f" Views made anew, for they were there with another definition: {', '.join(found.remade)}."
     if found.stays:

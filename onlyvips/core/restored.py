@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -29,3 +30,13 @@ class Restored:
     stays: tuple[str, ...] = ()
     remade: tuple[str, ...] = ()
     before: str = ""
+
+
+def instead_of(flaws: Sequence[str]) -> str:
+    """A sentence about copies that were not used; "" where there are none."""
+    if not flaws:
+        return ""
+    return (
+        f" Other copies were used instead of bad ones ({'; '.join(flaws)}): onlyvips backup repair BACKUP -e "
+        "ENVIRONMENT mends each."
+    )

@@ -13,6 +13,7 @@ from typing import Any
 from onlyvips.core.backup_report import size
 from onlyvips.core.keys import release
 from onlyvips.core.points import Point
+from onlyvips.core.restored import instead_of
 from onlyvips.errors import Refused
 
 VAULT = "vault"
@@ -176,7 +177,7 @@ def ssm_done(found: RestoredParameters) -> str:
     told += f"{found.same} were the same; all {every} read back equal, in {found.seconds:.1f} s."
     if found.others:
         told += f" {found.others} that the backup does not have stay."
-    return f"{told}{_flaws(found.flaws)} Start again what read the old values, and take a new backup."
+    return f"{told}{instead_of(found.flaws)} Start again what read the old values, and take a new backup."
 
 
 # --- Vault -----------------------------------------------------------------------------------------------------------
@@ -273,13 +274,9 @@ def vault_done(found: RestoredVault) -> str:
         told += (
             f" It says that it is the cluster of the backup, and gave a whole snapshot back ({size(found.read_back)})."
         )
-    return f"{told}{_flaws(found.flaws)} Log-ins and tokens are those of then: log in anew, and take a new backup."
+    return f"{told}{instead_of(found.flaws)} Log-ins and tokens are those of then: log in anew, and take a new backup."
 
 
 def result(found: RestoredParameters | RestoredVault) -> dict[str, Any]:
     """The same in plain values."""
     return asdict(found)
-
-
-def _flaws(flaws: tuple[str, ...]) -> str:
-    return f" Other copies were used instead of bad ones ({'; '.join(flaws)}): onlyvips backup repair." if flaws else ""

@@ -49,7 +49,11 @@ def identities(environment: Environment) -> tuple[str, ...]:
         else:
             found.append(resolve(environment, one.identity).get_secret_value())
     if not found:
-        raise Refused(f"No identity to decrypt with is to be had here: {'; '.join(missing)}")
+        raise Refused(
+            f"No identity to decrypt with is to be had here: {'; '.join(missing)}. Nothing was read; put the age "
+            "secret key of a recipient where this process (with Prefect: its worker) runs, and name it in "
+            "backup.recipients.NAME.identity: env:NAME or file:/path."
+        )
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from onlyvips.core.archive import Closed, Corrupt, Documents, Event, Reader
 from onlyvips.core.bundle import BrokenBundle
 from onlyvips.core.manifest import OPLOG, ObjectRecord, Window
 from onlyvips.core.rdb import BrokenRdb
+from onlyvips.errors import Refused
 from onlyvips.steps import configuration, redis_snapshots
 from onlyvips.steps.frames import Decompressor, ZstdError
 from onlyvips.steps.pipe import Hose
@@ -58,9 +59,16 @@ def open_object(
             while data := hose.read(1 << 20):
                 hose.write(data)
         wrong = contents.wrong()
-    except (pyrage.DecryptError, OSError, *_BROKEN) as error:
-        if hose.broken is not None and not isinstance(hose.broken, _BROKEN):
-            raise hose.broken from error
+    except (pyrage.DecryptError, OSError, Refused, *_BROKEN) as error:
+        broken = hose.broken or (error if isinstance(error, Refused) else None)
+        if isinstance(broken, Refused) and (hose.sunk or hose.broken is None):  # by the sink: what if this copy is bad?
+            hose.drain()
+            if wrong := _unlike(record, digest):
+                return wrong
+        if broken is error:
+            raise
+        if broken is not None and not isinstance(broken, _BROKEN):
+            raise broken from error
         wrong = f"does not open: {hose.broken or error}"
         hose.drain()
     return _unlike(record, digest) or wrong

@@ -120,13 +120,14 @@ def _encrypt(chunks: Iterator[bytes], recipients: Sequence[Any], blocks: _Blocks
 
 
 class Hose:
-    """What age reads from and writes to; it keeps what broke first on either side, for age would only say that it did,
-    and write what it still holds once more."""
+    """What age reads from and writes to; it keeps what broke first on either side (``sunk``: in the sink), for age
+    would only say that it did, and write what it still holds once more."""
 
     def __init__(self, chunks: Iterator[bytes], sink: Callable[[bytes], None]) -> None:
         self._chunks, self._sink = chunks, sink
         self._rest = memoryview(b"")
         self.broken: BaseException | None = None
+        self.sunk = False
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most ``size``; none at the end."""
@@ -152,6 +153,7 @@ class Hose:
         try:
             self._sink(data)
         except BaseException as error:
+            self.sunk = self.sunk or self.broken is None
             self.broken = self.broken or error
             raise
         return len(data)

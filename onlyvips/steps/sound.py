@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from onlyvips.core.archive import Documents
 from onlyvips.core.oplog_entry import Position
 from onlyvips.core.restore import RestorePlan, Source
-from onlyvips.errors import OnlyVipsError, Refused, Transient
+from onlyvips.errors import Fenced, OnlyVipsError, Refused, Transient
 from onlyvips.ports import ObjectStore
 from onlyvips.steps.copies import hash_of
 from onlyvips.steps.opened import Sink, begin_object, open_object
+from onlyvips.steps.several import several
 from onlyvips.steps.translated import Translated, batches_of
 
+_ATTEMPTS = 2
+"""To read a copy whose connection breaks."""
 Tell = Callable[[str, int], None]
 """What is going on, and so many bytes more of it; what it raises ends it."""
 
@@ -48,38 +51,103 @@ def find_sound(plan: RestorePlan, reader: Reader, after: Position | None = None)
     without writing anything (those up to ``after`` are there already); of the archives the smallest is begun, to see
     that the identity is the right one.
 
-    Raises Refused with all that is wrong when an object has no good copy, and for an entry that cannot be replayed.
+    Raises Refused with all that is wrong when an object has no good copy, and for an entry that cannot be replayed;
+    Transient when an object could only not be read.
     """
     smallest = min(plan.archives, key=lambda one: one.record.size, default=None)
-    found: dict[str, ObjectStore] = {}
-    flaws, lost = list[str](), list[str]()
-
-    def look(source: Source, sink: Sink | None = None) -> None:
-        store, wrong = _good_copy(source, reader, sink, begun=source is smallest)
-        flaws.extend(wrong)
-        if store is None:
-            lost.append(f"{source.key} ({'; '.join(wrong) or 'no destination has it'})")
-        else:
-            found[source.key] = store
-
-    with ThreadPoolExecutor(reader.workers) as pool:
-        for running in [pool.submit(look, source) for source in plan.archives]:
-            running.result()
-    before, translated = len(flaws), Translated(batches_of(plan, after), reader.keeps)
+    look = _Check(reader, smallest)
+    several(look.at, plan.archives, reader.workers)
+    before, translated = look.disturbed, Translated(batches_of(plan, after), reader.keeps)
     logs = plan.logs if plan.until is not None else ()
     for source in logs:
-        look(source, translated.take)
-    if lost:
-        raise Refused(
-            f"No good copy is left of {len(lost)} objects, so nothing was written: {' · '.join(lost)}. Where they do "
-            "not open, see that the identity is the right one; else restore to another moment, or by another base."
-        )
-    if len(flaws) > before:  # of a bad copy something may have been taken
+        look.at(source, translated.take)
+    look.verdict()
+    if look.disturbed > before:  # of a bad copy something may have been taken
         translated = Translated(batches_of(plan, after), reader.keeps)
         for source in logs:
-            read_again(source, found[source.key], reader, "checking", translated.take)
+            read_again(source, look.found[source.key], reader, "checking", translated.take)
     translated.end()
-    return Sound(found, tuple(flaws), translated if translated.steps is not None else None)
+    return Sound(look.found, tuple(look.flaws), translated if translated.steps is not None else None)
+
+
+@dataclass
+class _Check:
+    """``found``: the good copies, by key; ``lost`` objects have none, of ``away`` ones nobody can tell now;
+    ``disturbed``: how often a copy was not read to a good end."""
+
+    reader: Reader
+    smallest: Source | None
+    found: dict[str, ObjectStore] = field(default_factory=dict)
+    flaws: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
+    disturbed: int = 0
+
+    def at(self, source: Source, sink: Sink | None = None) -> None:
+        """Find a good copy; a log's entries go to ``sink``."""
+        wrong, passing = list[str](), True
+        for store in _stores(source, self.reader):
+            told = _tried(partial(self._flaw, source, store, sink))
+            self.disturbed += told.failed
+            if not told.why:
+                self.found[source.key] = store
+                break
+            wrong.append(f"{store.name}: {source.key} {told.why}")
+            passing = passing and told.passing
+        self.flaws.extend(wrong)
+        if source.key not in self.found:
+            told_of = f"{source.key} ({'; '.join(wrong) or 'no destination has it'})"
+            (self.away if wrong and passing else self.lost).append(told_of)
+
+    def verdict(self) -> None:
+        """Raise Refused where an object is lost, Transient where one could not be read now."""
+        if self.lost:
+            raise Refused(
+                f"No good copy is left of {len(self.lost)} objects, so nothing was written: {' · '.join(self.lost)}. "
+                "Where they do not open, see that the identity is the right one; else restore to another moment, or by "
+                "another base."
+            )
+        if self.away:
+            raise Transient(
+                f"{len(self.away)} objects could not be read now, and nothing was written: {' · '.join(self.away)}. "
+                "That says nothing of the copies: see that their destinations answer, then run this restore again."
+            )
+
+    def _flaw(self, source: Source, store: ObjectStore, sink: Sink | None) -> str:
+        if sink is not None:
+            return read_object(source, store, self.reader, "checking", sink)
+        if source is self.smallest:
+            return begin_object(_told(source, store, self.reader, "checking"), source.record, self.reader.identities)
+        return _hashed(source, store, self.reader)
+
+
+class _Told(NamedTuple):
+    """What is wrong with a copy, "" for nothing; whether it only could not be read; how many attempts went wrong."""
+
+    why: str
+    passing: bool
+    failed: int
+
+
+def _tried(read: Callable[[], str]) -> _Told:
+    """A copy read, again where its connection broke: that is no flaw of it. Raises what ends the whole restore."""
+    why = ""
+    for failed in range(_ATTEMPTS):
+        try:
+            why = read()
+            return _Told(why, False, failed + bool(why))
+        except (Refused, Fenced):
+            raise
+        except Transient as error:
+            why = str(error)
+        except OnlyVipsError as error:
+            return _Told(str(error), False, failed + 1)
+    return _Told(why, True, _ATTEMPTS)
+
+
+def _stores(source: Source, reader: Reader) -> list[ObjectStore]:
+    """Those that may have it, in the order in which they are trusted."""
+    return [reader.stores[name] for name in source.destinations if name in reader.stores]
 
 
 def read_again(source: Source, store: ObjectStore, reader: Reader, doing: str, sink: Sink) -> None:
@@ -130,24 +198,27 @@ def read_collections(source: Source, reader: Reader) -> tuple[dict[str, bytes], 
 
 def _first_good(source: Source, reader: Reader, fresh: Callable[[], Sink]) -> tuple[str, ...]:
     """Each copy into a ``fresh`` sink, until one is good."""
-    flaws = list[str]()
-    for name in source.destinations:
-        if (store := reader.stores.get(name)) is None:
-            continue
-        try:
-            why = read_object(source, store, reader, "checking", fresh())
-        except Refused:
-            raise
-        except OnlyVipsError as error:
-            why = str(error)
-        if not why:
+    flaws, passing = list[str](), True
+    for store in _stores(source, reader):
+        told = _tried(partial(_opened, source, store, reader, fresh))
+        if not told.why:
             return tuple(flaws)
-        flaws.append(f"{name}: {source.key} {why}")
+        flaws.append(f"{store.name}: {source.key} {told.why}")
+        passing = passing and told.passing
+    if flaws and passing:
+        raise Transient(
+            f"{source.key} could not be read now, and nothing was written: {' · '.join(flaws)}. That says nothing of "
+            "the copies: see that their destinations answer, then run this again."
+        )
     raise Refused(
         f"No good copy is left of {source.key}, so nothing was written: "
         f"{' · '.join(flaws) or 'no destination has it'}. Where it does not open, see that the identity is the right "
         "one; else restore by another backup."
     )
+
+
+def _opened(source: Source, store: ObjectStore, reader: Reader, fresh: Callable[[], Sink]) -> str:
+    return read_object(source, store, reader, "checking", fresh())
 
 
 def _write(plain: BinaryIO, found: Documents) -> None:
@@ -158,32 +229,6 @@ def _write(plain: BinaryIO, found: Documents) -> None:
             f"What is inside of the backup does not fit where it is to lie for a while ({error.strerror}): nothing was "
             "changed; make room there, or let TMPDIR name another place."
         ) from error
-
-
-def _good_copy(source: Source, reader: Reader, sink: Sink | None, begun: bool) -> tuple[ObjectStore | None, list[str]]:
-    wrong = list[str]()
-    for name in source.destinations:
-        store = reader.stores.get(name)
-        if store is None:
-            continue
-        try:
-            why = _flaw(source, store, reader, sink, begun)
-        except Refused:
-            raise
-        except OnlyVipsError as error:
-            why = str(error)
-        if not why:
-            return store, wrong
-        wrong.append(f"{name}: {source.key} {why}")
-    return None, wrong
-
-
-def _flaw(source: Source, store: ObjectStore, reader: Reader, sink: Sink | None, begun: bool) -> str:
-    if sink is not None:
-        return read_object(source, store, reader, "checking", sink)
-    if begun:
-        return begin_object(_told(source, store, reader, "checking"), source.record, reader.identities)
-    return _hashed(source, store, reader)
 
 
 def _hashed(source: Source, store: ObjectStore, reader: Reader) -> str:

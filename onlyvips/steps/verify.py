@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +46,18 @@ def identities(keys: Sequence[str]) -> tuple[Any, ...]:
     except pyrage.IdentityError:
         # Without its cause, which may quote the key.
         raise Refused("An identity is no age secret key: correct what its reference points to.") from None
+
+
+def check_opens(keys: Sequence[Any], manifests: Iterable[Manifest]) -> None:
+    """Raise Refused where a backup is for none of these identities: known before any of it is read."""
+    ours = {str(key.to_public()) for key in keys}
+    for one in manifests:
+        if not ours & set(one.recipients):
+            raise Refused(
+                f"None of the identities here opens {one.prefix.rstrip('/')}: it is for {', '.join(one.recipients)}, "
+                f"and here is what opens {', '.join(sorted(ours))}. Nothing was read; give the identity of "
+                "one of its recipients (backup.recipients)."
+            )
 
 
 def verify(backup: Backup, stores: Sequence[ObjectStore], reading: Reading) -> list[Verification]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +24,7 @@ from onlyvips.steps.backup import TOOL
 from onlyvips.steps.drill import Rehearsal, Stage, check_stage
 from onlyvips.steps.drill_records import KeptRecord, keep_begun, keep_record
 from onlyvips.steps.lease import CellLease, Wording
+from onlyvips.steps.several import Stopped, stoppable
 from onlyvips.steps.signature import Signer, signer
 from onlyvips.steps.sound import Reader, Tell
 from onlyvips.steps.verify import identities
@@ -34,8 +34,6 @@ from onlyvips.wiring.places import lease_cell, stores_of
 
 KINDS = ("mongodb",)
 """Kinds that are rehearsed."""
-_GLANCE = 0.5
-"""Seconds after which an interrupt is heard at the latest: one that reaches another thread wakes nobody."""
 
 
 @dataclass
@@ -45,10 +43,6 @@ class _Running:
     signer: Signer
     stopping: threading.Event = field(default_factory=threading.Event)
     kept: KeptRecord | None = None
-
-
-class _Stopped(Exception):
-    """Who waits for this thread was interrupted."""
 
 
 _running: dict[str, _Running] = {}
@@ -80,7 +74,7 @@ def rehearsing(environment: str, kind: str, at: str, holder: str, tell: Tell) ->
 
         def living() -> None:
             if stopping.is_set():
-                raise _Stopped("It was told to stop.")
+                raise Stopped("It was told to stop.")
             alive()
 
         def told(doing: str, size: int) -> None:
@@ -118,7 +112,7 @@ def end(id: str, error: BaseException | None = None) -> None:
 def clear(id: str) -> tuple[str, ...]:
     """Remove what drills that died have left; returns the names of it."""
     found = _one(id)
-    _stoppable(found, found.rehearsal.clear)
+    stoppable(found.rehearsal.clear, found.stopping)
     return found.rehearsal.record.removed
 
 
@@ -127,14 +121,14 @@ def restore(id: str) -> DrillRecord:
     found = _one(id)
     backups = catalog(found.loaded.name)
     with passing_by_what_is_loaded():
-        _stoppable(found, lambda: found.rehearsal.restore(backups.backups, backups.away))
+        stoppable(lambda: found.rehearsal.restore(backups.backups, backups.away), found.stopping)
     return found.rehearsal.record
 
 
 def verify(id: str) -> DrillRecord:
     """Read the scratch database again, and compare. The record as it is by then."""
     found = _one(id)
-    _stoppable(found, found.rehearsal.verify)
+    stoppable(found.rehearsal.verify, found.stopping)
     return found.rehearsal.record
 
 
@@ -163,7 +157,7 @@ def run(id: str) -> tuple[DrillRecord, KeptRecord]:
     """All of it."""
     found = _one(id)
     with passing_by_what_is_loaded():
-        _stoppable(found, lambda: steps.rehearse(found.rehearsal, lambda: catalog(found.loaded.name)))
+        stoppable(lambda: steps.rehearse(found.rehearsal, lambda: catalog(found.loaded.name)), found.stopping)
     return keep(id)
 
 
@@ -174,21 +168,6 @@ def _one(id: str) -> _Running:
     if id not in _running:
         raise Misuse(f"Drill {id} is not done by this process.")
     return _running[id]
-
-
-def _stoppable(found: _Running, do: Callable[[], None]) -> None:
-    """Do it in a thread: an interrupt is heard at once, and ends it and all its threads at their next sign of life, so
-    that nobody writes to the scratch database any more when it is removed."""
-    found.stopping.clear()  # set by an attempt that failed by itself
-    with ThreadPoolExecutor(1, thread_name_prefix="drill") as pool:
-        try:
-            doing = pool.submit(do)
-            while not doing.done():
-                wait([doing], _GLANCE)
-            doing.result()
-        except BaseException:
-            found.stopping.set()  # before the pool waits for its thread
-            raise
 
 
 def _early(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,9 +16,11 @@ from onlyvips import environment as environments
 from onlyvips.adapters.cache_redis import flush
 from onlyvips.adapters.clock_system import SystemClock
 from onlyvips.core.manifest import moment
+from onlyvips.core.points import check_past
 from onlyvips.core.swap import missing
 from onlyvips.errors import Conflict, OnlyVipsError, Permanent, Refused
 from onlyvips.steps.pipe import Progress
+from onlyvips.steps.several import Stopped, stoppable
 from onlyvips.steps.sound import Tell
 from onlyvips.wiring import backups, past_restores, restore_turn
 from onlyvips.wiring.places import stores_of
@@ -48,6 +51,8 @@ def check(asked: Asked) -> None:
         raise Refused(
             "--users-and-roles is about MongoDB's databases: leave it out, or say --kind mongodb. Nothing was read."
         )
+    if asked.kind != "mongodb":  # which says what can be had in place of it
+        check_past(asked.at, moment(SystemClock().now()), asked.environment, asked.kind)
     BUILT[asked.kind].check(asked)
 
 
@@ -78,11 +83,22 @@ def allow(asked: Asked, planned: Planned) -> None:
             f"{', '.join(unnamed)} of the target would be written over: nothing was changed. Where that is meant, say "
             f"so: {' '.join(f'--overwrite {one!r}' for one in unnamed)}. A safety backup is taken first."
         )
-    if planned.overwritten and asked.target != LIVE and not asked.waived:
+    if unprotected(asked, planned) and not asked.waived:
         raise Refused(
             "What is in that target is in no backup, and no safety backup can be taken of it: nothing was changed. "
             "Where it may be lost, say why: --without-safety-backup REASON."
         )
+
+
+def unprotected(asked: Asked, planned: Planned) -> bool:
+    """Whether it writes over what is in no backup, and what no safety backup can be taken of."""
+    return bool(planned.overwritten) and asked.target != LIVE
+
+
+def needs(asked: Asked, planned: Planned) -> list[str]:
+    """The options that a run must be given, those about what it writes over."""
+    waived = ["--without-safety-backup REASON"] if unprotected(asked, planned) else []
+    return [*(f"--overwrite {one!r}" for one in planned.overwritten), *waived]
 
 
 def needs_name(asked: Asked) -> bool:
@@ -201,7 +217,14 @@ def run(asked: Asked, tell: Tell) -> Done:
     """Do it, or go on with it. Raises Refused, with the target untouched, for all that can be known before."""
     check(asked)
     check_confirmed(asked)
-    return BUILT[asked.kind].run(asked, restore_turn.telling(asked, tell))
+    stopping = threading.Event()
+
+    def told(doing: str, size: int) -> None:
+        if stopping.is_set():
+            raise Stopped("It was told to stop.")
+        tell(doing, size)
+
+    return stoppable(lambda: BUILT[asked.kind].run(asked, restore_turn.telling(asked, told)), stopping)
 
 
 def flush_cache(asked: Asked, holder: str, tell: Progress) -> list[str]:

@@ -94,6 +94,19 @@ def test_documents_are_kept_byte_by_byte(place: Place):
     assert sorted(found) == sorted(bson.encode(one) for one in documents)
 
 
+def test_more_documents_than_a_server_takes_at_once_are_inserted(place: Place):
+    count = 100_001
+    assert place.target.insert(place.name("c"), raw(*({"_id": n} for n in range(count)))) == []
+    assert sum(len(batch) for batch in place.target.documents(place.name("c"))) == count
+
+
+def test_more_ids_than_one_filter_holds_are_asked_for(place: Place):
+    place.target.insert(place.name("c"), raw({"_id": f"{0:036}"}, {"_id": f"{360_000:036}"}, {"_id": "other"}))
+    ids = [raw({"_id": f"{n:036}"}) for n in range(360_001)]
+    found = [one for batch in place.target.documents(place.name("c"), ids) for one in batch]
+    assert sorted(found) == [raw({"_id": f"{0:036}"}), raw({"_id": f"{360_000:036}"})]
+
+
 def test_what_python_has_no_date_for_is_written_over_found_and_removed(place: Place):
     far = bson.DatetimeMS(1 << 50)
     id, other = raw({"_id": far}), raw({"_id": 1})

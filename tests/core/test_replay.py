@@ -196,7 +196,7 @@ def test_commands_are_done_by_name_and_indexes_remembered() -> None:
     one.indexes["app.orders"] = indexes_of('{"indexes":[{"name":"_id_"},{"name":"old","key":{"o":1}}]}')
     key = {"v": 2, "key": {"a": 1}, "name": "a_1"}
     log = [
-        command(1, ns="app.$cmd", create="new", idIndex={"v": 2}, capped=True, size=4096),
+        command(1, ns="app.$cmd", create="new", idIndex={"v": 2}, temp=True, capped=True, size=4096),
         command(2, ns="app.$cmd", createIndexes="new", **key),
         command(3, ns="app.$cmd", commitIndexBuild="orders", indexes=[{**key, "name": "b_1"}]),
         command(4, ns="app.$cmd", dropIndexes="orders", index="old"),

@@ -17,7 +17,7 @@ from onlyvips.adapters.file_archive import read_archive, zstd
 from onlyvips.core.archive import Entry, Prelude, Tally, write_collection, write_prelude
 from onlyvips.core.changes import Create
 from onlyvips.errors import Transient
-from onlyvips.wiring.restoring import foreign
+from onlyvips.wiring.restoring import foreign, mongodb
 from tests.simulators.objects import Killed, Life
 from tests.simulators.target import SimulatedTarget, state
 
@@ -44,8 +44,9 @@ def archive(*entries: Entry) -> bytes:
 def target(monkeypatch: pytest.MonkeyPatch) -> SimulatedTarget:
     found, live = SimulatedTarget(), SimulatedTarget()
     live.identity = "live"
-    monkeypatch.setattr(foreign, "MongoDatabase", lambda uri: uri)
-    monkeypatch.setattr(foreign, "MongoTarget", lambda uri: found if uri == "env:X" else live)
+    for kind in (foreign, mongodb):
+        monkeypatch.setattr(kind, "MongoDatabase", lambda uri: uri)
+        monkeypatch.setattr(kind, "MongoTarget", lambda uri: found if uri == "env:X" else live)
     monkeypatch.setattr(foreign.environments, "endpoint", lambda loaded, reference: reference)
     return found
 
@@ -126,7 +127,7 @@ def test_a_live_database_that_does_not_answer_does_not_keep_from_restoring_elsew
             raise Transient("It is away.")
         return target
 
-    monkeypatch.setattr(foreign, "MongoTarget", place)
+    monkeypatch.setattr(mongodb, "MongoTarget", place)
     (tmp_path / "dump").write_bytes(archive())
     assert restore(tmp_path / "dump") == 0
 

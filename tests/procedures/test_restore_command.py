@@ -42,7 +42,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(mongodb.environments, "identities", lambda _: ())
     monkeypatch.setattr(mongodb, "identities", lambda _: IDENTITIES[:1])
     monkeypatch.setattr(mongodb, "catalog", lambda _: Catalog(backups, {}))
-    monkeypatch.setattr(mongodb, "_live", lambda _: {"identity": "live"})
+    monkeypatch.setattr(mongodb, "live", lambda _: {"identity": "live"})
     monkeypatch.setattr(mongodb, "_check_identities", lambda *_: None)
     monkeypatch.setattr(mongodb.environments, "endpoint", lambda loaded, reference: reference)
     monkeypatch.setattr(running, "answering_server", lambda _: "")
@@ -111,7 +111,7 @@ def test_a_live_source_that_does_not_answer_does_not_keep_from_restoring(monkeyp
 
     monkeypatch.setattr(mongodb.environments, "endpoint", lambda loaded, reference: reference)
     serving(monkeypatch, Away())
-    assert mongodb._live(mongodb.environments.load("lab")) is None
+    assert mongodb.live(mongodb.environments.load("lab")) is None
 
 
 def test_run_tells_what_it_did(

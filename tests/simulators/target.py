@@ -9,6 +9,7 @@ from typing import Any
 import bson
 from bson import json_util
 
+from onlyvips.core.capped import TEMPORARY
 from onlyvips.core.changes import Create, Drop, Index, Put, Remove, Rename, Write
 from onlyvips.core.drills import SCRATCH
 from onlyvips.core.little_bson import each
@@ -89,6 +90,8 @@ class SimulatedTarget:
         elif isinstance(one, Remove):
             self.data.get(one.namespace, {}).pop(one.id, None)
         elif isinstance(one, Create):
+            if TEMPORARY in _options(one.options):
+                raise Permanent("'temp' is an invalid option.")
             self.data.setdefault(one.namespace, {})
             self.options.setdefault(one.namespace, one.options)
         elif isinstance(one, Drop):
@@ -109,6 +112,11 @@ class SimulatedTarget:
             held.pop(one.to, None)
             if one.namespace in held:
                 held[one.to] = held.pop(one.namespace)
+
+
+def _options(told: bytes | str) -> dict[str, Any]:
+    found: dict[str, Any] = bson.decode(told) if isinstance(told, bytes) else json_util.loads(told)
+    return found
 
 
 class SimulatedScratch:

@@ -54,7 +54,7 @@ def base_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mongodb.environments, "identities", lambda _: ())
     monkeypatch.setattr(mongodb, "identities", lambda _: keys[:1])
     monkeypatch.setattr(mongodb, "catalog", lambda _: Catalog(tuple(read_catalog(read_shelves([store], "lab"))), {}))
-    monkeypatch.setattr(mongodb, "_live", lambda _: None)
+    monkeypatch.setattr(mongodb, "live", lambda _: None)
     monkeypatch.setattr(mongodb.environments, "endpoint", lambda loaded, reference: os.environ[reference[4:]])
     monkeypatch.setattr(running, "answering_server", lambda _: "")
     monkeypatch.setattr(mongodb.drill_records, "records", lambda *_: Drills(()))

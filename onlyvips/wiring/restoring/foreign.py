@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.file_archive import read_archive
 from onlyvips.adapters.target_mongodb import MongoTarget
 from onlyvips.core.restore import names_of
-from onlyvips.environment import Environment, references
-from onlyvips.errors import Refused, Transient
+from onlyvips.environment import references
+from onlyvips.errors import Refused
 from onlyvips.steps import foreign
 from onlyvips.wiring.restoring.kind import Done
+from onlyvips.wiring.restoring.mongodb import live
 
 
 def restore_archive(environment: str, path: Path, target: str, pairs: tuple[str, ...]) -> Done:
@@ -28,7 +28,7 @@ def restore_archive(environment: str, path: Path, target: str, pairs: tuple[str,
     told = server.describe()
     opened = partial(read_archive, path)
     contents = foreign.look(opened, names)
-    if (live := _live(loaded)) and live["identity"] == told["identity"]:
+    if (source := live(loaded)) and source["identity"] == told["identity"]:
         foreign.check_elsewhere(contents, loaded.platform.mongodb.database)
     foreign.check_free(contents, server)
     indexes = foreign.load(opened, contents, server)
@@ -38,11 +38,3 @@ def restore_archive(environment: str, path: Path, target: str, pairs: tuple[str,
     said += f" What does not come back: {'; '.join(contents.left)}." if contents.left else ""
     values = {"namespaces": came, "documents": contents.documents, "indexes": indexes, "left": list(contents.left)}
     return Done(f"{said} Flush caches, and take a new base of what goes live again.", values)
-
-
-def _live(loaded: Environment) -> Mapping[str, str] | None:
-    """Who the live source is; None where it does not answer, and so cannot be the target either."""
-    try:
-        return MongoTarget(MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))).describe()
-    except Transient:
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import replace
+from typing import Any
 
 from onlyvips import environment as environments
 from onlyvips.adapters.clock_system import SystemClock
@@ -27,7 +28,7 @@ from onlyvips.steps.marker import Claim
 from onlyvips.steps.restore import restore
 from onlyvips.steps.sound import Reader, Tell
 from onlyvips.steps.swap import looked, replaced
-from onlyvips.steps.verify import identities
+from onlyvips.steps.verify import check_opens, identities
 from onlyvips.wiring import drill_records, past_restores
 from onlyvips.wiring.backups import catalog
 from onlyvips.wiring.places import stores_of
@@ -78,7 +79,7 @@ def _run(asked: Asked, tell: Tell) -> Done:
     loaded, found = _plan(asked)
     target = _check_target(loaded, found, asked)
     stores = {one.name: one for one in stores_of(loaded)}
-    keys = identities(environments.identities(loaded))
+    keys = _identities(loaded, found)
     workers = environments.backup_plan(loaded).workers
     accounts = _accounts(_uri(loaded, asked)) if found.people else None
     with passing_by_what_is_loaded():
@@ -119,7 +120,7 @@ def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
 def _check_target(loaded: Environment, found: RestorePlan, asked: Asked) -> MongoTarget:
     target = _target(_uri(loaded, asked))
     told = target.describe()
-    check_server(found, told, None if asked.target == LIVE else _live(loaded))
+    check_server(found, told, None if asked.target == LIVE else live(loaded))
     if not marker.look(found, target).resumed:  # what goes on has its space already
         check_space(found, told)
     return target
@@ -141,7 +142,13 @@ def _check_accounts(loaded: Environment, found: RestorePlan, asked: Asked) -> No
 
 
 def _check_identities(loaded: Environment, found: RestorePlan, asked: Asked) -> None:
-    identities(environments.identities(loaded))
+    _identities(loaded, found)
+
+
+def _identities(loaded: Environment, found: RestorePlan) -> tuple[Any, ...]:
+    keys = identities(environments.identities(loaded))
+    check_opens(keys, {one.manifest.prefix: one.manifest for one in (*found.archives, *found.logs)}.values())
+    return keys
 
 
 def _claim() -> Claim:
@@ -161,12 +168,19 @@ def _accounts(uri: str) -> AccountsTarget:
     return MongoAccounts(MongoDatabase(uri))
 
 
-def _live(loaded: Environment) -> dict[str, str] | None:
-    """Who the live source is; None where it does not answer, and so cannot be the target either."""
+def live(loaded: Environment) -> dict[str, str] | None:
+    """Who the live source is; None where it does not answer, and so cannot be the target either. Raises Refused for one
+    that does not say who it is."""
     try:
         return dict(_target(environments.endpoint(loaded, loaded.endpoints.mongodb)).describe())
     except Transient:
         return None
+    except (Permanent, Refused) as error:
+        raise Refused(
+            "The live database (endpoints.mongodb) does not say who it is, so whether the target is it is not known, "
+            f"and nothing was changed: {error} Where that server is lost, let endpoints.mongodb's reference name an "
+            "address where nobody answers; else correct its user."
+        ) from error
 
 
 KIND = Kind(_check, _planned, _run, finish=_finish)

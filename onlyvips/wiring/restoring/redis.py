@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from onlyvips.errors import Permanent, Refused, Transient
 from onlyvips.ports.keys import Loader, NotedKeys
 from onlyvips.steps.redis_restore import restore_redis
 from onlyvips.steps.sound import Reader, Tell
-from onlyvips.steps.verify import identities
+from onlyvips.steps.verify import check_opens, identities
 from onlyvips.wiring.backups import Catalog, catalog
 from onlyvips.wiring.places import stores_of
 from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
@@ -59,7 +59,7 @@ def _run(asked: Asked, tell: Tell) -> Done:
     found = _plan(loaded, asked, target)
     for check in _checks(loaded, asked, found):
         check()
-    reader = Reader({one.name: one for one in stores_of(loaded)}, _identities(loaded), tell)
+    reader = Reader({one.name: one for one in stores_of(loaded)}, _identities(loaded, found), tell)
     over = [number for number in found.occupied if core.name_of(number) in asked.overwrite]
     done = restore_redis(found, target, _loader(loaded), reader, SystemClock(), over)
     return Done(core.done(done), core.result(done))
@@ -86,14 +86,21 @@ def _at(asked: Asked, found: Catalog, noted: str) -> tuple[str, tuple[str, ...]]
 def _checks(loaded: Environment, asked: Asked, found: RedisPlan) -> Iterator[Callable[[], object]]:
     """What refuses a restore before any object is read."""
     yield lambda: core.check_target(found)
-    yield lambda: check_name(found.point, asked.at, found.overwritten)
+    yield lambda: check_name(found.point, asked.at, _written(asked, found))
     yield lambda: core.check_source(found, None if asked.target == LIVE else _live(loaded))
     yield lambda: core.check_loader(found, *_loader(loaded).describe())
-    yield lambda: _identities(loaded)
+    yield lambda: _identities(loaded, found)
 
 
-def _identities(loaded: Environment) -> tuple[Any, ...]:
-    return identities(environments.identities(loaded))
+def _written(asked: Asked, found: RedisPlan) -> Sequence[str]:
+    """What a restore changes that ``latest`` may be a backup of: what is live is backed up by schedule, empty too."""
+    return found.overwritten or ((LIVE,) if asked.target == LIVE and not found.begun else ())
+
+
+def _identities(loaded: Environment, found: RedisPlan) -> tuple[Any, ...]:
+    keys = identities(environments.identities(loaded))
+    check_opens(keys, [found.point.manifest])
+    return keys
 
 
 def _target(loaded: Environment, asked: Asked) -> NotedKeys:

@@ -19,6 +19,9 @@ var (
 	storing sync.Mutex
 )
 
+// Limits of a MongoDB server: documents of one write, and bytes of a command's own document.
+const mostWrites, largestCommand = 100_000, 16<<20 + 16<<10
+
 // stored does a command on the store; nil for one that is not about it.
 func stored(name, db, coll string, doc bson.Raw, sequences [][]byte) net.Buffers {
 	storing.Lock()
@@ -48,6 +51,9 @@ func stored(name, db, coll string, doc bson.Raw, sequences [][]byte) net.Buffers
 	case "listcollections":
 		return listed(db, doc)
 	case "create":
+		if _, there := doc.Lookup("temp").BooleanOK(); there { // only applyOps may say so
+			return refusal(72, "InvalidOptions")
+		}
 		if store[ns] != nil {
 			return refusal(48, "NamespaceExists")
 		}
@@ -99,6 +105,9 @@ func given(doc bson.Raw, field string, sequences [][]byte) (all []bson.Raw) {
 }
 
 func storeNew(ns string, documents []bson.Raw) net.Buffers {
+	if len(documents) > mostWrites {
+		return refusal(16, "InvalidLength")
+	}
 	into, wrong := table(ns), bson.A{}
 	for at, one := range documents {
 		id := identity(one.Lookup("_id"))
@@ -143,6 +152,9 @@ func mergeStored(command bson.Raw) {
 
 // found answers find: of everything, of {_id: {$in: […]}}, or of {db: …}.
 func found(ns string, doc bson.Raw) net.Buffers {
+	if len(doc) > largestCommand {
+		return refusal(10334, "BSONObjectTooLarge")
+	}
 	from := store[ns]
 	c, size := &collection{held: [][]byte{}}, 0
 	add := func(one bson.Raw) {
