@@ -57,11 +57,14 @@ Document = Mapping[str, Any]
 class MongoDatabase:
     """One server, by its URI. Nothing is retried; every call has a timeout.
 
-    Of a replica set it is one member, the same for everything that is asked: ``member`` where that one answers.
+    Of a replica set it is one member, the same for everything that is asked: ``member`` where that one answers; with
+    ``writes`` the primary, whatever the URI prefers.
     """
 
-    def __init__(self, uri: str, *, member: str = "", connect_timeout: float = 5.0, timeout: float = 60.0) -> None:
-        self._uri, self._member = uri, member.partition("#")[0]
+    def __init__(
+        self, uri: str, *, member: str = "", writes: bool = False, connect_timeout: float = 5.0, timeout: float = 60.0
+    ) -> None:
+        self._uri, self._member, self._writes = uri, member.partition("#")[0], writes
         self._options: dict[str, Any] = {
             "document_class": SON,
             "datetime_conversion": "DATETIME_MS",  # Python's own dates end with the year 9999, BSON's do not
@@ -88,7 +91,7 @@ class MongoDatabase:
     def server(self) -> Mapping[str, str]:
         if not self._server:
             with self._explained("ask who it is"):
-                one = member_mongodb.chosen(self._client, self._uri, self._options, self._member)
+                one = member_mongodb.chosen(self._client, self._uri, self._options, self._member, self._writes)
                 if one is not self._client:
                     self._client.close()
                     self._client = one
@@ -98,6 +101,11 @@ class MongoDatabase:
             if hello.get("msg") == "isdbgrid":
                 raise Permanent(
                     "This is a mongos: a base through it is no single point in time; give a shard's own URI."
+                )
+            if self._writes and not hello.get("isWritablePrimary", True):
+                raise Permanent(
+                    f"{hello.get('me', 'This server')} is not the primary of its replica set, so it takes no writes: "
+                    "give a URI of the set, or of its primary."
                 )
             self._server = {
                 "version": str(build["version"]),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo import MongoClient
+from pymongo import MongoClient, ReadPreference
 from pymongo.errors import ConnectionFailure
 from pymongo.uri_parser import parse_uri
 
@@ -20,12 +20,14 @@ _OF_A_SET = ("replicaset", "directconnection", "loadbalanced", "srvmaxhosts", "s
 _OF_A_SET_TOO = ("readpreferencetags", "maxstalenessseconds")
 
 
-def chosen(client: Any, uri: str, options: Mapping[str, Any], wanted: str = "") -> Any:
-    """A client that talks to one member alone: ``wanted`` where that one answers, else what the preference selects.
+def chosen(client: Any, uri: str, options: Mapping[str, Any], wanted: str = "", writes: bool = False) -> Any:
+    """A client that talks to one member alone: ``wanted`` where that one answers, else what the preference selects; for
+    ``writes`` the primary.
 
     ``client`` itself, where there is no replica set, or where the URI names one server directly.
     """
-    hello = client.admin.command("hello", read_preference=client.read_preference)
+    asked = ReadPreference.PRIMARY if writes else client.read_preference
+    hello = client.admin.command("hello", read_preference=asked)
     if "me" not in hello or "directconnection=true" in uri.lower():
         return client
     if wanted and wanted in hello.get("hosts", ()):

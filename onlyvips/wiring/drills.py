@@ -193,7 +193,7 @@ def _signer(loaded: Environment) -> Signer:
 def _stage(loaded: Environment, tell: Tell) -> Stage:
     drill, plan = loaded.recovery.drill, environments.backup_plan(loaded)
     assert drill.target is not None
-    database = MongoDatabase(environments.endpoint(loaded, drill.target))
+    database = MongoDatabase(environments.endpoint(loaded, drill.target), writes=True)
     keys = identities(environments.identities(loaded))
     return Stage(
         plan=environments.drill_plan(loaded),
@@ -210,7 +210,8 @@ def _stage(loaded: Environment, tell: Tell) -> Stage:
 def _live(loaded: Environment) -> dict[str, str] | None:
     """Who the live server is; None where it does not answer."""
     try:
-        return dict(MongoTarget(MongoDatabase(environments.endpoint(loaded, loaded.endpoints.mongodb))).describe())
+        uri = environments.endpoint(loaded, loaded.endpoints.mongodb)
+        return dict(MongoTarget(MongoDatabase(uri, writes=True)).describe())
     except Transient:
         return None
 

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -137,11 +138,13 @@ def test_a_uri_that_cannot_be_read_is_not_shown(uri: str):
 
 
 class Relay:
-    """A wire to the server that can be cut; what the server sends after ``limit`` bytes never arrives."""
+    """A wire to the server that can be cut; what the server sends after ``limit`` bytes never arrives, and the
+    rest ``late`` by so many seconds."""
 
     def __init__(self, uri: str, limit: int) -> None:
         self._server = pymongo.uri_parser.parse_uri(uri)["nodelist"][0]
         self._left = limit
+        self.late = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.uri = f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}/?directConnection=true"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -162,6 +165,8 @@ class Relay:
                     self.close()
                     target.shutdown(socket.SHUT_RDWR)
                     return
+                if limited:
+                    time.sleep(self.late)
                 target.sendall(data)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from pymongo import MongoClient
 from onlyvips.adapters.database_mongodb import MongoDatabase
 from onlyvips.adapters.member_mongodb import at_member, identity
 from onlyvips.core.ranges import cut, matching, rest
-from onlyvips.errors import Transient
+from onlyvips.errors import Permanent, Transient
 from onlyvips.ports import Namespace
 from tests import firehose
 
@@ -133,6 +133,13 @@ def test_the_primary_is_read_unless_the_uri_prefers_another(members: Members):
     assert count(secondary) == 2000
     assert secondary.server()["member"].startswith(members.names[1])
     assert secondary.server()["oplog"] == "local.oplog.rs"
+
+
+def test_what_writes_goes_to_the_primary_whatever_the_uri_prefers(members: Members):
+    target = MongoDatabase(f"{members.uri}&readPreference=secondary", writes=True)
+    assert target.server()["member"].startswith(members.names[0])
+    with pytest.raises(Permanent, match="is not the primary of its replica set"):
+        MongoDatabase(f"mongodb://{members.names[1]}/?directConnection=true", writes=True).server()
 
 
 def test_an_earlier_attempts_member_is_read_again_while_it_answers(members: Members):

@@ -19,6 +19,7 @@ from onlyvips.core.swap import same_view
 from onlyvips.errors import Permanent, Transient
 from onlyvips.ports.live import LiveDatabase
 from tests import firehose
+from tests.contracts.test_database import Relay
 from tests.simulators.target import SimulatedTarget
 
 MONGODB = os.environ.get("ONLYVIPS_TEST_MONGODB_URI", "")
@@ -105,6 +106,21 @@ def test_more_ids_than_one_filter_holds_are_asked_for(place: Place):
     ids = [raw({"_id": f"{n:036}"}) for n in range(360_001)]
     found = [one for batch in place.target.documents(place.name("c"), ids) for one in batch]
     assert sorted(found) == [raw({"_id": f"{0:036}"}), raw({"_id": f"{360_000:036}"})]
+
+
+@pytest.mark.lab
+def test_an_index_may_take_longer_than_any_other_command():
+    database = f"target_{os.urandom(4).hex()}"
+    with firehose.running("-store", "-docs=0") as (uri, _):
+        relay = Relay(uri, limit=1 << 30)
+        target = MongoTarget(MongoDatabase(relay.uri, timeout=0.5))
+        target.describe()
+        target.apply([Create(f"{database}.c")])
+        relay.late = 1.0
+        target.apply([Index(f"{database}.c", '{"v": 2, "key": {"n": 1}, "name": "n_1"}')])
+        with pytest.raises(Transient, match="went away"):
+            list(target.documents(f"{database}.c"))
+        relay.close()
 
 
 def test_what_python_has_no_date_for_is_written_over_found_and_removed(place: Place):

@@ -45,7 +45,7 @@ def target(monkeypatch: pytest.MonkeyPatch) -> SimulatedTarget:
     found, live = SimulatedTarget(), SimulatedTarget()
     live.identity = "live"
     for kind in (foreign, mongodb):
-        monkeypatch.setattr(kind, "MongoDatabase", lambda uri: uri)
+        monkeypatch.setattr(kind, "MongoDatabase", lambda uri, **_: uri)
         monkeypatch.setattr(kind, "MongoTarget", lambda uri: found if uri == "env:X" else live)
     monkeypatch.setattr(foreign.environments, "endpoint", lambda loaded, reference: reference)
     return found

@@ -24,7 +24,7 @@ def restore_archive(environment: str, path: Path, target: str, pairs: tuple[str,
         raise Refused("--target is no reference: write env:NAME or file:/path, where the URI is. Nothing was read.")
     names = names_of(pairs)
     loaded = environments.load(environment)
-    server = MongoTarget(MongoDatabase(environments.endpoint(loaded, target)))
+    server = MongoTarget(MongoDatabase(environments.endpoint(loaded, target), writes=True))
     told = server.describe()
     opened = partial(read_archive, path)
     contents = foreign.look(opened, names)

@@ -161,11 +161,11 @@ def _uri(loaded: Environment, asked: Asked) -> str:
 
 
 def _target(uri: str) -> MongoTarget:
-    return MongoTarget(MongoDatabase(uri))
+    return MongoTarget(MongoDatabase(uri, writes=True))
 
 
 def _accounts(uri: str) -> AccountsTarget:
-    return MongoAccounts(MongoDatabase(uri))
+    return MongoAccounts(MongoDatabase(uri, writes=True))
 
 
 def live(loaded: Environment) -> dict[str, str] | None:
