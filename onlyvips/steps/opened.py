@@ -65,9 +65,9 @@ def open_object(
             hose.drain()
             if wrong := _unlike(record, digest):
                 return wrong
-        if broken is error:
-            raise
         if broken is not None and not isinstance(broken, _BROKEN):
+            if broken is error:
+                raise
             raise broken from error
         wrong = f"does not open: {hose.broken or error}"
         hose.drain()
