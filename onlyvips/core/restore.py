@@ -28,11 +28,13 @@ _PAIR = re.compile(r"([^.*=\s]+)\.(\*|[^*=\s]+)=([^.*=\s]+)\.(\*|[^*=\s]+)")
 class Wanted:
     """What a person asked for: ``at`` is latest, a moment in UTC, SECONDS:ORDINAL, or the name of a base; ``names``
     are pairs ``DB.COLLECTION=DB.COLLECTION``, none for everything under its own name. ``sliced``: a base with slices is
-    wanted, where there is one, though a newer base alone may lead further."""
+    wanted, where there is one, though a newer base alone may lead further. ``base``: the id of the only one that may be
+    chosen, "" for any."""
 
     at: str
     names: tuple[str, ...] = ()
     sliced: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
     still be found somewhere.
     """
     names = names_of(wanted.names)
-    known = [one for one in backups if one.manifest and _somewhere(one)]
+    known = [one for one in backups if one.manifest and _somewhere(one) and _may_be(one, wanted.base)]
     chosen = _chosen(known, wanted, names is None or _every(names))
     base, until = chosen.chain.base, chosen.until
     named = names or everything(base)
@@ -143,6 +145,10 @@ def plan_restore(environment: str, backups: Sequence[Backup], away: Mapping[str,
         coming=coming,
         notes=tuple(notes),
     )
+
+
+def _may_be(backup: Backup, base: str) -> bool:
+    return not base or backup.kind != "mongodb" or (backup.manifest is not None and backup.manifest.id == base)
 
 
 def _chosen(known: Sequence[Backup], wanted: Wanted, all_of_it: bool) -> Chosen:

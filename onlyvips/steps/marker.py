@@ -202,6 +202,16 @@ def look(plan: RestorePlan, target: TargetDatabase) -> Marker:
     return marker
 
 
+def base_under_way(plan: RestorePlan, target: TargetDatabase) -> str:
+    """The id of the base by which a restore to the moment of ``plan`` was begun there and is not done; "" where none
+    was, or it was by the plan's own. Another base may be whole by now, or the best one not."""
+    marker = Marker(target, f"{plan.databases[0]}.{MARKER}")
+    if MARKER not in target.collections(plan.databases[0]) or not (begun := marker.kept(_RESTORE)):
+        return ""
+    base = begun["base"].text()
+    return base if begun["at"].text() == told_until(plan) and base != plan.base.id else ""
+
+
 def told_until(plan: RestorePlan) -> str:
     """What ``--at`` must say for the very same restore."""
     until = plan.until

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from onlyvips.steps.sound import Reader, Tell
 from onlyvips.steps.swap import looked, replaced
 from onlyvips.steps.verify import check_opens, identities
 from onlyvips.wiring import drill_records, past_restores
-from onlyvips.wiring.backups import catalog
+from onlyvips.wiring.backups import Catalog, catalog
 from onlyvips.wiring.places import stores_of
 from onlyvips.wiring.restoring.kind import LIVE, Asked, Done, Kind, Planned
 
@@ -110,11 +111,29 @@ def _check(asked: Asked) -> None:
 def _plan(asked: Asked) -> tuple[Environment, RestorePlan]:
     loaded = environments.load(asked.environment)
     found = catalog(asked.environment)
-    wanted = Wanted(asked.at, asked.names)
+    plan = _by(asked, found, "")
+    if base := _under_way(loaded, plan, asked):
+        note = f"it was begun by the base {base}, and goes on by it"
+        with suppress(Refused):  # where that one leads there no more, the marker says what to do
+            plan = _by(asked, found, base)
+            plan = replace(plan, notes=(note, *plan.notes))
+    return loaded, plan
+
+
+def _by(asked: Asked, found: Catalog, base: str) -> RestorePlan:
+    wanted = Wanted(asked.at, asked.names, base=base)
     plan = plan_restore(asked.environment, found.backups, found.away, wanted)
     if asked.users_and_roles:
         plan = with_people(plan, found.backups)
-    return loaded, shadowed(plan, asked.overwrite) if asked.target == LIVE else plan
+    return shadowed(plan, asked.overwrite) if asked.target == LIVE else plan
+
+
+def _under_way(loaded: Environment, plan: RestorePlan, asked: Asked) -> str:
+    """The base that a restore to the same moment goes by in the target, where it is another one."""
+    try:
+        return marker.base_under_way(plan, _target(_uri(loaded, asked)))
+    except (Refused, Permanent, Transient):
+        return ""  # told by whoever asks it for more
 
 
 def _check_target(loaded: Environment, found: RestorePlan, asked: Asked) -> MongoTarget:
