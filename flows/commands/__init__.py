@@ -28,7 +28,7 @@ for noun, told in {
     "drill": "Rehearse restores: run, list, show, trend, key.",
     "environment": "Read and check the environments.",
     "release": "Release a service: plan, start, watch, hold, resume, promote, abort, reconcile, evidence.",
-    "restore": "Restore: plan what would come back, run it.",
+    "restore": "Restore: plan what would come back, run it; archives of mongodump.",
 }.items():
     app.command(f"flows.commands.{noun}:app", name=noun, help=told)  # each costs a second of imports when asked for
 

@@ -37,8 +37,9 @@ def run(
 ) -> int:
     """Restore the newest base with slices into a scratch database, compare it, measure, and keep a signed record.
 
-    Only one of latest counts as the newest drill; one of an older moment is listed and shown as such. Ctrl-C removes
-    the scratch database and keeps a record that says so.
+    Only one of latest counts as the newest drill; one of an older moment is listed and shown as such. Ctrl-C of one in
+    this process removes the scratch database and keeps a record that says so; of one that is followed, it ends the
+    following alone.
 
     Where the environment's Prefect server answers, a run of its deployment is started there and followed; else it is
     done in this process. Exits 0 when the drill passed, 1 when it failed (its record says why), 2 when it was refused

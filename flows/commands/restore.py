@@ -39,7 +39,12 @@ Target = Annotated[
         "backups are of."
     ),
 ]
-Over = Annotated[tuple[str, ...], Parameter(help="What of the target may be written over, by the plan's names.")]
+Over = Annotated[
+    tuple[str, ...],
+    Parameter(
+        negative="", help="What of the target may be written over, by the plan's name; once more for each further one."
+    ),
+]
 Waived = Annotated[
     str, Parameter(name="--without-safety-backup", help="Why what is written over is not backed up first.")
 ]
@@ -55,7 +60,21 @@ Yes = Annotated[
 ]
 Names = Annotated[
     tuple[str, ...],
-    Parameter(name="--namespace", help="DB.COLLECTION=DB.COLLECTION, of media FOLDER/=FOLDER/: only these, called so."),
+    Parameter(
+        name="--namespace",
+        negative="",
+        help="DB.COLLECTION=DB.COLLECTION, of media FOLDER/=FOLDER/, of configuration KIND/NAME=KIND/NAME: only this, "
+        "called so; once more for each further one.",
+    ),
+]
+Server = Annotated[str, Parameter(help="Reference, env:NAME or file:/path, of the URI of another server.")]
+Renamed = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--namespace",
+        negative="",
+        help="DB.COLLECTION=DB.COLLECTION: only this, called so; once more for each further one.",
+    ),
 ]
 
 
@@ -137,7 +156,8 @@ def run(
             console.complain("What was written stays there; the same command, run again, goes on where this one was.")
             raise
     if json:
-        console.print_json({**found.done.values, "told": list(found.told), "failed": list(found.failed)})
+        more = {"safety_backup": found.safety, "told": list(found.told), "failed": list(found.failed)}
+        console.print_json({**found.done.values, **more})
         return console.FAILED if found.failed else console.OK
     for line in (found.done.line, *found.told):
         console.say(line)
@@ -148,7 +168,7 @@ def run(
 
 @app.command
 def archive(
-    path: Path, /, *, environment: EnvironmentName, target: Target, namespace: Names = (), json: Json = False
+    path: Path, /, *, environment: EnvironmentName, target: Server, namespace: Renamed = (), json: Json = False
 ) -> int:
     """Restore an archive that mongodump made (--archive, with or without --gzip) into a server that has none of it.
 

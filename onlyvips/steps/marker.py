@@ -15,7 +15,7 @@ from onlyvips.core.oplog_entry import Position
 from onlyvips.core.replayable import LAST
 from onlyvips.core.restore import MARKER, RestorePlan
 from onlyvips.core.swap import SHADOW, final
-from onlyvips.errors import Fenced, Refused
+from onlyvips.errors import Fenced, Refused, Transient
 from onlyvips.ports import TargetDatabase
 from onlyvips.ports.live import LiveDatabase
 
@@ -90,7 +90,12 @@ class Marker:
     def remove(self) -> None:
         """The restore is done."""
         self.still_ours()
-        self.target.apply([Drop(self.namespace)])
+        database, _, name = self.namespace.partition(".")
+        try:
+            self.target.apply([Drop(self.namespace)])
+        except Transient:  # its answer may be all that is lost
+            if name in self.target.collections(database):
+                raise
 
     def note(self, name: str, *fields: bytes) -> None:
         """Keep ``fields`` under ``name``."""

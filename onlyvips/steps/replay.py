@@ -119,7 +119,7 @@ class Replay:
     def _settle_one(self, batch: Batch, namespace: str, document: bytes) -> None:
         try:
             batch.settle((namespace, id_of(document)), document)
-        except ValueError as error:
+        except (ValueError, KeyError) as error:  # KeyError: its _id is equal to the server, and of other bytes
             raise Permanent(
                 f"A change that the oplog tells of a document of {namespace} cannot be done ({error}): restore to a "
                 "moment before it, or by another base, and keep these backups for those who look into it."

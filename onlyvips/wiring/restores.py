@@ -31,11 +31,13 @@ __all__ = ["Asked", "Done", "Planned"]
 
 @dataclass(frozen=True)
 class Carried:
-    """What was done, sentences about what stands around it, and about what comes after and failed."""
+    """What was done, sentences about what stands around it, and about what comes after and failed; ``safety``: the
+    safety backup, or why there is none."""
 
     done: Done
     told: tuple[str, ...]
     failed: tuple[str, ...]
+    safety: str
 
 
 def check(asked: Asked) -> None:
@@ -195,7 +197,7 @@ def carry_out(asked: Asked, planned: Planned, holder: str, tell: Tell) -> Carrie
             finish(asked)
     except OnlyVipsError as error:
         failed.append(after_all(error))
-    return Carried(done, (*told, *filter(None, {lacking, lacking_too})), tuple(failed))
+    return Carried(done, (*told, *filter(None, {lacking, lacking_too})), tuple(failed), safety)
 
 
 def after_all(error: OnlyVipsError) -> str:

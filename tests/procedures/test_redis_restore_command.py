@@ -108,13 +108,32 @@ def test_a_target_with_keys_is_written_over_once_they_and_the_backup_are_named(
     named = [*HERE, "--at", name]
     asked = ["--overwrite", "db0", "--without-safety-backup", "it is a copy"]
     assert run(["restore", "plan", *named, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["overwritten"] == ["db0"]
+    told = json.loads(capsys.readouterr().out)
+    assert told["overwritten"] == ["db0"]
+    assert told["needs"] == ["--overwrite 'db0'", "--without-safety-backup REASON"]
+    assert run(["restore", "plan", *named]) == 0
+    assert "overwritten, and in no backup: db0" in capsys.readouterr().out
     assert run(["restore", "run", *named]) == 2
     assert "--overwrite 'db0'" in capsys.readouterr().err
     assert run(["restore", "run", *HERE, *asked]) == 2
     assert f"say --at {name}" in capsys.readouterr().err
     assert world.target.life.writes == 0
     assert run(["restore", "run", *named, *asked]) == 0
+    assert world.values() == world.expected
+
+
+def test_latest_into_the_live_redis_is_refused_though_it_lost_all_keys_for_it_may_be_a_backup_of_that(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind, "_keys", lambda url: world.target)
+    live, name = [*REDIS, "--target", "live"], f"{world.manifest.id}-e{world.manifest.epoch}"
+    assert run(["restore", "plan", *live]) == 2
+    assert f"say --at {name}" in capsys.readouterr().err
+    assert run(["restore", "run", *live]) == 2
+    assert world.target.life.writes == 0
+    capsys.readouterr()
+    assert run(["restore", "run", *live, "--at", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["safety_backup"] == "none needed: nothing is written over"
     assert world.values() == world.expected
 
 

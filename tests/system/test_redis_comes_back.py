@@ -47,10 +47,12 @@ def test_the_live_redis_that_lost_all_keys_has_them_again_though_two_copies_are_
     flip(stored(lab, "directory", taken))
     with redis.Redis.from_url(url) as client:
         client.flushall()
-    planned = restores.plan(Asked("quick", "redis", "latest", "live"))
+    (told_why,) = restores.plan(Asked("quick", "redis", "latest", "live")).refusals
+    assert f"say --at {taken}" in told_why
+    planned = restores.plan(Asked("quick", "redis", taken, "live"))
     assert (planned.overwritten, planned.refusals, planned.at) == ((), (), taken)
     assert planned.values["databases"]["db0"]["target"] == 0
-    done = module_platform.onlyvips("restore", "run", "--local", *LIVE)
+    done = module_platform.onlyvips("restore", "run", "--local", "--at", taken, *LIVE)
     assert done.returncode == 0, done.stdout + done.stderr
     found = told(done)
     assert (found["keys"], found["expired"], found["databases"]) == (len(before), 0, ["db0", "db3"])
