@@ -79,7 +79,7 @@ def asked(at: str, *more: Manifest, all_of_it: bool = True) -> Chosen:
 
 
 def test_a_later_moment_is_refused_with_the_one_that_can_be_had_and_that_one_is_had():
-    told = rf"leads to {moment(AT + 19)} .*{AT + 20}:1.*collMod.*had by --at {moment(AT + 19)}.*run -e lab --kind mongodb"
+    told = rf"leads to {moment(AT + 19)} .*{AT + 20}:1.*collMod.*by --at {moment(AT + 19)}.*run -e lab --kind mongodb"
     for at in (moment(AT + 20), moment(AT + 100), f"{AT + 20}:1", f"{AT + 150}:3"):
         with pytest.raises(Refused, match=told):
             asked(at)
