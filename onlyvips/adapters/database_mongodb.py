@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -43,6 +44,8 @@ _BATCH = 1 << 20
 """Bytes asked for at a time, about: a server counts documents, and a reply is at most 16 MiB."""
 _MOST_DOCUMENTS = 10_000
 _MOST_INDEXES = 1_000
+_PATIENT = 7 * 24 * 3600.0
+"""Seconds that an index may take to be built, at most."""
 _NO_NAMESPACE = 26
 _DENIED = frozenset({13, 18})
 _TOLD = frozenset({11600, 91, 189, 10107, 13435, 13436, 175, 43, _NO_NAMESPACE})
@@ -88,6 +91,17 @@ class MongoDatabase:
         _close_after(self, self._client)
         self._server: dict[str, str] = {}
 
+    @cached_property
+    def patient(self) -> MongoDatabase:
+        """The same member, for a command that answers only when it is done. What is gone meanwhile is found by TCP's
+        keepalive."""
+        seconds = self._options["connectTimeoutMS"] / 1000
+        found = MongoDatabase(
+            self._uri, member=self.server()["member"], writes=self._writes, connect_timeout=seconds, timeout=_PATIENT
+        )
+        found.server()
+        return found
+
     def server(self) -> Mapping[str, str]:
         if not self._server:
             with self._explained("ask who it is"):
@@ -103,10 +117,10 @@ class MongoDatabase:
                     "This is a mongos: a base through it is no single point in time; give a shard's own URI."
                 )
             if self._writes and not hello.get("isWritablePrimary", True):
-                raise Permanent(
-                    f"{hello.get('me', 'This server')} is not the primary of its replica set, so it takes no writes: "
-                    "give a URI of the set, or of its primary."
-                )
+                told = f"{hello.get('me', 'This server')} is not the primary of its replica set, so it takes no writes"
+                if "directconnection=true" in self._uri.lower():
+                    raise Permanent(f"{told}: give a URI of the set, or of its primary.")
+                raise Transient(f"{told}: see that the set has a primary.", delay=5.0)
             self._server = {
                 "version": str(build["version"]),
                 "dialect": "ferretdb" if "ferretdbVersion" in build else "mongodb",

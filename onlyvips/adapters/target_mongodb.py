@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import Any
 
 import bson
-import pymongo
 from bson import json_util
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
@@ -22,9 +21,6 @@ from onlyvips.errors import Permanent
 _JSON = json_util.CANONICAL_JSON_OPTIONS.with_options(document_class=SON)
 _DUPLICATE, _NO_SUCH, _THERE = 11000, 26, 48
 _DONE_ALREADY = {(_THERE, Create), (_NO_SUCH, Drop), (_NO_SUCH, Rename)}
-_BUILDING = 7 * 24 * 3600.0
-"""Seconds that an index may take to be built, in place of the silence that ends other commands: the answer comes at the
-end. A server that is gone meanwhile is found by TCP's keepalive."""
 _NOT_UNIQUE = "UNIQUE constraint failed"
 """What FerretDB's SQLite says."""
 
@@ -144,8 +140,8 @@ class MongoTarget:
             elif isinstance(write, Index):
                 left_out = ("ns", "v") if self._ferretdb else ("ns",)
                 spec = SON((name, value) for name, value in _document(write.spec).items() if name not in left_out)
-                with pymongo.timeout(_BUILDING):
-                    client[database].command(SON([("createIndexes", collection), ("indexes", [spec])]))
+                patient = self._database.patient.client
+                patient[database].command(SON([("createIndexes", collection), ("indexes", [spec])]))
         except OperationFailure as error:
             if isinstance(write, Index) and (error.code == _DUPLICATE or _NOT_UNIQUE in str(error)):
                 raise Permanent(

@@ -72,7 +72,7 @@ def find_sound(plan: RestorePlan, reader: Reader, after: Position | None = None)
 
 @dataclass
 class _Check:
-    """``found``: the good copies, by key; ``lost`` objects have none, of ``away`` ones nobody can tell now;
+    """``found``: the good copies, by key; ``lost`` objects have none, ``away`` ones may have one that is not read now;
     ``disturbed``: how often a copy was not read to a good end."""
 
     reader: Reader
@@ -85,7 +85,7 @@ class _Check:
 
     def at(self, source: Source, sink: Sink | None = None) -> None:
         """Find a good copy; a log's entries go to ``sink``."""
-        wrong, passing = list[str](), True
+        wrong, passing = list[str](), False
         for store in _stores(source, self.reader):
             told = _tried(partial(self._flaw, source, store, sink))
             self.disturbed += told.failed
@@ -93,11 +93,11 @@ class _Check:
                 self.found[source.key] = store
                 break
             wrong.append(f"{store.name}: {source.key} {told.why}")
-            passing = passing and told.passing
+            passing = passing or told.passing
         self.flaws.extend(wrong)
         if source.key not in self.found:
             told_of = f"{source.key} ({'; '.join(wrong) or 'no destination has it'})"
-            (self.away if wrong and passing else self.lost).append(told_of)
+            (self.away if passing else self.lost).append(told_of)
 
     def verdict(self) -> None:
         """Raise Refused where an object is lost, Transient where one could not be read now."""
@@ -110,7 +110,7 @@ class _Check:
         if self.away:
             raise Transient(
                 f"{len(self.away)} objects could not be read now, and nothing was written: {' · '.join(self.away)}. "
-                "That says nothing of the copies: see that their destinations answer, then run this restore again."
+                "See that their destinations answer, then run this restore again."
             )
 
     def _flaw(self, source: Source, store: ObjectStore, sink: Sink | None) -> str:
@@ -198,17 +198,17 @@ def read_collections(source: Source, reader: Reader) -> tuple[dict[str, bytes], 
 
 def _first_good(source: Source, reader: Reader, fresh: Callable[[], Sink]) -> tuple[str, ...]:
     """Each copy into a ``fresh`` sink, until one is good."""
-    flaws, passing = list[str](), True
+    flaws, passing = list[str](), False
     for store in _stores(source, reader):
         told = _tried(partial(_opened, source, store, reader, fresh))
         if not told.why:
             return tuple(flaws)
         flaws.append(f"{store.name}: {source.key} {told.why}")
-        passing = passing and told.passing
-    if flaws and passing:
+        passing = passing or told.passing
+    if passing:
         raise Transient(
-            f"{source.key} could not be read now, and nothing was written: {' · '.join(flaws)}. That says nothing of "
-            "the copies: see that their destinations answer, then run this again."
+            f"{source.key} could not be read now, and nothing was written: {' · '.join(flaws)}. See that "
+            "their destinations answer, then run this again."
         )
     raise Refused(
         f"No good copy is left of {source.key}, so nothing was written: "

@@ -31,6 +31,7 @@ from onlyvips.steps.verify import identities
 from onlyvips.wiring.backups import catalog
 from onlyvips.wiring.living import lively
 from onlyvips.wiring.places import lease_cell, stores_of
+from onlyvips.wiring.restoring import mongodb
 
 KINDS = ("mongodb",)
 """Kinds that are rehearsed."""
@@ -202,18 +203,9 @@ def _stage(loaded: Environment, tell: Tell) -> Stage:
         scratch=MongoScratch(database),
         reader=Reader({one.name: one for one in stores_of(loaded)}, keys, tell, plan.workers),
         clock=SystemClock(),
-        live=_live(loaded),
+        live=mongodb.live(loaded),
         beside_live=drill.beside_live,
     )
-
-
-def _live(loaded: Environment) -> dict[str, str] | None:
-    """Who the live server is; None where it does not answer."""
-    try:
-        uri = environments.endpoint(loaded, loaded.endpoints.mongodb)
-        return dict(MongoTarget(MongoDatabase(uri, writes=True)).describe())
-    except Transient:
-        return None
 
 
 def _record(loaded: Environment, kind: str, at: str, holder: str, began: float) -> DrillRecord:

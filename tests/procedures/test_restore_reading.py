@@ -70,6 +70,17 @@ def test_what_cannot_be_read_now_is_not_called_lost(part: str):
         read_sound(plan.logs[0], reader(world, "oplog", 99, plan))
 
 
+def test_an_object_with_one_bad_copy_and_one_that_is_not_read_now_is_not_called_lost():
+    world = World(slices=1)
+    plan = world.plan()
+    (key, *_) = [one.key for one in plan.archives]
+    first, second = world.places[0], Breaking(world.places[1], key, 99)
+    del first.objects[key]
+    stores = {first.name: first, second.name: second}
+    with pytest.raises(Transient, match="could not be read now"):
+        find_sound(plan, Reader(stores, IDENTITIES[:1], lambda doing, size: None))  # type: ignore[arg-type]
+
+
 def test_a_run_that_was_overtaken_accuses_no_copy():
     world = World(slices=1)
     plan = world.plan()

@@ -198,7 +198,7 @@ def live(loaded: Environment) -> dict[str, str] | None:
         raise Refused(
             "The live database (endpoints.mongodb) does not say who it is, so whether the target is it is not known, "
             f"and nothing was changed: {error} Where that server is lost, let endpoints.mongodb's reference name an "
-            "address where nobody answers; else correct its user."
+            "address where nobody answers; else correct its user, or give a URI of the whole set."
         ) from error
 
 
