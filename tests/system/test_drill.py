@@ -149,6 +149,7 @@ def test_what_a_killed_drill_leaves_is_named_and_removed_by_the_next_one(world: 
     process = world.platform.process("drill", "run", "--local", *HERE)
     while process.poll() is None and not world.scratch():
         time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (left,) = world.scratch()
